@@ -9,6 +9,7 @@ pub mod cell;
 pub mod data_type;
 pub mod decimal;
 pub mod error;
+pub mod failpoint;
 pub mod finding;
 pub mod position;
 pub mod progress;
