@@ -1,0 +1,1 @@
+//! Maps what librdkafka reports to the error that crosses the crate border.
