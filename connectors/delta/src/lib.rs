@@ -1,1 +1,31 @@
-//! stub
+//! The Delta Lake sink: mirror and changelog tables, exactly once. Modules stand in layer order; each uses only
+//! those above it. The table layer (`store` to `progress_table`) knows files, versions and row numbers; the data
+//! layer (`typemap` to `write`) knows rows, keys and batches.
+
+mod config;
+mod error;
+mod metrics;
+
+mod store;
+
+mod deletion_vector;
+
+mod log;
+
+mod progress_table;
+
+mod typemap;
+
+mod encode;
+
+mod index;
+
+mod mirror;
+
+mod changelog;
+
+mod write;
+
+mod preflight;
+
+mod connector;

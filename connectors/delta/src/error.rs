@@ -1,0 +1,53 @@
+//! Errors of the table layer in the crate border's form. Decides what a failure of storage means for the next
+//! action; never reads message texts.
+
+use std::io;
+use tidewire_core::{Error, ErrorKind};
+
+pub(crate) use tidewire_core::Result;
+
+/// A failed local file operation: `act` is what was being done ("write"), `place` the path.
+pub(crate) fn local_io(act: &'static str, place: &str, cause: io::Error) -> Error {
+    let (kind, code, remedy) = match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::Operator, "storage_full", "free space at the sink's location, then restart")
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            (ErrorKind::Operator, "storage_not_writable", "let the daemon's user read and write the sink's location")
+        }
+        io::ErrorKind::NotFound => (ErrorKind::Operator, "storage_missing", "mount or create the sink's location"),
+        _ => (ErrorKind::Retry, "storage_io", "see the cause"),
+    };
+    Error::new(kind, code, format!("{act} `{place}`")).with_remedy(remedy).with_cause(cause)
+}
+
+/// A failed fsync. It is never tried again: the kernel may have dropped the dirty pages, and a second fsync
+/// would then report success for data that is gone (SK-38).
+pub(crate) fn fsync(place: &str, cause: io::Error) -> Error {
+    Error::operator("storage_fsync", format!("sync `{place}` to disk"))
+        .with_remedy("check the disk and the kernel log, then restart")
+        .with_cause(cause)
+}
+
+/// A failed request to an object store.
+pub(crate) fn object(act: &'static str, place: &str, cause: object_store::Error) -> Error {
+    let (kind, code, remedy) = match &cause {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => (
+            ErrorKind::Operator,
+            "storage_not_writable",
+            "check the credentials under `storage` and the bucket's policy",
+        ),
+        object_store::Error::NotFound { .. } => (ErrorKind::Operator, "storage_missing", "create the bucket"),
+        object_store::Error::UnknownConfigurationKey { .. } | object_store::Error::NotSupported { .. } => {
+            (ErrorKind::Configuration, "storage_settings", "correct the settings under `storage`")
+        }
+        _ => (ErrorKind::Retry, "storage_request", "see the cause"),
+    };
+    Error::new(kind, code, format!("{act} `{place}`")).with_remedy(remedy).with_cause(cause)
+}
+
+/// A log entry, checkpoint or deletion vector whose content is not what the protocol says.
+pub(crate) fn damaged(place: &str, what: impl Into<String>) -> Error {
+    Error::operator("delta_table_damaged", format!("read `{place}`: {}", what.into()))
+        .with_remedy("restore the file from a backup, or move the table away and run `tidewire resync` for it")
+}

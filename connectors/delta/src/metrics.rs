@@ -1,0 +1,14 @@
+//! The names of this crate's metrics. Recorded per commit, never per row.
+
+/// Delta commits that became visible.
+pub(crate) const COMMITS: &str = "tidewire_delta_commits_total";
+/// Bytes of commit entries written to table logs.
+pub(crate) const LOG_BYTES: &str = "tidewire_delta_log_bytes_total";
+/// Bytes of deletion vector files written.
+pub(crate) const DELETION_VECTOR_BYTES: &str = "tidewire_delta_deletion_vector_bytes_total";
+/// Checkpoints written.
+pub(crate) const CHECKPOINTS: &str = "tidewire_delta_checkpoints_total";
+/// Commits whose outcome had to be read back, because the store's answer left it open.
+pub(crate) const COMMITS_READ_BACK: &str = "tidewire_delta_commits_read_back_total";
+/// Files removed from storage after their retention had passed.
+pub(crate) const FILES_CLEANED: &str = "tidewire_delta_files_cleaned_total";

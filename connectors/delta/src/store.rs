@@ -1,0 +1,224 @@
+//! Where a sink's tables are kept: one location, a local directory or a bucket's prefix. Knows names and bytes, nothing of
+//! Delta. The calls block: they are made from a plain thread, never from a runtime's worker.
+//!
+//! What a call has answered is durable: local files and their directories are synced before a name appears
+//! (SK-38, SK-39, SK-53), object stores answer after they have stored.
+
+mod bucket;
+mod local;
+
+use crate::error::Result;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use tidewire_core::Error;
+use url::Url;
+
+/// A sink's location. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Backend);
+
+/// A directory of the location, usually a table. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct TableStore(Backend);
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Local(local::LocalDirectory),
+    Bucket(bucket::BucketPrefix),
+}
+
+/// What came of a create-only write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// The name is ours.
+    Yes,
+    /// The name was taken, maybe by an earlier try of this very call whose answer got lost.
+    Exists,
+}
+
+/// A stored object as a listing or a look-up shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Name relative to the directory asked.
+    pub(crate) name: String,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// Last change, in milliseconds since 1970.
+    pub(crate) modified_millis: i64,
+    /// Changes whenever the object is replaced (an inode, an ETag), as far as the store can tell.
+    pub(crate) identity: String,
+}
+
+impl Store {
+    /// Opens `file://` or `s3://`; `options` are the store's own settings. Creates nothing.
+    pub(crate) fn open(location: &Url, options: &BTreeMap<String, String>) -> Result<Store> {
+        match location.scheme() {
+            "file" => Ok(Store(Backend::Local(local::LocalDirectory::open(location)?))),
+            "s3" | "s3a" => Ok(Store(Backend::Bucket(bucket::BucketPrefix::open(location, options)?))),
+            scheme => Err(Error::configuration("location_scheme", format!("no store for locations of scheme `{scheme}`"))
+                .with_remedy("use `file:///path` or `s3://bucket/prefix`")),
+        }
+    }
+
+    /// The directory at a relative path of `/`-separated segments, taken as they are.
+    pub(crate) fn table(&self, relative_path: &str) -> TableStore {
+        TableStore(match &self.0 {
+            Backend::Local(directory) => Backend::Local(directory.child(relative_path)),
+            Backend::Bucket(prefix) => Backend::Bucket(prefix.child(relative_path)),
+        })
+    }
+
+    /// Proves that a create-only write refuses a taken name; a store that overwrites would lose commits
+    /// (SK-36). Leaves nothing behind.
+    pub(crate) fn probe_create_only(&self) -> Result<()> {
+        let directory = self.table("_tidewire/probe");
+        let name = uuid::Uuid::new_v4().to_string();
+        let first = directory.put_new(&name, Bytes::from_static(b"1"))?;
+        let second = directory.put_new(&name, Bytes::from_static(b"2"));
+        directory.delete(&name)?;
+        match (first, second?) {
+            (Created::Yes, Created::Exists) => Ok(()),
+            _ => Err(Error::operator("store_not_atomic", format!("`{}` overwrites a name that is taken", directory.place("")))
+                .with_remedy("use a store that honours `If-None-Match: *` on PUT")),
+        }
+    }
+}
+
+impl TableStore {
+    /// Creates `name` with this content, durably and at once, unless it exists. Missing directories are
+    /// created. After a kind `Retry` error it is unknown whether the name exists.
+    pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<Created> {
+        match &self.0 {
+            Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Create),
+            Backend::Bucket(prefix) => prefix.put_new(name, content),
+        }
+    }
+
+    /// As `put_new`, but refuses when the directory of `name` is gone (where the store has directories).
+    pub(crate) fn put_new_in_place(&self, name: &str, content: Bytes) -> Result<Created> {
+        match &self.0 {
+            Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Expect),
+            Backend::Bucket(prefix) => prefix.put_new(name, content),
+        }
+    }
+
+    /// Replaces `name`, durably and at once. Only for hints that may be lost.
+    pub(crate) fn put(&self, name: &str, content: Bytes) -> Result<()> {
+        match &self.0 {
+            Backend::Local(directory) => directory.put(name, &content),
+            Backend::Bucket(prefix) => prefix.put(name, content),
+        }
+    }
+
+    /// The whole object; `None` when there is none.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        match &self.0 {
+            Backend::Local(directory) => directory.get(name),
+            Backend::Bucket(prefix) => prefix.get(name),
+        }
+    }
+
+    /// These bytes of an object; fewer when it ends before; `None` when there is no such object.
+    pub(crate) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        match &self.0 {
+            Backend::Local(directory) => directory.get_range(name, range),
+            Backend::Bucket(prefix) => prefix.get_range(name, range),
+        }
+    }
+
+    /// Looks one object up.
+    pub(crate) fn head(&self, name: &str) -> Result<Option<Object>> {
+        match &self.0 {
+            Backend::Local(directory) => directory.head(name),
+            Backend::Bucket(prefix) => prefix.head(name),
+        }
+    }
+
+    /// The objects directly in the directory `prefix` whose names come after `start_after`, ascending by name.
+    pub(crate) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
+        match &self.0 {
+            Backend::Local(directory) => directory.list(prefix, start_after),
+            Backend::Bucket(bucket) => bucket.list(prefix, start_after),
+        }
+    }
+
+    /// Removes an object; a missing one is no error.
+    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        match &self.0 {
+            Backend::Local(directory) => directory.delete(name),
+            Backend::Bucket(prefix) => prefix.delete(name),
+        }
+    }
+
+    /// Starts a data file under a new name. Nothing is visible before `DataFile::finish`.
+    pub(crate) fn data_file(&self, name: &str) -> Result<DataFile> {
+        Ok(DataFile(match &self.0 {
+            Backend::Local(directory) => Target::Local(directory.data_file(name)?),
+            Backend::Bucket(prefix) => Target::Bucket(prefix.data_file(name)),
+        }))
+    }
+
+    /// The directory on a local disk; `None` for object stores.
+    pub(crate) fn local_path(&self) -> Option<PathBuf> {
+        match &self.0 {
+            Backend::Local(directory) => Some(directory.path().to_path_buf()),
+            Backend::Bucket(_) => None,
+        }
+    }
+
+    /// The directory's address, for messages and for readers outside.
+    pub(crate) fn place(&self, name: &str) -> String {
+        match &self.0 {
+            Backend::Local(directory) => directory.place(name),
+            Backend::Bucket(prefix) => prefix.place(name),
+        }
+    }
+
+    /// Removes log entries older than `cutoff_millis` (milliseconds since 1970) that no checkpoint up to
+    /// `version` needs, and returns their number.
+    pub(crate) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
+        match &self.0 {
+            Backend::Local(directory) => directory.clean_log(version, cutoff_millis),
+            Backend::Bucket(prefix) => prefix.clean_log(version, cutoff_millis),
+        }
+    }
+}
+
+/// A data file being written. Dropping it unfinished leaves no name behind.
+#[derive(Debug)]
+pub(crate) struct DataFile(Target);
+
+#[derive(Debug)]
+enum Target {
+    Local(local::LocalFile),
+    Bucket(bucket::BucketFile),
+}
+
+impl DataFile {
+    /// Makes the file durable and visible; returns its size in bytes. An existing name is an error.
+    pub(crate) fn finish(self) -> Result<u64> {
+        match self.0 {
+            Target::Local(file) => file.finish(),
+            Target::Bucket(file) => file.finish(),
+        }
+    }
+}
+
+impl io::Write for DataFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Target::Local(file) => file.write(bytes),
+            Target::Bucket(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Target::Local(file) => file.flush(),
+            Target::Bucket(_) => Ok(()),
+        }
+    }
+}

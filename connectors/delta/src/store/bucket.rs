@@ -1,0 +1,329 @@
+//! A prefix of an object store's bucket, through `object_store` as deltalake sets it up (credentials, endpoints,
+//! conditional writes). Owns the small runtime that its requests run on.
+
+use crate::error::{self, Result};
+use crate::store::{Created, Object};
+use bytes::{Bytes, BytesMut};
+use deltalake::logstore::{ObjectStoreRef, StorageConfig, logstore_for, object_store_factories};
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::Error;
+use tokio::runtime::Runtime;
+use url::Url;
+
+/// Bytes of one part of a large upload; S3's smallest is 5 MiB.
+const PART_BYTES: usize = 8 << 20;
+/// Longest that one request may take with its retries.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A prefix in a bucket.
+#[derive(Clone)]
+pub(super) struct BucketPrefix {
+    shared: Arc<Shared>,
+    prefix: String,
+}
+
+struct Shared {
+    store: ObjectStoreRef,
+    bucket: Url,
+    options: BTreeMap<String, String>,
+    runtime: OwnRuntime,
+}
+
+/// A runtime that may be dropped anywhere.
+struct OwnRuntime(Option<Runtime>);
+
+impl BucketPrefix {
+    pub(super) fn open(location: &Url, options: &BTreeMap<String, String>) -> Result<BucketPrefix> {
+        if options.keys().any(|key| key.eq_ignore_ascii_case("aws_s3_allow_unsafe_rename") || key.eq_ignore_ascii_case("allow_unsafe_rename")) {
+            return Err(Error::configuration("storage_settings", "`allow_unsafe_rename` would let two writers overwrite each other")
+                .with_remedy("remove it from `storage`"));
+        }
+        let runtime = runtime(location)?;
+        let scheme = Url::parse(&format!("{}://", location.scheme())).ok();
+        let factory = scheme.and_then(|scheme| object_store_factories().get(&scheme).map(|entry| Arc::clone(entry.value())));
+        let factory = factory.ok_or_else(|| Error::configuration("location_scheme", format!("no store for `{location}`")))?;
+        let (store, prefix) = {
+            // The factory may ask for a runtime of its caller's.
+            let _guard = runtime.handle()?.enter();
+            factory.parse_url_opts(location, &storage_config(options)?)
+        }
+        .map_err(|e| settings(location, e))?;
+        let bucket = Url::parse(&format!("{}://{}", location.scheme(), location.host_str().unwrap_or_default()))
+            .map_err(|e| settings(location, e))?;
+        let shared = Shared { store, bucket, options: options.clone(), runtime };
+        Ok(BucketPrefix { shared: Arc::new(shared), prefix: prefix.as_ref().to_owned() })
+    }
+
+    pub(super) fn child(&self, relative: &str) -> BucketPrefix {
+        BucketPrefix { shared: Arc::clone(&self.shared), prefix: join(&self.prefix, relative) }
+    }
+
+    pub(super) fn place(&self, name: &str) -> String {
+        format!("{}/{}", self.shared.bucket, join(&self.prefix, name))
+    }
+
+    pub(super) fn put_new(&self, name: &str, content: Bytes) -> Result<Created> {
+        let path = self.path(name)?;
+        let put = self.shared.store.put_opts(&path, PutPayload::from_bytes(content), PutMode::Create.into());
+        match self.shared.wait(put) {
+            Ok(_) => Ok(Created::Yes),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Created::Exists),
+            Err(e) => Err(error::object("write", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn put(&self, name: &str, content: Bytes) -> Result<()> {
+        let path = self.path(name)?;
+        let put = self.shared.store.put(&path, PutPayload::from_bytes(content));
+        self.shared.wait(put).map(|_| ()).map_err(|e| error::object("write", &self.place(name), e))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        self.fetch(name, GetOptions::default())
+    }
+
+    pub(super) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.fetch(name, GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() })
+    }
+
+    fn fetch(&self, name: &str, options: GetOptions) -> Result<Option<Bytes>> {
+        let path = self.path(name)?;
+        let get = async { self.shared.store.get_opts(&path, options).await?.bytes().await };
+        match self.shared.wait(get) {
+            Ok(content) => Ok(Some(content)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(error::object("read", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn head(&self, name: &str) -> Result<Option<Object>> {
+        let path = self.path(name)?;
+        match self.shared.wait(self.shared.store.head(&path)) {
+            Ok(meta) => Ok(Some(object(name.to_owned(), &meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(error::object("look up", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
+        let directory = self.path(prefix)?;
+        let base = format!("{directory}/");
+        let listing = match start_after {
+            "" => self.shared.store.list(Some(&directory)),
+            after => self.shared.store.list_with_offset(Some(&directory), &self.path(&join(prefix, after))?),
+        };
+        let found: Vec<ObjectMeta> = self
+            .shared
+            .wait(listing.try_collect())
+            .map_err(|e| error::object("list", &self.place(prefix), e))?;
+        let mut objects: Vec<Object> = found
+            .iter()
+            .filter_map(|meta| Some((meta.location.as_ref().strip_prefix(&base)?, meta)))
+            .filter(|(name, _)| !name.contains('/') && *name > start_after)
+            .map(|(name, meta)| object(name.to_owned(), meta))
+            .collect();
+        objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(objects)
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        match self.shared.wait(self.shared.store.delete(&path)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(error::object("remove", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn data_file(&self, name: &str) -> BucketFile {
+        BucketFile { prefix: self.clone(), name: name.to_owned(), buffer: BytesMut::new(), upload: None, size: 0 }
+    }
+
+    pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
+        let url = Url::parse(&format!("{}/", self.place(""))).map_err(|e| settings(&self.shared.bucket, e))?;
+        clean_log(&url, &self.shared.options, version, cutoff_millis)
+    }
+
+    fn path(&self, name: &str) -> Result<Path> {
+        let key = join(&self.prefix, name);
+        Path::parse(&key).map_err(|e| error::object("name", &key, e.into()))
+    }
+}
+
+impl fmt::Debug for BucketPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the store itself: it holds credentials.
+        f.debug_tuple("BucketPrefix").field(&self.place("")).finish()
+    }
+}
+
+impl Shared {
+    /// Waits for a request, at most `REQUEST_TIMEOUT`.
+    fn wait<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        wait(&self.runtime, request)
+    }
+}
+
+fn wait<T>(runtime: &OwnRuntime, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "bucket", source: cause };
+    let handle = runtime.handle().map_err(|e| failed(e.into()))?;
+    match handle.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, request).await }) {
+        Ok(answer) => answer,
+        Err(late) => Err(failed(late.into())),
+    }
+}
+
+impl OwnRuntime {
+    fn handle(&self) -> Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| Error::bug("delta_runtime", "the store's runtime has ended"))
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // Dropping a runtime waits, which is forbidden inside another one.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A file on its way into a bucket: one request when it is small, else in parts. It becomes visible as a whole.
+pub(super) struct BucketFile {
+    prefix: BucketPrefix,
+    name: String,
+    buffer: BytesMut,
+    upload: Option<Box<dyn MultipartUpload>>,
+    size: u64,
+}
+
+impl BucketFile {
+    pub(super) fn finish(mut self) -> Result<u64> {
+        let place = self.prefix.place(&self.name);
+        let rest = self.buffer.split().freeze();
+        let Some(mut upload) = self.upload.take() else {
+            return match self.prefix.put_new(&self.name, rest)? {
+                Created::Yes => Ok(self.size),
+                Created::Exists => self.same_size(&place),
+            };
+        };
+        let shared = &self.prefix.shared;
+        if !rest.is_empty() {
+            let part = upload.put_part(PutPayload::from_bytes(rest));
+            shared.wait(part).map_err(|e| error::object("write", &place, e))?;
+        }
+        shared.wait(upload.complete()).map_err(|e| error::object("write", &place, e))?;
+        Ok(self.size)
+    }
+
+    /// A lost answer of our own try leaves exactly our file under its random name.
+    fn same_size(&self, place: &str) -> Result<u64> {
+        match self.prefix.head(&self.name)? {
+            Some(found) if found.size == self.size => Ok(self.size),
+            _ => Err(Error::bug("data_file_exists", format!("`{place}` exists already"))),
+        }
+    }
+
+    fn send_part(&mut self) -> Result<()> {
+        let place = self.prefix.place(&self.name);
+        let path = self.prefix.path(&self.name)?;
+        let shared = Arc::clone(&self.prefix.shared);
+        let part = PutPayload::from_bytes(self.buffer.split_to(PART_BYTES.min(self.buffer.len())).freeze());
+        let failed = |e| error::object("write", &place, e);
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => none.insert(shared.wait(shared.store.put_multipart(&path)).map_err(failed)?),
+        };
+        shared.wait(upload.put_part(part)).map_err(failed)
+    }
+}
+
+impl io::Write for BucketFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        self.size += bytes.len() as u64;
+        while self.buffer.len() >= PART_BYTES {
+            self.send_part().map_err(io::Error::other)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for BucketFile {
+    fn drop(&mut self) {
+        if let Some(mut upload) = self.upload.take() {
+            // Parts that stay are removed by the bucket's rule for unfinished uploads.
+            let _ = self.prefix.shared.wait(upload.abort());
+        }
+    }
+}
+
+impl fmt::Debug for BucketFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BucketFile").field(&self.prefix.place(&self.name)).finish()
+    }
+}
+
+/// Runs deltalake's log clean-up on the table at `url`.
+pub(super) fn clean_log(url: &Url, options: &BTreeMap<String, String>, version: u64, cutoff_millis: i64) -> Result<usize> {
+    let runtime = runtime(url)?;
+    let config = storage_config(options)?;
+    let log_store = {
+        let _guard = runtime.handle()?.enter();
+        logstore_for(url, config).map_err(|e| settings(url, e))?
+    };
+    let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff_millis, None);
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::retry("delta_log_clean", format!("clean the log of `{url}`")).with_cause(cause);
+    let limit = REQUEST_TIMEOUT;
+    match runtime.handle()?.block_on(async { tokio::time::timeout(limit, clean).await }) {
+        Ok(answer) => answer.map_err(|e| failed(e.into())),
+        Err(late) => Err(failed(late.into())),
+    }
+}
+
+fn runtime(location: &Url) -> Result<OwnRuntime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("tidewire-delta-store")
+        .enable_all()
+        .build()
+        .map(|runtime| OwnRuntime(Some(runtime)))
+        .map_err(|e| error::local_io("start the store's runtime for", location.as_str(), e))
+}
+
+fn storage_config(options: &BTreeMap<String, String>) -> Result<StorageConfig> {
+    StorageConfig::parse_options(options.iter().map(|(key, value)| (key.clone(), value.clone())))
+        .map_err(|e| Error::configuration("storage_settings", "read the settings under `storage`").with_cause(e))
+}
+
+fn settings(location: &Url, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::configuration("storage_settings", format!("set up the store of `{location}`"))
+        .with_remedy("correct the settings under `storage`")
+        .with_cause(cause)
+}
+
+fn object(name: String, meta: &ObjectMeta) -> Object {
+    Object {
+        name,
+        size: meta.size,
+        modified_millis: meta.last_modified.timestamp_millis(),
+        identity: meta.e_tag.clone().unwrap_or_default(),
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    let segments = prefix.split('/').chain(name.split('/')).filter(|segment| !segment.is_empty());
+    segments.collect::<Vec<_>>().join("/")
+}

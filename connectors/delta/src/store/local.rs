@@ -1,0 +1,266 @@
+//! A local directory with durable, create-only files.
+
+use crate::error::{self, Result};
+use crate::store::{Created, Object};
+use bytes::Bytes;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use tidewire_core::Error;
+use url::Url;
+
+/// What to do when the directory of a new file is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// Create and sync it.
+    Create,
+    /// Refuse: it was there, so the table has been taken away.
+    Expect,
+}
+
+/// A directory.
+#[derive(Clone, Debug)]
+pub(super) struct LocalDirectory {
+    path: Arc<Path>,
+}
+
+/// A file that has no name yet but a temporary one.
+#[derive(Debug)]
+pub(super) struct LocalFile {
+    file: File,
+    temporary: Temporary,
+    target: PathBuf,
+    size: u64,
+}
+
+/// A temporary name, removed when dropped.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // A name that stays is an orphan that nothing refers to; it costs space only.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl LocalDirectory {
+    pub(super) fn open(location: &Url) -> Result<LocalDirectory> {
+        let path = location.to_file_path().map_err(|()| {
+            Error::configuration("location_path", format!("`{location}` is no local path"))
+                .with_remedy("write it as `file:///absolute/path`")
+        })?;
+        Ok(LocalDirectory { path: path.into() })
+    }
+
+    pub(super) fn child(&self, relative: &str) -> LocalDirectory {
+        let mut path = self.path.to_path_buf();
+        path.extend(relative.split('/').filter(|segment| !segment.is_empty()));
+        LocalDirectory { path: path.into() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn place(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+
+    pub(super) fn put_new(&self, name: &str, content: &[u8], parents: Parents) -> Result<Created> {
+        let mut file = self.start(name, parents)?;
+        file.file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
+        file.link()
+    }
+
+    pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<()> {
+        let mut file = self.start(name, Parents::Expect)?;
+        file.file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
+        file.replace()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        match fs::read(self.path.join(name)) {
+            Ok(content) => Ok(Some(content.into())),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(error::local_io("read", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(self.path.join(name))?;
+            file.seek(SeekFrom::Start(range.start))?;
+            let mut content = Vec::new();
+            file.take(range.end.saturating_sub(range.start)).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        match read() {
+            Ok(content) => Ok(Some(content.into())),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(error::local_io("read", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn head(&self, name: &str) -> Result<Option<Object>> {
+        match fs::metadata(self.path.join(name)) {
+            Ok(metadata) => Ok(Some(object(name.to_owned(), &metadata))),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(error::local_io("look up", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
+        let directory = self.path.join(prefix);
+        let list = || -> io::Result<Vec<Object>> {
+            let mut objects = Vec::new();
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                // Names that are no text are not ours and cannot be named in a log.
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if name.as_str() <= start_after {
+                    continue;
+                }
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_file() => objects.push(object(name, &metadata)),
+                    Ok(_) => {}
+                    Err(e) if is_missing(&e) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            Ok(objects)
+        };
+        match list() {
+            Ok(objects) => Ok(objects),
+            Err(e) if is_missing(&e) => Ok(Vec::new()),
+            Err(e) => Err(error::local_io("list", &directory.display().to_string(), e)),
+        }
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.path.join(name)) {
+            Ok(()) => Ok(()),
+            Err(e) if is_missing(&e) => Ok(()),
+            Err(e) => Err(error::local_io("remove", &self.place(name), e)),
+        }
+    }
+
+    pub(super) fn data_file(&self, name: &str) -> Result<LocalFile> {
+        self.start(name, Parents::Create)
+    }
+
+    pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
+        let url = Url::from_directory_path(&self.path).map_err(|()| {
+            Error::bug("location_path", format!("`{}` is no absolute path", self.path.display()))
+        })?;
+        super::bucket::clean_log(&url, &Default::default(), version, cutoff_millis)
+    }
+
+    /// Opens a temporary file in the directory of `name`.
+    fn start(&self, name: &str, parents: Parents) -> Result<LocalFile> {
+        let target = self.path.join(name);
+        let directory = target.parent().unwrap_or(&self.path);
+        if parents == Parents::Create {
+            create_directories(directory)?;
+        }
+        // A leading dot keeps the name out of every reader's listing.
+        let temporary = directory.join(format!(".tidewire-{}.tmp", uuid::Uuid::new_v4()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .map_err(|e| error::local_io("create", &temporary.display().to_string(), e))?;
+        Ok(LocalFile { file, temporary: Temporary(temporary), target, size: 0 })
+    }
+}
+
+impl LocalFile {
+    pub(super) fn finish(self) -> Result<u64> {
+        let (size, target) = (self.size, self.target.clone());
+        match self.link()? {
+            Created::Yes => Ok(size),
+            Created::Exists => {
+                Err(Error::bug("data_file_exists", format!("`{}` exists already", target.display())))
+            }
+        }
+    }
+
+    /// Gives the synced content its name, unless that is taken.
+    fn link(self) -> Result<Created> {
+        let place = self.target.display().to_string();
+        self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        match fs::hard_link(&self.temporary.0, &self.target) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Created::Exists),
+            Err(e) => return Err(error::local_io("link", &place, e)),
+        }
+        // The temporary name goes first, so that one sync of the directory covers both.
+        let directory = self.target.parent().unwrap_or(Path::new("/")).to_path_buf();
+        drop(self.temporary);
+        sync_directory(&directory)?;
+        Ok(Created::Yes)
+    }
+
+    fn replace(self) -> Result<()> {
+        let place = self.target.display().to_string();
+        self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        fs::rename(&self.temporary.0, &self.target).map_err(|e| error::local_io("rename", &place, e))?;
+        sync_directory(self.target.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+impl Write for LocalFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn object(name: String, metadata: &fs::Metadata) -> Object {
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Object {
+        name,
+        size: metadata.len(),
+        modified_millis: modified.and_then(|age| i64::try_from(age.as_millis()).ok()).unwrap_or(0),
+        identity: format!("{}-{}-{}", metadata.ino(), metadata.mtime(), metadata.mtime_nsec()),
+    }
+}
+
+/// Creates a directory and the missing ones above it, each synced into the one above it.
+fn create_directories(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = directory.parent() {
+        create_directories(above)?;
+        match fs::create_dir(directory) {
+            Ok(()) => return sync_directory(above),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(error::local_io("create", &directory.display().to_string(), e)),
+        }
+    }
+    Ok(())
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    let place = directory.display().to_string();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(CWD, directory, flags, Mode::empty())
+        .map_err(|e| error::local_io("open", &place, e.into()))?;
+    rustix::fs::fsync(&handle).map_err(|e| error::fsync(&place, e.into()))
+}
