@@ -1,1 +1,40 @@
-//! stub
+//! PostgreSQL as a source: a consistent snapshot, then the log through a logical replication slot with the
+//! `pgoutput` plugin. Knows nothing of sinks.
+//!
+//! Modules stand in layer order; each uses only those above it.
+
+mod error;
+mod metrics;
+mod position;
+mod tables;
+
+mod config;
+mod tls;
+
+mod wire;
+
+mod connection;
+mod control;
+
+mod typemap;
+
+mod catalog;
+
+mod assemble;
+mod copy_text;
+
+mod preflight;
+mod setup;
+mod slot;
+
+mod snapshot;
+mod stream;
+
+mod monitor;
+
+mod connector;
+
+pub use config::{Config, ConfigFault, SnapshotMode, SourceOptions};
+//pub use connector::connector;
+pub use metrics::describe as describe_metrics;
+pub use tables::{TableFilter, TablePatternError};

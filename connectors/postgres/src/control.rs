@@ -1,0 +1,181 @@
+//! Control queries: tokio-postgres over a stream that `connection` has opened, so that the choice of the server, the
+//! encryption and the session's settings are the same for all sessions.
+
+use crate::config::{Host, Settings, Target};
+use crate::connection::{Connection, Dialed, SessionKind, Stream, dial, session_options};
+use crate::error::control;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tidewire_core::{Error, Result};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{ChannelBinding as Binding, SslMode, SslNegotiation};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Config};
+
+/// A session for catalog queries.
+#[derive(Debug)]
+pub(crate) struct Control {
+    client: Client,
+    host: Host,
+    /// Moves the session's bytes; ends when the session is dropped.
+    driver: JoinHandle<()>,
+}
+
+impl Control {
+    /// Connects to the first server that will do.
+    pub(crate) async fn connect(settings: &Settings) -> Result<Control> {
+        let mut first_error = None;
+        let mut second_best = None;
+        for host in &settings.hosts {
+            match Control::connect_to(settings, host).await {
+                Ok(control) => match control.suits(settings.target).await {
+                    Ok(Suits::Yes) => return Ok(control),
+                    Ok(Suits::IfNoOther) => second_best = second_best.or(Some(control)),
+                    Ok(Suits::No) => {}
+                    Err(error) => first_error = first_error.or(Some(error)),
+                },
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        if let Some(control) = second_best {
+            return Ok(control);
+        }
+        Err(first_error.unwrap_or_else(|| {
+            Error::retry("no_suitable_server", "no server of `url` has the wanted role")
+                .with_remedy("change `target_session_attrs` in `url`, or promote a server")
+        }))
+    }
+
+    /// Connects to one server.
+    pub(crate) async fn connect_to(settings: &Settings, host: &Host) -> Result<Control> {
+        let limit = settings.connect_timeout;
+        tokio::time::timeout(limit, Control::attempt(settings, host)).await.unwrap_or_else(|_| {
+            Err(Error::retry("connect_timeout", format!("`{host}` does not answer within {} s", limit.as_secs())))
+        })
+    }
+
+    async fn attempt(settings: &Settings, host: &Host) -> Result<Control> {
+        let dialed = dial(settings, host).await?;
+        if dialed.can_be_overheard() && settings.password.is_some() {
+            // tokio-postgres would show a password to whoever asks for it; our own login does not. A server that
+            // asks in clear text is found out before tokio-postgres gets to know the password.
+            Connection::open(settings, host, SessionKind::Query).await?.close().await;
+        }
+        let mut config = Config::new();
+        config
+            .user(&settings.user)
+            .dbname(&settings.database)
+            .application_name(&settings.application_name)
+            .options(session_options(settings))
+            .channel_binding(Binding::Prefer);
+        if let Some(reference) = &settings.password {
+            config.password(settings.secrets.resolve(reference)?.reveal());
+        }
+        // The stream is encrypted already: "direct" makes tokio-postgres ask the wrapper instead of the server.
+        let encrypted = matches!(dialed.stream, Stream::Tls(_));
+        config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
+        config.ssl_negotiation(SslNegotiation::Direct);
+        let Dialed { stream, binding } = dialed;
+        let connected = config.connect_raw(stream, Encrypted { binding }).await;
+        let (client, connection) = connected.map_err(|cause| control("log in", cause))?;
+        let driver = tokio::spawn(async move {
+            // The client's next query tells what happened to the session.
+            connection.await.ok();
+        });
+        Ok(Control { client, host: host.clone(), driver })
+    }
+
+    /// The session.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The server that was chosen.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    async fn suits(&self, target: Target) -> Result<Suits> {
+        if target == Target::Any {
+            return Ok(Suits::Yes);
+        }
+        let sql = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'";
+        let row = self.client.query_one(sql, &[]).await.map_err(|cause| control("ask for the server's role", cause))?;
+        let read = |cause| control("ask for the server's role", cause);
+        let (standby, read_only): (bool, bool) = (row.try_get(0).map_err(read)?, row.try_get(1).map_err(read)?);
+        let wanted = match target {
+            Target::Any => true,
+            Target::ReadWrite => !read_only,
+            Target::ReadOnly => read_only,
+            Target::Primary => !standby,
+            Target::Standby => standby,
+            Target::PreferStandby if !standby => return Ok(Suits::IfNoOther),
+            Target::PreferStandby => true,
+        };
+        Ok(if wanted { Suits::Yes } else { Suits::No })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+enum Suits {
+    Yes,
+    IfNoOther,
+    No,
+}
+
+/// Passes an encrypted stream through tokio-postgres, with its channel binding.
+struct Encrypted {
+    binding: Option<Vec<u8>>,
+}
+
+struct EncryptedStream {
+    stream: Stream,
+    binding: Option<Vec<u8>>,
+}
+
+impl TlsConnect<Stream> for Encrypted {
+    type Stream = EncryptedStream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<EncryptedStream>> + Send>>;
+
+    fn connect(self, stream: Stream) -> Self::Future {
+        Box::pin(std::future::ready(Ok(EncryptedStream { stream, binding: self.binding })))
+    }
+}
+
+impl TlsStream for EncryptedStream {
+    fn channel_binding(&self) -> ChannelBinding {
+        match &self.binding {
+            Some(data) => ChannelBinding::tls_server_end_point(data.clone()),
+            None => ChannelBinding::none(),
+        }
+    }
+}
+
+impl AsyncRead for EncryptedStream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, space)
+    }
+}
+
+impl AsyncWrite for EncryptedStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
