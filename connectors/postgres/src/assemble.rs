@@ -1,0 +1,306 @@
+//! From the messages of the log to batches. Owns what the stream is in the middle of: the open transaction,
+//! the tables it has been told about, the place reached. Sans-IO: knows no socket, no clock and no catalog;
+//! when a table must be looked up it says so and is told the answer.
+//!
+//! # Order and numbers
+//!
+//! The server sends a transaction when it commits, whole, in the order of commit records. A change is known
+//! by the place of its transaction's commit record (`Begin.final_lsn`) and its number among the captured
+//! changes of that transaction, counted from 1 by nothing but the log: the same on every re-read, from
+//! wherever it starts. LSNs of messages order nothing (PG-60, PG-63, PG-64): several rows share one, and a
+//! transaction's first change has the LSN where the one before it ended. Marks rise all the same: the end of
+//! a transaction's commit record lies before the next transaction's commit record begins.
+//!
+//! # Schema changes
+//!
+//! A Relation message stands before the first row that uses it, also after each change of the table within a
+//! transaction (PG-48). When its shape differs from the one before, a change of [`Op::Schema`] is put at that
+//! place. It bears the number of the change before it and is not counted: whether it appears depends on what
+//! was known before, and numbers must not.
+
+mod row;
+mod transaction;
+
+use crate::catalog::Described;
+use crate::position::{Lsn, ServerIdentity};
+use crate::tables::TableFilter;
+use crate::typemap::Scratch;
+use crate::wire::pgoutput::{self, DecodeError, Message, MessageBody, RelationBody, TruncateBody};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tidewire_core::batch::{BatchBuilder, ChangeHead};
+use tidewire_core::source::{ProvenanceField, ProvenanceOrigin, ProvenanceType};
+use tidewire_core::{
+    Batch, BatchLimits, Error, Op, Phase, Result, SchemaVersion, SourceDescriptor, TableName, TableSchema,
+};
+use transaction::Open;
+
+/// What consumers are told about a change's place in the log: Debezium's fields of PostgreSQL, in its order.
+pub(crate) const PROVENANCE: &[ProvenanceField] = &[
+    field("txId", ProvenanceType::Int64, ProvenanceOrigin::Transaction(0), true),
+    field("lsn", ProvenanceType::Int64, ProvenanceOrigin::Offset, true),
+    field("xmin", ProvenanceType::Int64, ProvenanceOrigin::Null, true),
+    field("origin", ProvenanceType::Text, ProvenanceOrigin::Transaction(1), true),
+    field("origin_lsn", ProvenanceType::Int64, ProvenanceOrigin::Null, true),
+];
+
+const fn field(
+    name: &'static str,
+    field_type: ProvenanceType,
+    origin: ProvenanceOrigin,
+    in_snapshot: bool,
+) -> ProvenanceField {
+    ProvenanceField { name, field_type, optional: true, origin, in_snapshot }
+}
+
+/// What a message came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// Nothing that is shipped.
+    Nothing,
+    /// Changes were added.
+    Changed,
+    /// A transaction is whole; the place reached lies between transactions.
+    TransactionEnd,
+    /// A table must be looked up and given to [`Assembler::define`] before the next message.
+    NeedsCatalog(RelationBody),
+}
+
+/// What is known about a relation id.
+#[derive(Debug)]
+enum Relation {
+    /// Not captured: its rows are passed over.
+    Passed,
+    /// Captured.
+    Captured(Arc<Described>),
+}
+
+/// Turns messages into batches.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    builder: BatchBuilder,
+    identity: ServerIdentity,
+    filter: TableFilter,
+    relations: HashMap<u32, Relation>,
+    /// Which oid a captured name stood for last.
+    names: HashMap<TableName, u32>,
+    /// The relation that must be defined before the next message.
+    awaited: Option<u32>,
+    open: Option<Open>,
+    /// End of the last commit record.
+    previous_commit: Option<u64>,
+    /// Commit time of the last transaction, microseconds since 1970.
+    previous_commit_micros: i64,
+    /// Where everything before is whole.
+    boundary: Option<u64>,
+    scratch: Scratch,
+    old_cells: Vec<tidewire_core::Cell>,
+}
+
+impl Assembler {
+    /// For a source whose stream starts. Nothing is known of any table yet; those described for a snapshot may
+    /// be given to [`Assembler::define`] first, so that a change since then becomes a new version.
+    pub(crate) fn new(
+        descriptor: Arc<SourceDescriptor>,
+        identity: ServerIdentity,
+        limits: BatchLimits,
+        tables: TableFilter,
+    ) -> Assembler {
+        Assembler {
+            builder: BatchBuilder::new(descriptor, Phase::Stream, limits),
+            identity,
+            filter: tables,
+            relations: HashMap::new(),
+            names: HashMap::new(),
+            awaited: None,
+            open: None,
+            previous_commit: None,
+            previous_commit_micros: 0,
+            boundary: None,
+            scratch: Scratch::default(),
+            old_cells: Vec::new(),
+        }
+    }
+
+    /// Takes one message. `wal_start` is that of its `XLogData` frame. After an error the stream must not go on.
+    pub(crate) fn apply(&mut self, wal_start: u64, payload: &[u8]) -> Result<Applied> {
+        if let Some(oid) = self.awaited {
+            return Err(Error::bug("table_undefined", format!("relation `{oid}` was not looked up")));
+        }
+        match pgoutput::parse(payload).map_err(|cause| undecodable(wal_start, cause))? {
+            Message::Insert(body) => self.insert(wal_start, &body),
+            Message::Update(body) => self.update(wal_start, &body),
+            Message::Delete(body) => self.delete(wal_start, &body),
+            Message::Begin(body) => self.begin(&body),
+            Message::Commit(body) => self.commit(&body),
+            Message::Origin(body) => self.origin(body.name),
+            Message::Relation(body) => self.relation(body),
+            Message::Type => Ok(Applied::Nothing),
+            Message::Truncate(body) => self.truncate(wal_start, &body),
+            Message::Message(body) => self.message(&body),
+        }
+    }
+
+    /// Takes the answer to [`Applied::NeedsCatalog`], or a table that is known before the stream starts. A
+    /// shape that differs from the table's last becomes a new version and, in the stream, a change of its own.
+    pub(crate) fn define(&mut self, described: Described) -> Result<()> {
+        let oid =
+            u32::try_from(described.schema.native_id).map_err(|_| Error::bug("table_id", "a table's id is no oid"))?;
+        let name = described.schema.name.clone();
+        if self.names.get(&name).is_some_and(|known| *known != oid) {
+            return Err(recreated(&name));
+        }
+        let in_stream = self.awaited.take().is_some();
+        let (described, changed) = match self.relations.get(&oid) {
+            Some(Relation::Captured(known)) => succeed(known, described),
+            _ => (described, false),
+        };
+        if changed {
+            self.names.retain(|_, known| *known != oid);
+        }
+        self.names.insert(name, oid);
+        let described = Arc::new(described);
+        if changed && in_stream {
+            self.push_schema_change(&described.schema)?;
+        }
+        self.relations.insert(oid, Relation::Captured(described));
+        Ok(())
+    }
+
+    /// Whether the batch should be finished before more is added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.builder.is_full()
+    }
+
+    /// Whether the batch holds changes.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.builder.is_empty()
+    }
+
+    /// Whether the place reached lies inside a transaction.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Takes the server's word that nothing of ours lies before `wal_end`. Only between transactions and with
+    /// nothing pending (PG-68); true when the place reached has moved, so that an empty batch can report it.
+    pub(crate) fn keepalive(&mut self, wal_end: u64) -> bool {
+        let idle = self.open.is_none() && self.builder.is_empty();
+        let moved = idle && self.boundary.is_none_or(|boundary| boundary < wal_end);
+        if moved {
+            self.boundary = Some(wal_end);
+        }
+        moved
+    }
+
+    /// Hands out what was added, with the place right after it. In mid-transaction that place is the number of
+    /// changes so far, and the next batch opens the transaction again.
+    pub(crate) fn finish(&mut self, now_micros: i64) -> Batch {
+        self.builder.drop_empty_transaction();
+        let inside = self.open.as_ref().filter(|open| open.ordinal > 0).map(Open::mark);
+        let position = match inside {
+            Some(mark) => Some(self.identity.position(mark)),
+            None => self.boundary.map(|lsn| self.identity.boundary(Lsn(lsn))),
+        };
+        if let Some(open) = &mut self.open {
+            open.in_batch = false;
+        }
+        self.builder.finish(position, inside.is_none(), now_micros)
+    }
+
+    fn relation(&mut self, body: RelationBody) -> Result<Applied> {
+        if !self.filter.captures(&body.namespace, &body.name) {
+            // A table that was captured until it was renamed or moved must not end without a word (PG-49).
+            if let Some(Relation::Captured(known)) = self.relations.get(&body.oid) {
+                let name = known.schema.name.clone();
+                let message = format!(
+                    "table `{name}` is now `{}.{}`, which `tables` does not capture",
+                    body.namespace, body.name
+                );
+                return Err(Error::operator("table_renamed", message)
+                    .with_remedy(format!("add `{}.{}` to `tables`", body.namespace, body.name))
+                    .with_table(name));
+            }
+            self.relations.insert(body.oid, Relation::Passed);
+            return Ok(Applied::Nothing);
+        }
+        let name = TableName::new(body.namespace.as_str(), body.name.as_str());
+        if self.names.get(&name).is_some_and(|known| *known != body.oid) {
+            return Err(recreated(&name));
+        }
+        self.awaited = Some(body.oid);
+        Ok(Applied::NeedsCatalog(body))
+    }
+
+    fn push_schema_change(&mut self, schema: &Arc<TableSchema>) -> Result<()> {
+        let ordinal = self.open_transaction()?.ordinal;
+        let table = self.builder.table(schema);
+        self.builder.push(ChangeHead { op: Op::Schema, ordinal, offset: 0, row: 0 }, table, None, None);
+        Ok(())
+    }
+
+    fn truncate(&mut self, wal_start: u64, body: &TruncateBody<'_>) -> Result<Applied> {
+        let mut applied = Applied::Nothing;
+        for oid in body.relations() {
+            let Some(described) = self.captured(oid)? else { continue };
+            let head = self.next_change(Op::Truncate, wal_start)?;
+            let table = self.builder.table(&described.schema);
+            self.builder.push(head, table, None, None);
+            applied = Applied::Changed;
+        }
+        Ok(applied)
+    }
+
+    fn message(&mut self, body: &MessageBody<'_>) -> Result<Applied> {
+        if !body.transactional {
+            return self.free_message(body);
+        }
+        let head = self.next_change(Op::Message, body.lsn)?;
+        self.builder.push_message(head, body.prefix.as_bytes(), body.content);
+        Ok(Applied::Changed)
+    }
+
+    /// The table of a row, `None` when it is not captured.
+    #[inline]
+    fn captured(&self, oid: u32) -> Result<Option<Arc<Described>>> {
+        match self.relations.get(&oid) {
+            Some(Relation::Captured(described)) => Ok(Some(Arc::clone(described))),
+            Some(Relation::Passed) => Ok(None),
+            None => Err(Error::operator(
+                "relation_unknown",
+                format!("the log names relation `{oid}` without a description of it"),
+            )
+            .with_remedy("restart the source; if it comes again, report the server's version")),
+        }
+    }
+}
+
+/// Gives a description its version: the known one's when the shape is the same, else the next.
+fn succeed(known: &Described, next: Described) -> (Described, bool) {
+    let version = known.schema.version;
+    let mut schema = Arc::unwrap_or_clone(next.schema);
+    schema.version = version;
+    if schema == *known.schema {
+        return (Described { schema: Arc::clone(&known.schema), ..next }, false);
+    }
+    schema.version = SchemaVersion(version.0.saturating_add(1));
+    (Described { schema: Arc::new(schema), ..next }, true)
+}
+
+fn recreated(name: &TableName) -> Error {
+    Error::operator(
+        "table_recreated",
+        format!("table `{name}` was dropped and created anew: its rows so far are not in the log"),
+    )
+    .with_remedy(format!("run `tidewire resync` for table `{name}`"))
+    .with_table(name.clone())
+}
+
+fn undecodable(wal_start: u64, cause: DecodeError) -> Error {
+    Error::operator("message_undecodable", format!("read the message at `{}`", Lsn(wal_start)))
+        .with_remedy("report the server's version; nothing was acknowledged past this place")
+        .with_cause(cause)
+}
+
+#[cfg(test)]
+mod tests;

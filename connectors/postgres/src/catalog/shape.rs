@@ -1,0 +1,216 @@
+//! Puts a table's shape together: what its Relation message says, what the catalog adds, and how each column
+//! is read. Pure, so that it can be tested without a server.
+
+use crate::typemap::resolve::{BareType, TypeCatalog, TypeKind};
+use crate::typemap::{ColumnDecoder, ValueError};
+use crate::wire::pgoutput::RelationBody;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tidewire_core::schema::{KeyKind, OldRow};
+use tidewire_core::{ColumnSchema, Error, Result, SchemaVersion, TableName, TableSchema};
+
+/// A table that can be read: its shape, and a reader for each column.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    /// The shape. Its version is that of a table seen for the first time; the assembler counts on from there.
+    pub(crate) schema: Arc<TableSchema>,
+    /// One reader per column.
+    pub(crate) decoders: Vec<ColumnDecoder>,
+    /// Whether each column is part of the replica identity, as the Relation message flags it.
+    pub(crate) identity: Vec<bool>,
+}
+
+impl Described {
+    /// The error of a value that cannot be read, with its table and column; never with the value.
+    pub(crate) fn unreadable(&self, column: usize, cause: ValueError) -> Error {
+        let table = &self.schema.name;
+        let column = self.schema.columns.get(column).map_or("?", |column| &column.name);
+        let (code, remedy) = match cause {
+            ValueError::NotUtf8 => (
+                "invalid_utf8",
+                format!(
+                    "correct the bytes of column `{column}` on the server, or leave table `{table}` out of `tables`"
+                ),
+            ),
+            ValueError::Malformed(_) | ValueError::TooLarge => (
+                "value_unreadable",
+                format!("leave table `{table}` out of `tables`, and report the type of `{column}`"),
+            ),
+        };
+        Error::operator(code, format!("read column `{column}` of table `{table}`"))
+            .with_remedy(remedy)
+            .with_table(table.clone())
+            .with_cause(cause)
+    }
+}
+
+/// What the catalog holds about a table now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TableFacts {
+    /// Schema.
+    pub(super) namespace: String,
+    /// Name.
+    pub(super) name: String,
+    /// `relreplident`.
+    pub(super) replica_identity: u8,
+    /// Columns of the primary key in its order; empty without one, or when it is deferrable.
+    pub(super) primary_key: Vec<String>,
+    /// Columns of the index that `REPLICA IDENTITY USING INDEX` names, in its order.
+    pub(super) identity_index: Vec<String>,
+    /// Columns.
+    pub(super) columns: Vec<TableFactsColumn>,
+}
+
+/// A row of `pg_attribute`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TableFactsColumn {
+    pub(super) name: String,
+    pub(super) type_oid: u32,
+    pub(super) type_modifier: i32,
+    pub(super) not_null: bool,
+    pub(super) generated: bool,
+    pub(super) default: Option<String>,
+}
+
+impl TableFacts {
+    /// Whether a Relation message would flag the column, see `logicalrep_write_attrs` of the server.
+    pub(super) fn identifies(&self, column: &str) -> bool {
+        match self.replica_identity {
+            b'f' => true,
+            b'i' => self.identity_index.iter().any(|name| name == column),
+            b'd' => self.primary_key.iter().any(|name| name == column),
+            _ => false,
+        }
+    }
+}
+
+/// Names of types as the server prints them.
+#[derive(Debug, Default)]
+pub(crate) struct TypeNames(HashMap<BareType, Arc<str>>);
+
+impl TypeNames {
+    /// Adds a type. `full` is its name with the modifier, `plain` without. A base type that an extension
+    /// brought goes by its own name: which schema it was installed in says nothing about its values.
+    pub(super) fn insert(&mut self, types: &TypeCatalog, bare: BareType, full: &str, plain: &str) {
+        let facts = types.facts(bare.oid).filter(|facts| facts.kind == TypeKind::Base && !facts.built_in);
+        let name = match (facts, full.strip_prefix(plain)) {
+            (Some(facts), Some(modifier)) if facts.element.is_none() => format!("{}{modifier}", facts.name).into(),
+            _ => Arc::from(full),
+        };
+        self.0.insert(bare, name);
+    }
+
+    fn get(&self, bare: BareType) -> Option<Arc<str>> {
+        self.0.get(&bare).cloned()
+    }
+}
+
+/// The types whose names a table needs: those of its columns below domains, and of their elements.
+pub(super) fn bare_types(relation: &RelationBody, types: &TypeCatalog) -> Vec<BareType> {
+    let mut wanted = Vec::new();
+    for column in &relation.columns {
+        let bare = types.bare(column.type_oid, column.type_modifier);
+        let element = bare.and_then(|bare| types.element(bare));
+        wanted.extend(bare);
+        wanted.extend(element);
+    }
+    wanted.sort_unstable_by_key(|bare| (bare.oid, bare.modifier));
+    wanted.dedup();
+    wanted
+}
+
+/// Puts the shape together.
+pub(super) fn describe(
+    relation: &RelationBody,
+    facts: Option<&TableFacts>,
+    types: &TypeCatalog,
+    names: &TypeNames,
+) -> Result<Described> {
+    let name = TableName::new(relation.namespace.as_str(), relation.name.as_str());
+    let mut columns = Vec::with_capacity(relation.columns.len());
+    let mut decoders = Vec::with_capacity(relation.columns.len());
+    for column in &relation.columns {
+        let unknown = || {
+            let message = format!(
+                "column `{}` of table `{name}` has type oid `{}`, which no longer exists",
+                column.name, column.type_oid
+            );
+            Error::operator("type_missing", message)
+                .with_remedy(format!("run `tidewire resync` for table `{name}`"))
+                .with_table(name.clone())
+        };
+        let bare = types.bare(column.type_oid, column.type_modifier).ok_or_else(unknown)?;
+        let (data_type, decoder) = types.resolve(bare, |bare| names.get(bare)).ok_or_else(unknown)?;
+        let native_type = native(bare, types, names).ok_or_else(unknown)?;
+        let fact = facts.and_then(|facts| {
+            facts.columns.iter().find(|fact| {
+                fact.name == column.name
+                    && fact.type_oid == column.type_oid
+                    && fact.type_modifier == column.type_modifier
+            })
+        });
+        columns.push(ColumnSchema {
+            name: column.name.as_str().into(),
+            data_type,
+            native_type,
+            nullable: fact.is_none_or(|fact| !fact.not_null),
+            default: fact.and_then(|fact| fact.default.as_deref()).map(Arc::from),
+        });
+        decoders.push(decoder);
+    }
+    let identity: Vec<bool> = relation.columns.iter().map(|column| column.identity).collect();
+    let (key, key_kind, old_row) = key(relation, facts);
+    let schema = TableSchema {
+        name,
+        version: SchemaVersion(1),
+        native_id: u64::from(relation.oid),
+        columns,
+        key,
+        key_kind,
+        old_row,
+    };
+    Ok(Described { schema: Arc::new(schema), decoders, identity })
+}
+
+/// The name of a column's type; an array's is its element's with brackets.
+fn native(bare: BareType, types: &TypeCatalog, names: &TypeNames) -> Option<Arc<str>> {
+    match types.element(bare) {
+        Some(element) => names.get(element).map(|name| format!("{name}[]").into()),
+        None => names.get(bare),
+    }
+}
+
+/// The key by PG-28: the replica identity, and with a full identity the primary key. Which columns are in it
+/// is the message's word; the catalog gives their order.
+fn key(relation: &RelationBody, facts: Option<&TableFacts>) -> (Vec<usize>, KeyKind, OldRow) {
+    let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
+    let primary = facts.map_or(&[][..], |facts| &facts.primary_key);
+    let whole = |names: &[String]| {
+        let places: Option<Vec<usize>> = names.iter().map(place).collect();
+        places.filter(|places| !places.is_empty())
+    };
+    let flagged: Vec<usize> =
+        relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(index, _)| index).collect();
+    // A column list may leave out part of the key: what is left does not tell rows apart.
+    let ordered = |names: &[String]| match whole(names) {
+        Some(places) if places.len() == flagged.len() && places.iter().all(|place| flagged.contains(place)) => places,
+        None if flagged.len() < names.len() => Vec::new(),
+        _ => flagged.clone(),
+    };
+    let keyed = |places: Vec<usize>, kind| match places.is_empty() {
+        true => (places, KeyKind::None, OldRow::Nothing),
+        false => (places, kind, OldRow::Key),
+    };
+    match relation.replica_identity {
+        b'f' => match whole(primary) {
+            Some(places) => (places, KeyKind::Primary, OldRow::Full),
+            None => (Vec::new(), KeyKind::None, OldRow::Full),
+        },
+        b'i' => keyed(ordered(facts.map_or(&[][..], |facts| &facts.identity_index)), KeyKind::UniqueIndex),
+        b'd' => keyed(ordered(primary), KeyKind::Primary),
+        _ => (Vec::new(), KeyKind::None, OldRow::Nothing),
+    }
+}
+
+#[cfg(test)]
+mod tests;
