@@ -1,0 +1,105 @@
+"""Prints a Delta table as one of its real readers sees it: a header line with the column names, then one JSON array
+a row, each value as canonical text (null stays null, lists are lists), so that any two readers and the source
+can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION]"""
+
+import datetime
+import decimal
+import json
+import struct
+import sys
+
+UTC = datetime.timezone.utc
+
+
+def canonical(value, single):
+    """One value as text; `single` says that its type is a 4-byte float."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if value != value:
+            return "NaN"
+        return "bits:" + struct.pack(">f" if single else ">d", value).hex()
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is not None:
+            return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return value.isoformat(timespec="microseconds")
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "hex:" + bytes(value).hex()
+    if isinstance(value, (list, tuple)):
+        return [canonical(item, single) for item in value]
+    if isinstance(value, dict):
+        return {name: canonical(item, single) for name, item in value.items()}
+    return str(value)
+
+
+def read(reader, path, version):
+    """The table as a pyarrow table."""
+    import pyarrow
+
+    if reader == "deltalake":
+        from deltalake import DeltaTable, QueryBuilder
+
+        table = DeltaTable(path, version=version)
+        batches = QueryBuilder().register("t", table).execute("select * from t").read_all()
+        return pyarrow.table(batches)
+    if reader == "polars":
+        import polars
+
+        return polars.scan_delta(path, version=version).collect().to_arrow()
+    if reader == "duckdb":
+        import duckdb
+        import duckdb_extension_delta  # noqa: F401  the extension comes as a package, not over the network
+
+        connection = duckdb.connect()
+        load_extension(connection)
+        connection.execute("set timezone='UTC'")
+        at = f", version => {version}" if version is not None else ""
+        found = connection.execute(f"select * from delta_scan('{path}'{at})")
+        return found.to_arrow_table()
+    raise SystemExit(f"no reader `{reader}`: use deltalake, polars or duckdb")
+
+
+def load_extension(connection):
+    """DuckDB's delta extension from the package of the same version."""
+    import glob
+    import os
+
+    import duckdb_extension_delta
+
+    folder = os.path.dirname(duckdb_extension_delta.__file__)
+    files = glob.glob(folder + "/**/delta.duckdb_extension*", recursive=True)
+    if not files:
+        raise SystemExit(f"no extension in {folder}")
+    connection.execute(f"load '{files[0]}'")
+
+
+def is_single(kind):
+    """Whether a type is, or holds, 4-byte floats."""
+    import pyarrow
+
+    while pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        kind = kind.value_type
+    return pyarrow.types.is_float32(kind)
+
+
+def main():
+    reader, path = sys.argv[1], sys.argv[2]
+    version = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    table = read(reader, path, version)
+    out = sys.stdout
+    out.write(json.dumps(table.column_names, ensure_ascii=False) + "\n")
+    singles = [is_single(field.type) for field in table.schema]
+    for batch in table.to_batches(max_chunksize=10_000):
+        columns = [column.to_pylist() for column in batch.columns]
+        for row in zip(*columns):
+            values = [canonical(value, single) for value, single in zip(row, singles)]
+            out.write(json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+main()

@@ -1,0 +1,56 @@
+//! The runner itself, on a stand-in program: what it passes on, what it reports, what it refuses.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+fn stand_in(folder: &Path, script: &str) -> PathBuf {
+    let path = folder.join("tidewire");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn the_configuration_is_completed_and_the_failpoint_armed() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "echo \"{\\\"level\\\":\\\"INFO\\\",\\\"f\\\":\\\"$TIDEWIRE_FAILPOINT $*\\\"}\"; exit 7";
+    let mut daemon = Daemon::new(stand_in(folder.path(), script), "[sources.a]\n").unwrap();
+    let text = std::fs::read_to_string(daemon.config_path()).unwrap();
+    assert!(text.starts_with("state_dir = '") && text.contains("[admin]\nlisten = \"127.0.0.1:"), "{text}");
+    daemon.set_failpoint(Some("before_commit:2"));
+    daemon.run().unwrap();
+    assert_eq!(daemon.wait_exit().unwrap().code(), Some(7));
+    assert!(daemon.log().unwrap().contains("before_commit:2 run --config"));
+    assert_eq!(daemon.unexpected().unwrap(), Vec::<String>::new());
+    assert!(!String::from_utf8(daemon.check().unwrap().stdout).unwrap().contains("before_commit"));
+}
+
+#[test]
+fn an_unexpected_warning_is_found_unless_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "echo '{\"level\":\"WARN\",\"code\":\"slot_lagging\"}' >&2; echo 'thread main panicked' >&2; exit 0";
+    let mut daemon = Daemon::start(stand_in(folder.path(), script), "").unwrap();
+    daemon.wait_exit().unwrap();
+    assert_eq!(daemon.unexpected().unwrap().len(), 2);
+    daemon.allow_log("slot_lagging");
+    daemon.allow_log("panicked");
+    assert_eq!(daemon.unexpected().unwrap().len(), 0);
+}
+
+#[test]
+fn an_early_end_is_told_with_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(stand_in(folder.path(), "echo broken >&2; exit 78"), "").unwrap();
+    daemon.allow_log("broken");
+    let error = format!("{:#}", daemon.wait_for("anything", |_| true).unwrap_err());
+    assert!(error.contains("78") && error.contains("broken"), "{error}");
+}
+
+#[test]
+fn a_stop_gives_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "trap 'exit 5' TERM; echo '{\"level\":\"INFO\"}'; while :; do sleep 0.01; done";
+    let mut daemon = Daemon::start(stand_in(folder.path(), script), "").unwrap();
+    wait::until("the first line", wait::PATIENCE, || Ok(daemon.log()?.contains("INFO").then_some(()))).unwrap();
+    assert_eq!(daemon.terminate().unwrap(), 5);
+}

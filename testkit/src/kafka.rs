@@ -1,0 +1,245 @@
+//! A throw-away Kafka broker (KRaft, one node) on free ports, ready when it answers. Its plain listener is always
+//! there for the tests' own reads; a SASL_SSL listener comes beside it when asked for.
+
+mod records;
+
+pub use records::{Isolation, Record};
+
+use crate::certificate::{self, Certificates};
+use crate::folder::RunFolder;
+use crate::{fetch, process, wait};
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How it is set up.
+#[derive(Clone, Debug, Default)]
+pub struct KafkaOptions {
+    /// Whether it has a SASL_SSL listener for user `alice`, password `alice-secret`, by PLAIN, SCRAM-SHA-256 and
+    /// SCRAM-SHA-512.
+    pub sasl_ssl: bool,
+    /// Further lines of `server.properties`, which win over ours.
+    pub settings: Vec<(String, String)>,
+}
+
+impl KafkaOptions {
+    /// With one more setting.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> KafkaOptions {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The user of the SASL_SSL listener.
+pub const USER: &str = "alice";
+/// The user's password.
+pub const PASSWORD: &str = "alice-secret";
+
+const CLUSTER: &str = "dGlkZXdpcmUtdGVzdGtpdA";
+const START_LIMIT: Duration = Duration::from_secs(90);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Kafka {
+    child: Option<Child>,
+    jars: PathBuf,
+    port: u16,
+    secure_port: Option<u16>,
+    certificates: Option<Certificates>,
+    folder: RunFolder,
+}
+
+impl Kafka {
+    /// Starts one; it answers when this returns.
+    pub fn start(options: &KafkaOptions) -> Result<Kafka> {
+        let jars = fetch::kafka::jars()?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let folder = RunFolder::new("kafka")?;
+            let mut broker =
+                Kafka { child: None, jars: jars.clone(), port: 0, secure_port: None, certificates: None, folder };
+            match broker.prepare(options).and_then(|()| broker.launch()) {
+                // Another process may have taken a port in between.
+                Err(_) if attempts < 3 => {}
+                result => break result.map(|()| broker),
+            }
+        }
+    }
+
+    fn prepare(&mut self, options: &KafkaOptions) -> Result<()> {
+        self.port = process::free_port()?;
+        if options.sasl_ssl {
+            self.secure_port = Some(process::free_port()?);
+            self.certificates = Some(certificate::generate(self.folder.path())?);
+        }
+        let path = self.folder.path().join("server.properties");
+        std::fs::write(&path, self.properties(options, process::free_port()?)?).context("write server.properties")?;
+        let log = format!(
+            "Configuration:\n  status: warn\n  Appenders:\n    File:\n      name: F\n      fileName: {}\n      \
+             PatternLayout: {{pattern: '%d %p %c %m%n'}}\n  Loggers:\n    Root:\n      level: info\n      AppenderRef: {{ref: F}}\n",
+            self.log_path().display()
+        );
+        std::fs::write(self.folder.path().join("log4j2.yaml"), log).context("write the log's settings")?;
+        let mut format = Command::new("java");
+        format.args(["-Xmx128m", "-cp"]).arg(self.class_path()).args(["kafka.tools.StorageTool", "format"]);
+        format.args(["--standalone", "-t", CLUSTER, "-c"]).arg(&path).current_dir(self.folder.path());
+        if options.sasl_ssl {
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                format.args(["--add-scram", &format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
+            }
+        }
+        process::output(&mut format).map(drop)
+    }
+
+    fn properties(&self, options: &KafkaOptions, controller: u16) -> Result<String> {
+        let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", self.port);
+        let mut settings: Vec<(String, String)> = Vec::new();
+        let mut set = |key: &str, value: &str| settings.push((key.to_owned(), value.to_owned()));
+        if let (Some(port), Some(files)) = (self.secure_port, &self.certificates) {
+            listeners.push_str(&format!(",SASL_SSL://127.0.0.1:{port}"));
+            let [key, certificate] = [&files.key, &files.certificate].map(std::fs::read_to_string);
+            let keystore = self.folder.path().join("keystore.pem");
+            std::fs::write(&keystore, key? + &certificate?).context("write the keystore")?;
+            set("ssl.keystore.type", "PEM");
+            set("ssl.keystore.location", &keystore.display().to_string());
+            set("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512");
+            let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+            for mechanism in ["scram-sha-256", "scram-sha-512"] {
+                set(&format!("listener.name.sasl_ssl.{mechanism}.sasl.jaas.config"), scram);
+            }
+            let plain =
+                format!("org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
+            set("listener.name.sasl_ssl.plain.sasl.jaas.config", &plain);
+        }
+        set("controller.quorum.bootstrap.servers", &format!("127.0.0.1:{controller}"));
+        set("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"));
+        set("advertised.listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"));
+        set("log.dirs", &self.folder.path().join("data").display().to_string());
+        for (key, value) in FIXED {
+            set(key, value);
+        }
+        settings.extend(options.settings.iter().cloned());
+        Ok(settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect())
+    }
+
+    fn class_path(&self) -> String {
+        format!("{}/*", self.jars.display())
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let console = std::fs::File::create(self.folder.path().join("console.log")).context("open a log")?;
+        let mut command = process::guarded(Path::new("java"));
+        command.args(["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.arg(format!("-Dlog4j2.configurationFile={}", self.folder.path().join("log4j2.yaml").display()));
+        command.arg("-cp").arg(self.class_path()).arg("kafka.Kafka").arg(self.folder.path().join("server.properties"));
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
+        let mut child = process::spawn(command)?;
+        let brokers = self.brokers();
+        let ready = wait::until("Kafka to answer", START_LIMIT, || {
+            if let Some(status) = child.try_wait()? {
+                let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+                bail!("Kafka ended with {status}: {}", process::tail(&log));
+            }
+            // Metadata lists the broker only when it is registered and no longer fenced.
+            Ok(records::broker_count(&brokers).ok().filter(|count| *count > 0).map(drop))
+        });
+        if let Err(error) = ready {
+            process::kill_tree(&mut child)?;
+            return Err(error);
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.take().map_or(Ok(()), |mut child| process::kill_tree(&mut child))
+    }
+
+    /// An orderly stop.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        process::end(&mut child, Signal::TERM, STOP_LIMIT).map(drop)
+    }
+
+    /// Stops it when it runs and starts it on the same data and ports.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.launch()
+    }
+
+    /// Address of the plain listener.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Address of the SASL_SSL listener, when there is one.
+    pub fn secure_brokers(&self) -> Option<String> {
+        self.secure_port.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    /// The files of its TLS, when it has any.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
+    }
+
+    /// The broker's log.
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("kafka.log")
+    }
+
+    /// The names of all topics, sorted, without Kafka's own.
+    pub fn topics(&self) -> Result<Vec<String>> {
+        records::topics(&self.brokers())
+    }
+
+    /// Every record of a topic from its beginning to its end as it is now, partition by partition. A topic that does
+    /// not exist has none.
+    pub fn consume(&self, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
+        records::consume(&self.brokers(), topic, isolation)
+    }
+
+    /// Makes a topic with so many partitions and further settings.
+    pub fn create_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+        records::create_topic(&self.brokers(), topic, partitions, settings)
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            eprintln!("Kafka on port {}: {error:#}", self.port);
+        }
+    }
+}
+
+/// One node that answers soon, restarts soon after a kill (its session must time out first) and stays small.
+const FIXED: [(&str, &str); 19] = [
+    ("process.roles", "broker,controller"),
+    ("node.id", "1"),
+    ("controller.listener.names", "CONTROLLER"),
+    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
+    ("offsets.topic.replication.factor", "1"),
+    ("offsets.topic.num.partitions", "5"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+    ("transaction.state.log.num.partitions", "5"),
+    ("share.coordinator.state.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("log.cleaner.dedupe.buffer.size", "8388608"),
+    ("controlled.shutdown.enable", "false"),
+    ("broker.heartbeat.interval.ms", "200"),
+    ("broker.session.timeout.ms", "1000"),
+    ("num.network.threads", "2"),
+    ("num.io.threads", "4"),
+    ("num.recovery.threads.per.data.dir", "1"),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Reading topics to their end, with librdkafka's plain consumer. Knows nothing of what the records mean.
+
+use anyhow::{Context, Result, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Which records a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only those of committed transactions.
+    ReadCommitted,
+    /// Those of open and aborted transactions too.
+    ReadUncommitted,
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Partition.
+    pub partition: i32,
+    /// Offset in it.
+    pub offset: i64,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Headers in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Milliseconds since 1970, as the record says.
+    pub timestamp: Option<i64>,
+}
+
+const ANSWER: Duration = Duration::from_secs(10);
+const READ_LIMIT: Duration = Duration::from_secs(120);
+
+fn consumer(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
+    let level = match isolation {
+        Isolation::ReadCommitted => "read_committed",
+        Isolation::ReadUncommitted => "read_uncommitted",
+    };
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "testkit")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("allow.auto.create.topics", "false")
+        .set("isolation.level", level)
+        .set("auto.offset.reset", "error")
+        .set("log_level", "0")
+        .create()
+        .context("make a consumer")
+}
+
+/// How many brokers the cluster shows.
+pub(super) fn broker_count(brokers: &str) -> Result<usize> {
+    let metadata = consumer(brokers, Isolation::ReadCommitted)?.fetch_metadata(None, Duration::from_secs(1))?;
+    Ok(metadata.brokers().len())
+}
+
+pub(super) fn topics(brokers: &str) -> Result<Vec<String>> {
+    let metadata =
+        consumer(brokers, Isolation::ReadCommitted)?.fetch_metadata(None, ANSWER).context("ask for topics")?;
+    let mut names: Vec<String> =
+        metadata.topics().iter().map(|t| t.name().to_owned()).filter(|name| !name.starts_with("__")).collect();
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
+    let consumer = consumer(brokers, isolation)?;
+    let metadata = consumer.fetch_metadata(None, ANSWER).context("ask for partitions")?;
+    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(Vec::new()) };
+    let mut open: BTreeSet<i32> = found.partitions().iter().map(|p| p.id()).collect();
+    let mut assignment = TopicPartitionList::new();
+    for partition in &open {
+        assignment.add_partition_offset(topic, *partition, Offset::Beginning).context("assign a partition")?;
+    }
+    consumer.assign(&assignment).context("assign partitions")?;
+    let begin = Instant::now();
+    let mut records = Vec::new();
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_millis(500)) {
+            None => {}
+            Some(Ok(message)) => records.push(read(&message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                open.remove(&partition);
+            }
+            Some(Err(error)) => return Err(error).with_context(|| format!("read {topic}")),
+        }
+        if begin.elapsed() > READ_LIMIT {
+            bail!("{topic} did not end within {} s: partitions {open:?} are still open", READ_LIMIT.as_secs());
+        }
+    }
+    records.sort_by_key(|record: &Record| (record.partition, record.offset));
+    Ok(records)
+}
+
+fn read(message: &BorrowedMessage<'_>) -> Record {
+    let headers = message.headers().into_iter().flat_map(|list| list.iter());
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect(),
+        timestamp: message.timestamp().to_millis(),
+    }
+}
+
+pub(super) fn create_topic(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("log_level", "0").create()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        new = new.set(key, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+    for result in runtime.block_on(admin.create_topics([&new], &options)).context("create a topic")? {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => bail!("create topic {name}: {code}"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The broker itself: that it starts, keeps committed records over kill -9, and refuses a wrong password.
+
+use super::*;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+fn producer(brokers: &str, more: &[(&str, &str)]) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("log_level", "0");
+    for (key, value) in more {
+        config.set(*key, *value);
+    }
+    config.create().unwrap()
+}
+
+#[test]
+fn a_committed_reader_sees_no_aborted_record_and_a_kill_loses_none() {
+    let mut kafka = Kafka::start(&KafkaOptions::default()).unwrap();
+    kafka.create_topic("t", 2, &[]).unwrap();
+    let producer = producer(&kafka.brokers(), &[("transactional.id", "x")]);
+    producer.init_transactions(WAIT).unwrap();
+    for (key, commit) in [("a", true), ("b", false), ("c", true)] {
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::to("t").key(key).payload("v")).unwrap();
+        producer.flush(WAIT).unwrap();
+        if commit {
+            producer.commit_transaction(WAIT).unwrap();
+        } else {
+            producer.abort_transaction(WAIT).unwrap();
+        }
+    }
+    let keys = |isolation| {
+        let records = kafka.consume("t", isolation).unwrap();
+        let mut keys: Vec<_> = records.into_iter().map(|r| String::from_utf8(r.key.unwrap()).unwrap()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys(Isolation::ReadCommitted), ["a", "c"]);
+    assert_eq!(keys(Isolation::ReadUncommitted), ["a", "b", "c"]);
+    assert_eq!(kafka.topics().unwrap(), ["t"]);
+    assert_eq!(kafka.consume("absent", Isolation::ReadCommitted).unwrap(), []);
+    kafka.kill().unwrap();
+    kafka.restart().unwrap();
+    assert_eq!(kafka.consume("t", Isolation::ReadCommitted).unwrap().len(), 2);
+}
+
+#[test]
+fn the_secure_listener_lets_only_the_right_password_in() {
+    let kafka = Kafka::start(&KafkaOptions { sasl_ssl: true, ..KafkaOptions::default() }).unwrap();
+    let authority = kafka.certificates().unwrap().authority.display().to_string();
+    let brokers = kafka.secure_brokers().unwrap();
+    let metadata = |mechanism: &str, password: &str| {
+        let security = [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", authority.as_str()),
+            ("sasl.mechanism", mechanism),
+            ("sasl.username", USER),
+            ("sasl.password", password),
+        ];
+        producer(&brokers, &security).client().fetch_metadata(None, Duration::from_secs(5)).map(drop)
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        metadata(mechanism, PASSWORD).unwrap();
+    }
+    assert!(metadata("SCRAM-SHA-256", "wrong").is_err());
+}

@@ -1,0 +1,189 @@
+//! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB, each in a Python
+//! process of its own. Knows nothing of how the table came to be.
+
+use crate::{fetch, process};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+
+const SCRIPT: &str = include_str!("../readers/read_delta.py");
+
+/// A reader of Delta tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The `deltalake` package's `QueryBuilder`.
+    Deltalake,
+    /// `polars.scan_delta`.
+    Polars,
+    /// DuckDB's `delta_scan`.
+    Duckdb,
+}
+
+impl Reader {
+    /// All of them.
+    pub const ALL: [Reader; 3] = [Reader::Deltalake, Reader::Polars, Reader::Duckdb];
+
+    /// Its name on the script's command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reader::Deltalake => "deltalake",
+            Reader::Polars => "polars",
+            Reader::Duckdb => "duckdb",
+        }
+    }
+}
+
+/// A table as a reader saw it. Values are canonical text (see `canonical`), null, or lists of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Column names in the table's order.
+    pub columns: Vec<String>,
+    /// Rows, sorted.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    /// From its parts; the rows are put in a fixed order.
+    pub fn new(columns: Vec<String>, mut rows: Vec<Vec<Value>>) -> Table {
+        rows.sort_by_cached_key(|row| Value::from(row.clone()).to_string());
+        Table { columns, rows }
+    }
+
+    /// The rows with fewer columns, by name, in the order asked for.
+    pub fn select(&self, columns: &[String]) -> Result<Table> {
+        let places: BTreeMap<&str, usize> = self.columns.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
+        let mut order = Vec::new();
+        for column in columns {
+            order.push(*places.get(column.as_str()).with_context(|| format!("no column `{column}`"))?);
+        }
+        let pick = |row: &Vec<Value>| order.iter().filter_map(|i| row.get(*i).cloned()).collect();
+        Ok(Table::new(columns.to_vec(), self.rows.iter().map(pick).collect()))
+    }
+
+    /// Fails with the first rows that differ. Columns are compared by name, not by place.
+    pub fn must_equal(&self, other: &Table, what: &str) -> Result<()> {
+        let (mut ours, mut theirs) = (self.columns.clone(), other.columns.clone());
+        ours.sort();
+        theirs.sort();
+        if ours != theirs {
+            bail!("{what}: columns {ours:?} differ from {theirs:?}");
+        }
+        let other = other.select(&self.columns)?;
+        let (left, right) = (count(&self.rows), count(&other.rows));
+        let differs = |a: &BTreeMap<String, usize>, b: &BTreeMap<String, usize>| -> Vec<String> {
+            a.iter()
+                .filter(|(row, times)| b.get(*row) != Some(times))
+                .map(|(row, times)| format!("{times} x {row}"))
+                .collect()
+        };
+        let (missing, extra) = (differs(&right, &left), differs(&left, &right));
+        if missing.is_empty() && extra.is_empty() {
+            return Ok(());
+        }
+        let show = |rows: &[String]| rows.iter().take(5).cloned().collect::<Vec<_>>().join("\n  ");
+        bail!(
+            "{what}: {} rows against {}; columns {:?}; only here ({}):\n  {}\nonly there ({}):\n  {}",
+            self.rows.len(),
+            other.rows.len(),
+            self.columns,
+            extra.len(),
+            show(&extra),
+            missing.len(),
+            show(&missing)
+        )
+    }
+}
+
+fn count(rows: &[Vec<Value>]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        *counts.entry(Value::from(row.clone()).to_string()).or_default() += 1;
+    }
+    counts
+}
+
+/// Reads a local table whole, at its newest version.
+pub fn read(reader: Reader, path: &Path) -> Result<Table> {
+    read_version(reader, path, None)
+}
+
+/// Reads a local table whole, at a version.
+pub fn read_version(reader: Reader, path: &Path, version: Option<u64>) -> Result<Table> {
+    let mut command = process::guarded(&fetch::python::interpreter()?);
+    command.args(["-c", SCRIPT, reader.name()]).arg(path).stdin(Stdio::null());
+    command.args(version.map(|v| v.to_string()));
+    let output = command.output().context("start a reader")?;
+    let name = reader.name();
+    if !output.status.success() {
+        bail!("{name} cannot read {}: {}", path.display(), process::tail(&String::from_utf8_lossy(&output.stderr)));
+    }
+    let text = String::from_utf8(output.stdout).with_context(|| format!("read what {name} wrote"))?;
+    let mut lines = text.lines();
+    let header = lines.next().with_context(|| format!("{name} wrote nothing"))?;
+    let columns = serde_json::from_str(header).with_context(|| format!("read what {name} wrote"))?;
+    let rows = lines.map(serde_json::from_str).collect::<Result<_, _>>();
+    Ok(Table::new(columns, rows.with_context(|| format!("read what {name} wrote"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn table(columns: &[&str], rows: &[&[Value]]) -> Table {
+        Table::new(columns.iter().map(|c| (*c).to_owned()).collect(), rows.iter().map(|r| r.to_vec()).collect())
+    }
+
+    #[test]
+    fn tables_are_compared_by_column_name_and_as_bags_of_rows() {
+        let a = table(&["id", "v"], &[&[json!("1"), json!("x")], &[json!("2"), Value::Null]]);
+        let b = table(&["v", "id"], &[&[Value::Null, json!("2")], &[json!("x"), json!("1")]]);
+        a.must_equal(&b, "same").unwrap();
+        let twice =
+            table(&["id", "v"], &[&[json!("1"), json!("x")], &[json!("1"), json!("x")], &[json!("2"), Value::Null]]);
+        assert!(a.must_equal(&twice, "twice").is_err());
+        let text = table(&["id", "v"], &[&[json!("1"), json!("x")], &[json!("2"), json!("null")]]);
+        assert!(text.must_equal(&a, "null is not its name").unwrap_err().to_string().contains("only here (1)"));
+        assert!(table(&["id"], &[]).must_equal(&a, "columns").is_err());
+    }
+
+    /// One table, written by delta-rs itself, read alike by all three.
+    #[test]
+    fn the_readers_agree_on_every_type() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = "
+import datetime, decimal, sys, pyarrow as pa
+from deltalake import write_deltalake
+zone = datetime.timezone.utc
+when = datetime.datetime(2024, 1, 2, 3, 4, 5, 6)
+write_deltalake(sys.argv[1], pa.table({
+  'id': pa.array([1, 2], pa.int64()), 'text': ['\\u00e9\\n', None], 'single': pa.array([1.1, None], pa.float32()),
+  'double': [1e300, float('nan')], 'money': pa.array([decimal.Decimal('1.20'), None], pa.decimal128(12, 2)),
+  'zoned': pa.array([when.replace(tzinfo=zone), None], pa.timestamp('us', tz='UTC')),
+  'plain': pa.array([when, None], pa.timestamp('us')), 'day': [when.date(), None],
+  'bytes': [b'\\x00\\xff', None], 'flag': [True, False], 'list': pa.array([[1, None], None], pa.list_(pa.int32()))}))";
+        let mut python = std::process::Command::new(fetch::python::interpreter().unwrap());
+        process::output(python.args(["-c", write]).arg(folder.path())).unwrap();
+        let first = read(Reader::Deltalake, folder.path()).unwrap();
+        assert_eq!(first.rows.len(), 2);
+        let wide = json!([
+            "1",
+            "\u{e9}\n",
+            "bits:3f8ccccd",
+            "bits:7e37e43c8800759c",
+            "1.20",
+            "2024-01-02T03:04:05.000006Z",
+            "2024-01-02T03:04:05.000006",
+            "2024-01-02",
+            "hex:00ff",
+            "true",
+            ["1", null]
+        ]);
+        assert_eq!(Value::from(first.rows[0].clone()), wide);
+        for reader in [Reader::Polars, Reader::Duckdb] {
+            read(reader, folder.path()).unwrap().must_equal(&first, reader.name()).unwrap();
+        }
+    }
+}
