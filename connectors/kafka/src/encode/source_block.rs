@@ -1,0 +1,199 @@
+//! The `source` member: where in the log a change lies. What is constant is rendered once; what differs
+//! between connectors comes from the source's descriptor.
+
+use super::connect_type::{ConnectType, field};
+use super::json::{write_escaped, write_int, write_name, write_string};
+use crate::format::Profile;
+use std::sync::Arc;
+use tidewire_core::batch::Provenance;
+use tidewire_core::source::{ProvenanceField, ProvenanceOrigin, ProvenanceType, SourceDescriptor};
+use tidewire_core::{Change, Transaction};
+
+/// What `source.version` says in the `debezium-3` profile: the version whose output it reproduces.
+const DEBEZIUM_VERSION: &str = "3.6.1.Final";
+/// The words of `source.snapshot`.
+const SNAPSHOT_WORDS: &str = "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental";
+
+/// Renders `source` for one source.
+pub(crate) struct SourceBlock {
+    descriptor: Arc<SourceDescriptor>,
+    /// `{"version":...,"connector":...,"name":...,"ts_ms":`.
+    head: Box<[u8]>,
+    /// Each provenance field with its `,"name":`.
+    provenance: Vec<(Box<[u8]>, ProvenanceField)>,
+}
+
+/// The parts of `source` that are constant for a table.
+#[derive(Debug)]
+pub(crate) struct SourceNames {
+    /// `","db":"...","sequence":`: follows the snapshot word.
+    database: Box<[u8]>,
+    /// `,"schema":"...","table":"..."`.
+    table: Box<[u8]>,
+}
+
+/// The parts of `source` that belong to a change.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) change: &'a Change,
+    /// None for a message outside transactions.
+    pub(crate) transaction: Option<&'a Transaction>,
+    /// When it happened, in microseconds since 1970.
+    pub(crate) micros: i64,
+    /// The word of `source.snapshot`; `false` in the log.
+    pub(crate) snapshot: &'static str,
+}
+
+impl SourceBlock {
+    pub(crate) fn new(descriptor: Arc<SourceDescriptor>, profile: Profile) -> SourceBlock {
+        let version = match profile {
+            Profile::Tidewire => env!("CARGO_PKG_VERSION"),
+            Profile::Debezium3 => DEBEZIUM_VERSION,
+        };
+        let mut head = b"{\"version\":".to_vec();
+        write_string(&mut head, version.as_bytes());
+        head.extend_from_slice(b",\"connector\":");
+        write_string(&mut head, descriptor.connector.as_bytes());
+        head.extend_from_slice(b",\"name\":");
+        write_string(&mut head, descriptor.name.as_bytes());
+        head.extend_from_slice(b",\"ts_ms\":");
+        let provenance = descriptor.provenance.iter().map(|field| (member(field.name), *field)).collect();
+        SourceBlock { descriptor, head: head.into(), provenance }
+    }
+
+    /// The constant parts for a table, or for what has none (both empty). A source that reads several
+    /// databases calls a table's schema its database and has no `schema` member.
+    pub(crate) fn names(&self, schema: &str, table: &str) -> SourceNames {
+        let single = self.has_schemas();
+        let mut database = b"\",\"db\":".to_vec();
+        write_string(&mut database, if single { &self.descriptor.database } else { schema }.as_bytes());
+        database.extend_from_slice(b",\"sequence\":");
+        let mut names = Vec::new();
+        if single {
+            names.extend_from_slice(b",\"schema\":");
+            write_string(&mut names, schema.as_bytes());
+        }
+        names.extend_from_slice(b",\"table\":");
+        write_string(&mut names, table.as_bytes());
+        SourceNames { database: database.into(), table: names.into() }
+    }
+
+    /// Writes the object.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, names: &SourceNames, place: Place<'_>) {
+        out.extend_from_slice(&self.head);
+        write_int(out, place.micros.div_euclid(1_000));
+        out.extend_from_slice(b",\"snapshot\":\"");
+        out.extend_from_slice(place.snapshot.as_bytes());
+        out.extend_from_slice(&names.database);
+        self.write_sequence(out, place);
+        write_micros_and_nanos(out, place.micros);
+        out.extend_from_slice(&names.table);
+        let streamed = place.snapshot == "false";
+        for (member, field) in &self.provenance {
+            out.extend_from_slice(member);
+            if streamed || field.in_snapshot {
+                write_provenance(out, field, place);
+            } else {
+                out.extend_from_slice(b"null");
+            }
+        }
+        out.push(b'}');
+    }
+
+    /// The schema of the object.
+    pub(crate) fn schema(&self) -> String {
+        let snapshot = ConnectType::labels("io.debezium.data.Enum", &[SNAPSHOT_WORDS.into()]);
+        let mut fields = vec![
+            field("string", false, "version"),
+            field("string", false, "connector"),
+            field("string", false, "name"),
+            field("int64", false, "ts_ms"),
+            snapshot.schema(true, Some(b"\"false\""), Some("snapshot")),
+            field("string", false, "db"),
+            field("string", true, "sequence"),
+            field("int64", true, "ts_us"),
+            field("int64", true, "ts_ns"),
+        ];
+        if self.has_schemas() {
+            fields.push(field("string", false, "schema"));
+        }
+        fields.push(field("string", !self.has_schemas(), "table"));
+        for part in self.descriptor.provenance {
+            let word = match part.field_type {
+                ProvenanceType::Int32 => "int32",
+                ProvenanceType::Int64 => "int64",
+                ProvenanceType::Text => "string",
+            };
+            fields.push(field(word, part.optional, part.name));
+        }
+        let name = format!("io.debezium.connector.{}.Source", self.descriptor.connector);
+        ConnectType::structure(&name, 1, &fields).schema(false, None, Some("source"))
+    }
+
+    /// The field that tells a change's own place in the log, if there is one.
+    pub(crate) fn offset_field(&self) -> Option<&ProvenanceField> {
+        self.descriptor.provenance.iter().find(|field| field.origin == ProvenanceOrigin::Offset)
+    }
+
+    pub(crate) fn descriptor(&self) -> &SourceDescriptor {
+        &self.descriptor
+    }
+
+    fn has_schemas(&self) -> bool {
+        !self.descriptor.database.is_empty()
+    }
+
+    // `"[\"previous commit\",\"own place\"]"`.
+    fn write_sequence(&self, out: &mut Vec<u8>, place: Place<'_>) {
+        if !self.descriptor.has_sequence {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        match place.transaction.and_then(|transaction| transaction.previous_commit) {
+            Some(previous) => {
+                out.extend_from_slice(b"\"[\\\"");
+                write_int(out, previous);
+                out.extend_from_slice(b"\\\",\\\"");
+            }
+            None => out.extend_from_slice(b"\"[null,\\\""),
+        }
+        write_int(out, place.change.offset);
+        out.extend_from_slice(b"\\\"]\"");
+    }
+}
+
+/// Writes `,"ts_us":n,"ts_ns":n` for an instant in microseconds.
+pub(crate) fn write_micros_and_nanos(out: &mut Vec<u8>, micros: i64) {
+    out.extend_from_slice(b",\"ts_us\":");
+    write_int(out, micros);
+    out.extend_from_slice(b",\"ts_ns\":");
+    write_int(out, micros);
+    // On the digits, since nanoseconds of a far instant pass 64 bits.
+    if micros != 0 {
+        out.extend_from_slice(b"000");
+    }
+}
+
+fn member(name: &str) -> Box<[u8]> {
+    let mut out = b",".to_vec();
+    write_name(&mut out, name);
+    out.into()
+}
+
+fn write_provenance(out: &mut Vec<u8>, field: &ProvenanceField, place: Place<'_>) {
+    let of_transaction = |index: usize| place.transaction.and_then(|transaction| transaction.provenance.get(index));
+    match field.origin {
+        ProvenanceOrigin::Offset => write_int(out, place.change.offset),
+        ProvenanceOrigin::Row => write_int(out, place.change.row),
+        ProvenanceOrigin::Null => out.extend_from_slice(b"null"),
+        ProvenanceOrigin::Transaction(index) => match of_transaction(index) {
+            Some(Provenance::Int(value)) => write_int(out, *value),
+            Some(Provenance::Text(text)) => {
+                out.push(b'"');
+                write_escaped(out, text.as_bytes());
+                out.push(b'"');
+            }
+            Some(Provenance::Absent) | None => out.extend_from_slice(b"null"),
+        },
+    }
+}
