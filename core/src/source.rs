@@ -133,6 +133,11 @@ pub trait SourceConnector: Send + Sync {
     /// Connects and says what is missing or odd; changes nothing.
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>>>;
 
+    /// Connects and describes the tables that would be captured; changes nothing.
+    fn tables(&self) -> BoxFuture<'_, Result<Vec<Arc<TableSchema>>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// What the database still needs; with `apply` runs what the login may run.
     fn setup(&self, apply: bool) -> BoxFuture<'_, Result<Vec<SetupStep>>>;
 

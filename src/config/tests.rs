@@ -1,0 +1,76 @@
+//! The configuration's contract: places, several faults at once, secrets unseen, the example whole.
+
+use super::*;
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tidewire.toml");
+    std::fs::write(&path, text).unwrap();
+    let shown = |faults: Faults| faults.to_string().replace(&format!("{}", path.display()), "FILE");
+    match load(&path) {
+        Ok((config, faults)) if faults.is_empty() => Ok(config),
+        Ok((_, faults)) | Err(faults) => Err(shown(faults)),
+    }
+}
+
+const GOOD: &str = r#"
+[sources.shop.postgres]
+url = "postgres://cdc@localhost/shop"
+[sinks.lake.delta]
+location = "file:///srv/lake"
+"#;
+
+#[test]
+fn ten_lines_are_enough() {
+    let config = load_text(GOOD).unwrap();
+    assert_eq!(config.sinks_of("shop").collect::<Vec<_>>(), ["lake"]);
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(20));
+}
+
+#[test]
+fn every_fault_is_told_in_one_run_with_its_place() {
+    let text =
+        format!("shutdwon_timeout = \"5s\"\nshutdown_timeout = \"5 parsecs\"\n[admin]\nlisten = \"nowhere\"\n{GOOD}");
+    let shown = load_text(&text).unwrap_err();
+    for expect in [
+        "FILE:1:1: shutdwon_timeout = \"5s\": unknown key; allowed here: `state_dir`, `shutdown_timeout`, `admin`, `sources`, `sinks`",
+        "FILE:2:1: shutdown_timeout = \"5 parsecs\": `5 parsecs` is no duration",
+        "FILE:4:1: admin.listen = \"nowhere\": ",
+    ] {
+        assert!(shown.contains(expect), "{expect}\nin\n{shown}");
+    }
+}
+
+#[test]
+fn faults_inside_sections_have_places_too() {
+    let text = "[sources.shop]\nsnapshot = \"sometimes\"\ntabels = []\n[sources.shop.postgres]\nurl = \"postgres://a@b/c\"\n[sinks.x]\nsources = [\"shpo\"]\n[sinks.x.kafka]\nbrokers = []\n";
+    let shown = load_text(text).unwrap_err();
+    assert!(
+        shown.contains(
+            "FILE:2:1: sources.shop.snapshot = \"sometimes\": unknown value `sometimes`; allowed: `initial`, `never`"
+        ),
+        "{shown}"
+    );
+    assert!(shown.contains("FILE:3:1: sources.shop.tabels: unknown key"), "{shown}");
+    assert!(shown.contains("sinks.x.sources: `shpo` is not a configured source; there is `shop`"), "{shown}");
+}
+
+#[test]
+fn a_sink_may_only_name_sources_that_exist() {
+    let shown =
+        load_text(&GOOD.replace("[sinks.lake.delta]", "[sinks.lake]\nsources = [\"shpo\"]\n[sinks.lake.delta]"))
+            .unwrap_err();
+    assert!(shown.contains("sinks.lake.sources: `shpo` is not a configured source; there is `shop`"), "{shown}");
+}
+
+#[test]
+fn syntax_errors_have_line_and_column() {
+    let shown = load_text("state_dir = \"x\"\n[admin\n").unwrap_err();
+    assert!(shown.starts_with("FILE:2:"), "{shown}");
+}
+
+#[test]
+fn names_that_would_break_topics_are_refused() {
+    let shown = load_text(&GOOD.replace("sources.shop", "sources.\"My Shop\"")).unwrap_err();
+    assert!(shown.contains("the name is part of topics"), "{shown}");
+}

@@ -1,0 +1,587 @@
+//! ingest: the task of one source. Opens the sinks, then the source at the lowest place a sink needs,
+//! moves batches, acknowledges, and begins anew when something fails. One loop over its causes of work;
+//! its phase is where it stands in `run`.
+//!
+//! A *run* is one connection to the server. Sinks stay open over runs. A run ends when the source fails,
+//! when a sink that was away or left behind wants to catch up (the log is then read again from its
+//! position and the others drop what they hold), or when the daemon stops.
+
+use crate::pipeline::normalize::Normalizer;
+use crate::pipeline::route::Fanout;
+use crate::pipeline::ship::{Command, Durable, Event, Report};
+use crate::pipeline::watermark::Watermark;
+use crate::retry::Pauses;
+use crate::state::StateDirectory;
+use crate::status::{Reason, SourceBoard, State, now_micros};
+use crate::telemetry::SourceMeter;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidewire_core::retry::RetryPolicy;
+use tidewire_core::source::{Acknowledger, OpenSource, Resume, SinkProgress};
+use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, failpoint};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// How long the sinks that are open wait for the others at a start.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often the task looks after itself.
+const TICK: Duration = Duration::from_millis(250);
+/// Shortest time between two runs that only let a slow sink catch up.
+const REJOIN_MIN: Duration = Duration::from_secs(30);
+/// How often the numbers of the server's log are asked for.
+const MONITOR_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The ingest task's end of one worker.
+pub(crate) struct Lane {
+    /// The sink's name.
+    pub sink: Arc<str>,
+    /// To the worker.
+    pub commands: mpsc::Sender<Command>,
+    /// Where it stands.
+    pub state: LaneState,
+}
+
+/// Where a worker stands, as the ingest task knows it.
+#[derive(Clone, Debug)]
+pub(crate) enum LaneState {
+    /// Not open yet, or being opened anew.
+    Away,
+    /// Open, holds this, waits for a run.
+    Ready(Progress),
+    /// Takes part in the run.
+    Running,
+    /// Was left behind in this run.
+    Lagging,
+    /// Ended.
+    Gone,
+}
+
+/// The task of one source, before it runs.
+pub(crate) struct Ingest {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// What it opens.
+    pub connector: Arc<dyn SourceConnector>,
+    /// Its sinks' workers.
+    pub lanes: Vec<Lane>,
+    /// From the workers.
+    pub reports: mpsc::Receiver<Report>,
+    /// The state directory.
+    pub state: Arc<StateDirectory>,
+    /// What people see.
+    pub board: Arc<SourceBoard>,
+    /// Its metrics.
+    pub meter: SourceMeter,
+    /// Told when the daemon stops.
+    pub stop: CancellationToken,
+    /// Whether metrics carry the `table` label.
+    pub metrics_per_table: bool,
+    /// The operator vouches for the server's position.
+    pub accept_server_position: bool,
+}
+
+/// How the task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Asked to.
+    Stopped,
+    /// Waits for a person.
+    Halted,
+}
+
+/// Why a run ended.
+enum Ending {
+    Stop,
+    Rejoin,
+    Source(Error),
+    NoSinkLeft,
+}
+
+struct Books {
+    fanout: Fanout,
+    watermark: Watermark,
+    normalizer: Normalizer,
+    generation: u64,
+    /// Commit time of the first change that is not durable everywhere is not known exactly; this is the commit
+    /// time of the last change received, and the place it ends.
+    received: Option<(tidewire_core::Position, Option<i64>)>,
+    durable_commit_time: Vec<Option<i64>>,
+    last_run: Instant,
+}
+
+impl Ingest {
+    /// Runs until stopped or halted.
+    pub(crate) async fn run(mut self) -> Outcome {
+        let queues = self.lanes.iter().map(|lane| lane.commands.clone()).collect();
+        let mut books = Books {
+            fanout: Fanout::new(queues),
+            watermark: Watermark::new(self.lanes.len()),
+            normalizer: Normalizer::new(
+                Arc::clone(&self.source),
+                Arc::clone(&self.state),
+                Arc::clone(&self.board),
+                self.meter.clone(),
+                self.metrics_per_table,
+            ),
+            generation: 0,
+            received: None,
+            durable_commit_time: vec![None; self.lanes.len()],
+            last_run: Instant::now(),
+        };
+        let mut pauses = Pauses::new(RetryPolicy::RECONNECT);
+        let outcome = loop {
+            if !self.gather(&mut books).await {
+                break Outcome::Stopped;
+            }
+            if self.all_gone() {
+                self.halt(
+                    &Error::operator("no_sink_left", "no sink of this source can run")
+                        .with_remedy("see the reasons of its sinks"),
+                );
+                break Outcome::Halted;
+            }
+            match self.run_once(&mut books, &mut pauses).await {
+                Ending::Stop => break Outcome::Stopped,
+                Ending::Rejoin => info!("a sink catches up: reading again from the lowest position"),
+                Ending::NoSinkLeft => self.set_state(State::Retrying),
+                Ending::Source(error) if error.kind() == ErrorKind::Retry => {
+                    if !self.retry_later(&error, &mut pauses).await {
+                        break Outcome::Stopped;
+                    }
+                }
+                Ending::Source(error) => {
+                    self.halt(&error);
+                    break Outcome::Halted;
+                }
+            }
+        };
+        self.close(&mut books, None).await;
+        self.board.mark_ended("ingest");
+        if outcome == Outcome::Stopped {
+            self.set_state(State::Stopped);
+        }
+        outcome
+    }
+
+    fn set_state(&self, state: State) {
+        self.board.update(|view| {
+            if view.state != state {
+                view.state = state;
+            }
+            if matches!(state, State::Snapshot | State::Streaming) {
+                view.reason = None;
+            }
+        });
+        self.meter.state(state);
+    }
+
+    fn halt(&self, error: &Error) {
+        let reason = Reason::from(error);
+        error!(code = reason.code, remedy = reason.remedy, table = reason.table, "source halted: {}", reason.message);
+        self.board.update(|view| view.reason = Some(reason));
+        self.set_state(State::Halted);
+    }
+
+    async fn retry_later(&mut self, error: &Error, pauses: &mut Pauses) -> bool {
+        let pause = pauses.next_pause();
+        warn!(
+            code = error.code(),
+            remedy = error.remedy(),
+            retry_in_ms = pause.as_millis() as u64,
+            "source retried: {}",
+            error.chain()
+        );
+        self.meter.retried(error.code());
+        self.board.update(|view| {
+            view.reason = Some(Reason::from(error));
+            view.retries += 1;
+        });
+        self.set_state(State::Retrying);
+        self.sleep(pause).await
+    }
+
+    /// Waits; `false` when the daemon stops meanwhile.
+    async fn sleep(&mut self, length: Duration) -> bool {
+        let until = tokio::time::Instant::now() + length;
+        loop {
+            self.board.mark_alive("ingest");
+            let next = until.min(tokio::time::Instant::now() + TICK);
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                Some(report) = self.reports.recv() => self.note(report),
+                () = tokio::time::sleep_until(next) => {}
+            }
+            if tokio::time::Instant::now() >= until {
+                return true;
+            }
+        }
+    }
+
+    fn all_gone(&self) -> bool {
+        self.lanes.iter().all(|lane| matches!(lane.state, LaneState::Gone))
+    }
+
+    /// Takes a report outside a run.
+    fn note(&mut self, report: Report) {
+        let Some(lane) = self.lanes.get_mut(report.worker) else {
+            return;
+        };
+        match report.event {
+            Event::Ready(progress) => {
+                let position = progress.position.as_ref().map(|p| p.text.to_string());
+                self.board.update_sink(&lane.sink, |sink| {
+                    sink.position = position;
+                    sink.reason = None;
+                });
+                lane.state = LaneState::Ready(progress);
+            }
+            Event::Failed(failure) => {
+                warn!(sink = %lane.sink, code = failure.code(), remedy = failure.remedy(), "sink retried: {}", failure.chain());
+                lane.state = LaneState::Away;
+                self.board.update_sink(&lane.sink, |sink| {
+                    sink.state = State::Retrying;
+                    sink.retries += 1;
+                    sink.reason = Some(Reason::from(&failure));
+                });
+            }
+            Event::Halted(failure) => {
+                let reason = Reason::from(&failure);
+                error!(sink = %lane.sink, code = reason.code, remedy = reason.remedy, table = reason.table, "sink halted: {}", reason.message);
+                lane.state = LaneState::Gone;
+                self.board.update_sink(&lane.sink, |sink| {
+                    sink.state = State::Halted;
+                    sink.reason = Some(reason);
+                });
+                self.board.mark_ended(&format!("sink {}", lane.sink));
+            }
+            Event::Closed => {
+                lane.state = LaneState::Gone;
+                self.board.update_sink(&lane.sink, |sink| sink.state = State::Stopped);
+                self.board.mark_ended(&format!("sink {}", lane.sink));
+            }
+            Event::Durable(durable) => self.note_durable(report.worker, &durable),
+        }
+    }
+
+    fn note_durable(&self, worker: usize, durable: &Durable) {
+        if let Some(lane) = self.lanes.get(worker) {
+            self.board.update_sink(&lane.sink, |sink| {
+                sink.position = durable.progress.position.as_ref().map(|p| p.text.to_string());
+                sink.changes_committed += durable.changes;
+                sink.commits += 1;
+            });
+        }
+    }
+
+    /// Waits until every sink is open, or until those that are have waited long enough for the others.
+    async fn gather(&mut self, books: &mut Books) -> bool {
+        let mut first_ready: Option<Instant> = None;
+        loop {
+            let ready = self.lanes.iter().filter(|lane| matches!(lane.state, LaneState::Ready(_))).count();
+            let away = self.lanes.iter().filter(|lane| matches!(lane.state, LaneState::Away)).count();
+            if away == 0 {
+                break;
+            }
+            if ready > 0 && first_ready.get_or_insert_with(Instant::now).elapsed() >= GRACE {
+                break;
+            }
+            if !self.sleep(TICK).await {
+                return false;
+            }
+        }
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if let LaneState::Ready(progress) = &lane.state {
+                books.watermark.set(index, progress.position.clone());
+                self.cache(&lane.sink, progress);
+            }
+        }
+        true
+    }
+
+    fn cache(&self, sink: &str, progress: &Progress) {
+        if let Err(error) = self.state.cache_progress(&self.source, sink, progress) {
+            warn!(sink, code = error.code(), "progress not cached: {}", error.chain());
+        }
+    }
+
+    /// What every sink holds, by its own word or, while it is away, by the cache. A sink that has halted
+    /// keeps its claim on the log.
+    fn resume(&self) -> Resume {
+        let progress = |lane: &Lane| match &lane.state {
+            LaneState::Ready(progress) => Some(progress.clone()),
+            _ => self.state.cached_progress(&self.source, &lane.sink).ok().flatten(),
+        };
+        let sinks = self
+            .lanes
+            .iter()
+            .filter_map(|lane| Some(SinkProgress { sink: Arc::clone(&lane.sink), progress: progress(lane)? }));
+        Resume { sinks: sinks.collect(), accept_server_position: self.accept_server_position }
+    }
+
+    async fn run_once(&mut self, books: &mut Books, pauses: &mut Pauses) -> Ending {
+        let resume = self.resume();
+        let opened = tokio::select! {
+            () = self.stop.cancelled() => return Ending::Stop,
+            opened = self.open_alive(resume) => opened,
+        };
+        let mut source = match opened {
+            Ok(source) => source,
+            Err(error) => return Ending::Source(error),
+        };
+        pauses.reset();
+        books.last_run = Instant::now();
+        books.generation += 1;
+        books.watermark.forget_acknowledged();
+        books.received = None;
+        self.meter.snapshot_expected(source.snapshot_rows_expected);
+        self.board.update(|view| {
+            view.snapshot_rows = 0;
+            view.snapshot_rows_expected = source.snapshot_rows_expected;
+            for table in &source.tables {
+                view.tables.entry(table.name.to_string()).or_default();
+            }
+        });
+        for lane in &mut self.lanes {
+            if matches!(lane.state, LaneState::Ready(_))
+                && lane.commands.send(Command::Start(books.generation)).await.is_ok()
+            {
+                lane.state = LaneState::Running;
+                self.board.update_sink(&lane.sink, |sink| sink.state = State::Streaming);
+            }
+        }
+        let running: Vec<bool> = self.lanes.iter().map(|lane| matches!(lane.state, LaneState::Running)).collect();
+        books.fanout.start(books.generation, |index| running.get(index).copied().unwrap_or(false));
+        self.set_state(if source.snapshot_rows_expected > 0 { State::Snapshot } else { State::Streaming });
+        let ending = self.stream(books, &mut source).await;
+        // Only now may the connection go: the last acknowledgements travel on it.
+        if let Ending::Stop = ending {
+            self.close(books, Some(&*source.acknowledger)).await;
+        } else {
+            self.settle(books, &*source.acknowledger).await;
+        }
+        ending
+    }
+
+    async fn open_alive(&self, resume: Resume) -> tidewire_core::Result<OpenSource> {
+        let mut opening = self.connector.open(resume);
+        loop {
+            self.board.mark_alive("ingest");
+            tokio::select! {
+                opened = &mut opening => return opened,
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// Moves batches until something ends the run.
+    async fn stream(&mut self, books: &mut Books, source: &mut OpenSource) -> Ending {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut monitored = Instant::now().checked_sub(MONITOR_INTERVAL).unwrap_or_else(Instant::now);
+        loop {
+            let busy = books.fanout.is_busy();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ending::Stop,
+                Some(report) = self.reports.recv() => {
+                    if let Some(ending) = self.take(report, books, &*source.acknowledger) {
+                        return ending;
+                    }
+                }
+                () = books.fanout.flush(), if busy => {}
+                batch = source.reader.next_batch(), if !busy => match batch {
+                    Ok(batch) => {
+                        if let Err(error) = self.accept(batch, books) {
+                            return Ending::Source(error);
+                        }
+                    }
+                    Err(error) => return Ending::Source(error),
+                },
+                _ = tick.tick() => {
+                    if let Some(ending) = self.look_after(books) {
+                        return ending;
+                    }
+                    if monitored.elapsed() >= MONITOR_INTERVAL {
+                        monitored = Instant::now();
+                        self.watch_log(source);
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept(&self, batch: Batch, books: &mut Books) -> tidewire_core::Result<()> {
+        books.normalizer.normalize(&batch)?;
+        self.set_state(if batch.phase == Phase::Snapshot { State::Snapshot } else { State::Streaming });
+        if let Some(position) = &batch.position {
+            let time = batch.transactions.last().map(|t| t.commit_time_micros);
+            books.received =
+                Some((position.clone(), time.or_else(|| books.received.as_ref().and_then(|(_, time)| *time))));
+        }
+        books.fanout.offer(Arc::new(batch));
+        Ok(())
+    }
+
+    /// Takes a report in a run.
+    fn take(&mut self, report: Report, books: &mut Books, server: &dyn Acknowledger) -> Option<Ending> {
+        let worker = report.worker;
+        match &report.event {
+            Event::Durable(durable) => {
+                books.watermark.set(worker, durable.progress.position.clone());
+                if let (Some(slot), Some(time)) =
+                    (books.durable_commit_time.get_mut(worker), durable.commit_time_micros)
+                {
+                    *slot = Some(time);
+                }
+                self.acknowledge(books, server);
+                self.note(report);
+                None
+            }
+            Event::Ready(progress) => {
+                // A sink that was away is back: read again from where it stands.
+                books.watermark.set(worker, progress.position.clone());
+                self.note(report);
+                Some(Ending::Rejoin)
+            }
+            Event::Failed(_) | Event::Halted(_) | Event::Closed => {
+                books.fanout.detach(worker);
+                self.note(report);
+                if books.fanout.has_attached() { None } else { Some(Ending::NoSinkLeft) }
+            }
+        }
+    }
+
+    fn acknowledge(&self, books: &mut Books, server: &dyn Acknowledger) {
+        if let Some(position) = books.watermark.advance() {
+            failpoint::pass("before_acknowledge");
+            server.acknowledge(position);
+            failpoint::pass("after_acknowledge");
+            let text = position.text.to_string();
+            self.board.update(|view| view.acknowledged = Some(text));
+        }
+    }
+
+    /// Four times a second: sinks that stall others, sinks that have caught up, lag.
+    fn look_after(&mut self, books: &mut Books) -> Option<Ending> {
+        self.board.mark_alive("ingest");
+        for index in books.fanout.stallers() {
+            books.fanout.detach(index);
+            if let Some(lane) = self.lanes.get_mut(index) {
+                warn!(sink = %lane.sink, code = "sink_left_behind", "sink left behind: its queue stayed full; the others go on and it catches up later");
+                lane.state = LaneState::Lagging;
+                self.board.update_sink(&lane.sink, |sink| sink.state = State::Lagging);
+            }
+        }
+        self.show_lag(books);
+        let caught_up =
+            |(index, lane): (usize, &Lane)| matches!(lane.state, LaneState::Lagging) && books.fanout.depth(index) == 0;
+        let rejoin = books.last_run.elapsed() >= REJOIN_MIN && self.lanes.iter().enumerate().any(caught_up);
+        rejoin.then_some(Ending::Rejoin)
+    }
+
+    /// Lag is now less the commit time of the last change that the sink holds, and 0 when it holds all that
+    /// was read: the heartbeat moves the received position even when nothing is written.
+    fn show_lag(&self, books: &Books) {
+        let now = now_micros();
+        let mut largest = 0.0f64;
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let holds_all = match (&books.received, books.watermark.durable(index)) {
+                (Some((received, _)), Some(durable)) => durable.mark >= received.mark,
+                (None, _) => true,
+                (Some(_), None) => false,
+            };
+            let since = books
+                .durable_commit_time
+                .get(index)
+                .copied()
+                .flatten()
+                .or_else(|| books.received.as_ref().and_then(|r| r.1));
+            let lag = if holds_all { 0.0 } else { since.map_or(0.0, |time| (now - time).max(0) as f64 / 1e6) };
+            largest = largest.max(lag);
+            self.board.update_sink(&lane.sink, |sink| sink.lag_seconds = lag);
+            self.meter.sink_lag(&lane.sink, lag, books.fanout.depth(index));
+            let state = self.board.update_sink(&lane.sink, |sink| sink.state);
+            self.meter.sink_state(&lane.sink, state);
+        }
+        self.board.update(|view| view.lag_seconds = largest);
+        self.meter.lag(largest);
+    }
+
+    /// Asks for the log's numbers beside the flow; an answer that does not come is not waited for.
+    fn watch_log(&self, source: &OpenSource) {
+        let (monitor, board, meter) = (Arc::clone(&source.monitor), Arc::clone(&self.board), self.meter.clone());
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                state = tokio::time::timeout(MONITOR_INTERVAL, monitor.log_state()) => {
+                    if let Ok(Ok(state)) = state {
+                        meter.log(&state);
+                        board.update(|view| view.log = state.into());
+                    }
+                }
+            }
+        });
+    }
+
+    /// Ends a run: every sink commits what it can and says where it is.
+    async fn settle(&mut self, books: &mut Books, server: &dyn Acknowledger) {
+        for lane in &mut self.lanes {
+            if matches!(lane.state, LaneState::Running | LaneState::Lagging) {
+                lane.state = LaneState::Away;
+                let sent = tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    sent = lane.commands.send(Command::Settle) => sent,
+                };
+                if sent.is_err() {
+                    lane.state = LaneState::Gone;
+                }
+            }
+        }
+        // The connection stays until the sinks have answered, for at most the grace: their last commits can
+        // still be acknowledged.
+        let until = Instant::now() + GRACE;
+        while self.lanes.iter().any(|lane| matches!(lane.state, LaneState::Away)) && Instant::now() < until {
+            self.board.mark_alive("ingest");
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                Some(report) = self.reports.recv() => {
+                    if let Event::Durable(durable) = &report.event {
+                        books.watermark.set(report.worker, durable.progress.position.clone());
+                        self.acknowledge(books, server);
+                    }
+                    self.note(report);
+                }
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// Ends the workers: they commit what ends on a boundary. With a source, the last commits are
+    /// acknowledged.
+    async fn close(&mut self, books: &mut Books, server: Option<&dyn Acknowledger>) {
+        for lane in &self.lanes {
+            if !matches!(lane.state, LaneState::Gone) {
+                // The deadline for a stop is kept by whoever joins this task.
+                let _ = lane.commands.send(Command::Close).await;
+            }
+        }
+        while !self.all_gone() {
+            self.board.mark_alive("ingest");
+            tokio::select! {
+                report = self.reports.recv() => {
+                    let Some(report) = report else { return };
+                    if let Event::Durable(durable) = &report.event {
+                        books.watermark.set(report.worker, durable.progress.position.clone());
+                        if let Some(server) = server {
+                            self.acknowledge(books, server);
+                        }
+                    }
+                    self.note(report);
+                }
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+}

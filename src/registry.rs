@@ -1,0 +1,159 @@
+//! The one file that names the concrete connectors: from a section of the configuration to a checked
+//! source or sink.
+
+use crate::config::{Config, Faults, SinkSection, Snapshot, SourceSection};
+use crate::null::NullConnector;
+use crate::state::StateDirectory;
+use figment::value::{Dict, Value};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidewire_core::secret::SecretResolver;
+use tidewire_core::{SinkConnector, SourceConnector};
+
+/// Every configured source and sink, checked and not connected.
+pub(crate) struct Connectors {
+    /// Sources by name.
+    pub sources: BTreeMap<String, Arc<dyn SourceConnector>>,
+    /// Sinks by name.
+    pub sinks: BTreeMap<String, Arc<dyn SinkConnector>>,
+}
+
+/// `[sinks.NAME.null]` has no settings.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NullSection {}
+
+/// Builds them all, adding every fault. `state` is where the null sink keeps its progress.
+pub(crate) fn build(
+    config: &Config,
+    faults: &mut Faults,
+    secrets: &Arc<dyn SecretResolver>,
+    state: Option<&Arc<StateDirectory>>,
+) -> Connectors {
+    let mut connectors = Connectors { sources: BTreeMap::new(), sinks: BTreeMap::new() };
+    for (name, section) in &config.sources {
+        if let Some(source) = source(name, section, faults, secrets) {
+            connectors.sources.insert(name.clone(), Arc::from(source));
+        }
+    }
+    for (name, section) in &config.sinks {
+        if let Some(sink) = sink(name, section, faults, secrets, state) {
+            connectors.sinks.insert(name.clone(), sink);
+        }
+    }
+    connectors
+}
+
+fn source(
+    name: &str,
+    section: &SourceSection,
+    faults: &mut Faults,
+    secrets: &Arc<dyn SecretResolver>,
+) -> Option<Box<dyn SourceConnector>> {
+    let key = format!("sources.{name}");
+    match (&section.postgres, &section.mysql) {
+        (Some(dict), None) => {
+            let prefix = format!("{key}.postgres");
+            let options = tidewire_postgres::SourceOptions {
+                name: Arc::from(name),
+                tables: section.tables.clone(),
+                snapshot: match section.snapshot {
+                    Snapshot::Initial => tidewire_postgres::SnapshotMode::Initial,
+                    Snapshot::Never => tidewire_postgres::SnapshotMode::Never,
+                },
+                secrets: Arc::clone(secrets),
+            };
+            let raw = faults.extract::<tidewire_postgres::Config>(&prefix, Value::from(dict.clone()))?;
+            let built = tidewire_postgres::connector(options, raw);
+            built
+                .map_err(|list| {
+                    list.into_iter().for_each(|fault| faults.push(&below(&prefix, &fault.key), fault.message))
+                })
+                .ok()
+        }
+        (None, Some(_)) => {
+            faults.push(
+                &format!("{key}.mysql"),
+                "MySQL and MariaDB are not available in this version; use a `postgres` table",
+            );
+            None
+        }
+        (None, None) => {
+            faults.push(&key, "a source needs a table that says what it is: `[sources.NAME.postgres]`");
+            None
+        }
+        (Some(_), Some(_)) => {
+            faults.push(&key, "a source is one thing: keep either the `postgres` or the `mysql` table");
+            None
+        }
+    }
+}
+
+fn sink(
+    name: &str,
+    section: &SinkSection,
+    faults: &mut Faults,
+    secrets: &Arc<dyn SecretResolver>,
+    state: Option<&Arc<StateDirectory>>,
+) -> Option<Arc<dyn SinkConnector>> {
+    let key = format!("sinks.{name}");
+    let kinds = [("kafka", &section.kafka), ("delta", &section.delta), ("null", &section.null)];
+    let mut given = kinds.iter().filter_map(|(kind, dict)| Some((*kind, dict.as_ref()?)));
+    match (given.next(), given.next()) {
+        (Some((kind, dict)), None) => sink_of_kind(name, kind, dict, faults, secrets, state),
+        (None, _) => {
+            faults
+                .push(&key, "a sink needs a table that says what it is: `[sinks.NAME.kafka]` or `[sinks.NAME.delta]`");
+            None
+        }
+        (Some((first, _)), Some((second, _))) => {
+            faults.push(&key, format!("a sink is one thing: keep either the `{first}` or the `{second}` table"));
+            None
+        }
+    }
+}
+
+fn sink_of_kind(
+    name: &str,
+    kind: &str,
+    dict: &Dict,
+    faults: &mut Faults,
+    secrets: &Arc<dyn SecretResolver>,
+    state: Option<&Arc<StateDirectory>>,
+) -> Option<Arc<dyn SinkConnector>> {
+    let prefix = format!("sinks.{name}.{kind}");
+    let value = Value::from(dict.clone());
+    match kind {
+        "kafka" => {
+            let options = tidewire_kafka::SinkOptions { name: Arc::from(name), secrets: Arc::clone(secrets) };
+            let raw = faults.extract::<tidewire_kafka::Config>(&prefix, value)?;
+            let built = tidewire_kafka::connector(options, raw);
+            built
+                .map_err(|list| {
+                    list.into_iter().for_each(|fault| faults.push(&below(&prefix, &fault.key), fault.message))
+                })
+                .ok()
+                .map(Arc::from)
+        }
+        "delta" => {
+            let options = tidewire_delta::SinkOptions { name: Arc::from(name), secrets: Arc::clone(secrets) };
+            let raw = faults.extract::<tidewire_delta::Config>(&prefix, value)?;
+            let built = tidewire_delta::connector(options, raw);
+            built
+                .map_err(|list| {
+                    list.into_iter().for_each(|fault| faults.push(&below(&prefix, &fault.key), fault.message))
+                })
+                .ok()
+                .map(Arc::from)
+        }
+        _ => {
+            faults.extract::<NullSection>(&prefix, value)?;
+            Some(Arc::new(NullConnector::new(Arc::from(name), state.cloned())))
+        }
+    }
+}
+
+fn below(prefix: &str, key: &str) -> String {
+    if key.is_empty() { prefix.to_owned() } else { format!("{prefix}.{key}") }
+}

@@ -1,0 +1,326 @@
+//! What the daemon knows about itself, for the status page, `status.json`, the metrics and the
+//! watchdog. Written by the pipeline, read by everyone else.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidewire_core::source::LogState;
+use tidewire_core::{Error, Op};
+
+/// Where a source or sink stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Being reached for the first time.
+    Connecting,
+    /// Reading existing rows.
+    Snapshot,
+    /// Following the log.
+    Streaming,
+    /// A sink that fell behind: it catches up from its own position.
+    Lagging,
+    /// Away; tried again with growing pauses.
+    Retrying,
+    /// Waits for a person; see the reason.
+    Halted,
+    /// Asked to stop.
+    Stopped,
+}
+
+impl State {
+    /// Every state, in the order of its number.
+    pub(crate) const ALL: [State; 7] = [
+        State::Connecting,
+        State::Snapshot,
+        State::Streaming,
+        State::Lagging,
+        State::Retrying,
+        State::Halted,
+        State::Stopped,
+    ];
+
+    /// The word in metrics and JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            State::Connecting => "connecting",
+            State::Snapshot => "snapshot",
+            State::Streaming => "streaming",
+            State::Lagging => "lagging",
+            State::Retrying => "retrying",
+            State::Halted => "halted",
+            State::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why something does not run, and what resolves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Reason {
+    /// Stable code.
+    pub code: String,
+    /// One sentence with its causes.
+    pub message: String,
+    /// The command or setting that resolves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// The table it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+}
+
+impl From<&Error> for Reason {
+    fn from(error: &Error) -> Reason {
+        Reason {
+            code: error.code().to_owned(),
+            message: error.chain(),
+            remedy: error.remedy().map(str::to_owned),
+            table: error.table().map(ToString::to_string),
+        }
+    }
+}
+
+/// Changes seen of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct TableView {
+    /// Rows read by the snapshot.
+    pub reads: u64,
+    /// Inserts.
+    pub inserts: u64,
+    /// Updates.
+    pub updates: u64,
+    /// Deletes.
+    pub deletes: u64,
+    /// Truncates.
+    pub truncates: u64,
+    /// Whether the snapshot of the table is whole.
+    pub snapshot_done: bool,
+}
+
+impl TableView {
+    /// Counts changes of one kind.
+    pub(crate) fn count(&mut self, op: Op, changes: u64) {
+        match op {
+            Op::Read => self.reads += changes,
+            Op::Insert => self.inserts += changes,
+            Op::Update => self.updates += changes,
+            Op::Delete => self.deletes += changes,
+            Op::Truncate => self.truncates += changes,
+            Op::SnapshotEnd => self.snapshot_done = true,
+            Op::SnapshotStart | Op::Message | Op::Schema => {}
+        }
+    }
+}
+
+/// One sink of a source.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SinkView {
+    /// Where it stands.
+    pub state: State,
+    /// Why, when it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What it holds durably.
+    pub position: Option<String>,
+    /// Seconds between now and the commit of the oldest change that it does not hold; 0 when it holds all.
+    pub lag_seconds: f64,
+    /// Changes that it holds durably, since the daemon started.
+    pub changes_committed: u64,
+    /// Commits since the daemon started.
+    pub commits: u64,
+    /// Times that it was tried again.
+    pub retries: u64,
+}
+
+impl Default for SinkView {
+    fn default() -> SinkView {
+        SinkView {
+            state: State::Connecting,
+            reason: None,
+            position: None,
+            lag_seconds: 0.0,
+            changes_committed: 0,
+            commits: 0,
+            retries: 0,
+        }
+    }
+}
+
+/// The log on the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct LogView {
+    /// Bytes of log between what was acknowledged and the server's end.
+    pub lag_bytes: Option<u64>,
+    /// Bytes of log that the server keeps for this source.
+    pub retained_bytes: Option<u64>,
+    /// Bytes that it may still keep before it gives up.
+    pub allowance_bytes: Option<i64>,
+    /// The server's own word for it.
+    pub state: Option<String>,
+}
+
+impl From<LogState> for LogView {
+    fn from(state: LogState) -> LogView {
+        LogView {
+            lag_bytes: state.lag_bytes,
+            retained_bytes: state.retained_bytes,
+            allowance_bytes: state.allowance_bytes,
+            state: state.state,
+        }
+    }
+}
+
+/// One source.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SourceView {
+    /// Where it stands.
+    pub state: State,
+    /// Why, when it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Read up to here.
+    pub position: Option<String>,
+    /// Acknowledged to the server up to here: every sink holds it.
+    pub acknowledged: Option<String>,
+    /// Largest lag of its sinks, in seconds.
+    pub lag_seconds: f64,
+    /// The log on the server.
+    pub log: LogView,
+    /// Rows that the snapshot read.
+    pub snapshot_rows: u64,
+    /// Rows that it will read, by the server's estimate.
+    pub snapshot_rows_expected: u64,
+    /// Times that it was tried again.
+    pub retries: u64,
+    /// Its tables.
+    pub tables: BTreeMap<String, TableView>,
+    /// Its sinks.
+    pub sinks: BTreeMap<String, SinkView>,
+}
+
+impl Default for SourceView {
+    fn default() -> SourceView {
+        SourceView {
+            state: State::Connecting,
+            reason: None,
+            position: None,
+            acknowledged: None,
+            lag_seconds: 0.0,
+            log: LogView::default(),
+            snapshot_rows: 0,
+            snapshot_rows_expected: 0,
+            retries: 0,
+            tables: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+        }
+    }
+}
+
+/// The view of one source, and when its tasks last moved.
+#[derive(Debug)]
+pub(crate) struct SourceBoard {
+    view: Mutex<SourceView>,
+    moved: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl SourceBoard {
+    fn new() -> SourceBoard {
+        SourceBoard { view: Mutex::new(SourceView::default()), moved: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Changes the view. The closure must not block.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut SourceView) -> T) -> T {
+        change(&mut self.view())
+    }
+
+    /// Changes the view of one sink.
+    pub(crate) fn update_sink<T>(&self, sink: &str, change: impl FnOnce(&mut SinkView) -> T) -> T {
+        change(self.view().sinks.entry(sink.to_owned()).or_default())
+    }
+
+    /// A copy of the view.
+    pub(crate) fn snapshot(&self) -> SourceView {
+        self.view().clone()
+    }
+
+    /// A task of this source is alive: it went round its loop.
+    pub(crate) fn mark_alive(&self, task: &str) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        match moved.get_mut(task) {
+            Some(at) => *at = Instant::now(),
+            None => {
+                moved.insert(task.to_owned(), Instant::now());
+            }
+        }
+    }
+
+    /// A task ended on purpose and is no longer expected to move.
+    pub(crate) fn mark_ended(&self, task: &str) {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).remove(task);
+    }
+
+    /// Tasks that have not moved for longer than `limit`.
+    pub(crate) fn stuck(&self, limit: Duration) -> Vec<String> {
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.iter().filter(|(_, at)| at.elapsed() > limit).map(|(task, _)| task.clone()).collect()
+    }
+
+    fn view(&self) -> MutexGuard<'_, SourceView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All sources.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    started: Instant,
+    sources: Arc<BTreeMap<String, Arc<SourceBoard>>>,
+}
+
+/// The document behind `status.json` and `tidewire status --json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusDocument {
+    /// The daemon's version.
+    pub version: &'static str,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Whether every source streams or snapshots.
+    pub ready: bool,
+    /// The sources.
+    pub sources: BTreeMap<String, SourceView>,
+}
+
+impl Board {
+    /// A board for these sources.
+    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Board {
+        let sources = names.map(|name| (name.to_owned(), Arc::new(SourceBoard::new()))).collect();
+        Board { started: Instant::now(), sources: Arc::new(sources) }
+    }
+
+    /// The board of one source.
+    pub(crate) fn source(&self, name: &str) -> Option<&Arc<SourceBoard>> {
+        self.sources.get(name)
+    }
+
+    /// All boards by name.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, &Arc<SourceBoard>)> {
+        self.sources.iter().map(|(name, board)| (name.as_str(), board))
+    }
+
+    /// Everything, as of now.
+    pub(crate) fn document(&self) -> StatusDocument {
+        let sources: BTreeMap<String, SourceView> =
+            self.sources().map(|(name, board)| (name.to_owned(), board.snapshot())).collect();
+        StatusDocument {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ready: sources.values().all(|source| matches!(source.state, State::Snapshot | State::Streaming)),
+            sources,
+        }
+    }
+}
+
+/// Microseconds since 1970 by this machine's clock.
+pub(crate) fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
