@@ -385,3 +385,6 @@ impl BatchBuilder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Batches: what is written is read back whatever the splitting, and progress drops exactly what is held.
+
+use super::*;
+use crate::calendar::{Date, Timestamp};
+use crate::cell::Value;
+use crate::data_type::DataType;
+use crate::progress::{Progress, TableProgress, TableState};
+use crate::schema::{ColumnSchema, KeyKind, OldRow, SchemaVersion, TableName};
+use proptest::prelude::*;
+
+fn source() -> Arc<SourceDescriptor> {
+    Arc::new(SourceDescriptor {
+        name: "s".into(),
+        connector: "test",
+        database: "d".into(),
+        provenance: &[],
+        has_sequence: false,
+        snapshot_floor: None,
+    })
+}
+
+fn schema(columns: usize) -> Arc<TableSchema> {
+    let column = |i: usize| ColumnSchema {
+        name: format!("c{i}").into(),
+        data_type: DataType::Text,
+        native_type: "text".into(),
+        nullable: true,
+        default: None,
+    };
+    Arc::new(TableSchema {
+        name: TableName::new("public", "t"),
+        version: SchemaVersion(1),
+        native_id: 1,
+        columns: (0..columns).map(column).collect(),
+        key: vec![0],
+        key_kind: KeyKind::Primary,
+        old_row: OldRow::Key,
+    })
+}
+
+fn transaction(commit: u64) -> Transaction {
+    Transaction {
+        id: commit.to_string().into(),
+        commit,
+        commit_time_micros: 0,
+        previous_commit: None,
+        provenance: Vec::new(),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Written {
+    Null,
+    Unknown,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Stamp(i32, i64),
+    Span(i32, i32, i64),
+    Numbers(Vec<Option<i64>>),
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    prop_oneof![
+        Just(Written::Null),
+        Just(Written::Unknown),
+        any::<i64>().prop_map(Written::Int),
+        ".{0,40}".prop_map(Written::Text),
+        proptest::collection::vec(any::<u8>(), 0..60).prop_map(Written::Bytes),
+        (any::<i32>(), 0i64..86_400_000_000).prop_map(|(d, m)| Written::Stamp(d, m)),
+        any::<(i32, i32, i64)>().prop_map(|(m, d, u)| Written::Span(m, d, u)),
+        proptest::collection::vec(any::<Option<i64>>(), 0..5).prop_map(Written::Numbers),
+    ]
+}
+
+fn write(builder: &mut BatchBuilder, value: &Written) -> Cell {
+    match value {
+        Written::Null => Cell::NULL,
+        Written::Unknown => Cell::UNKNOWN,
+        Written::Int(v) => Cell::int(*v),
+        Written::Text(v) => builder.long(Tag::Text, v.as_bytes()),
+        Written::Bytes(v) => builder.long(Tag::Bytes, v),
+        Written::Stamp(d, m) => Cell::timestamp(Timestamp { date: Date(*d), micros: *m }),
+        Written::Span(m, d, u) => builder.interval(Interval { months: *m, days: *d, micros: *u }),
+        Written::Numbers(list) => {
+            let cells: Vec<Cell> = list.iter().map(|v| v.map_or(Cell::NULL, Cell::int)).collect();
+            builder.array(b"{}", &[Dimension { length: cells.len() as u32, lower: 1 }], &cells)
+        }
+    }
+}
+
+fn same(value: Value<'_>, expect: &Written) -> bool {
+    match (value, expect) {
+        (Value::Null, Written::Null) | (Value::Unknown, Written::Unknown) => true,
+        (Value::Int(a), Written::Int(b)) => a == *b,
+        (Value::Text(a), Written::Text(b)) => a == b.as_bytes(),
+        (Value::Bytes(a), Written::Bytes(b)) => a == b,
+        (Value::Timestamp(a), Written::Stamp(d, m)) => a.date.0 == *d && a.micros == *m,
+        (Value::Interval(a), Written::Span(m, d, u)) => (a.months, a.days, a.micros) == (*m, *d, *u),
+        (Value::Array(a), Written::Numbers(list)) => {
+            a.elements().len() == list.len()
+                && a.elements().zip(list).all(|(v, e)| v == e.map_or(Value::Null, Value::Int))
+        }
+        _ => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// However small the limits, the batches hold the rows in order and every cell as written.
+    #[test]
+    fn splitting_changes_nothing(rows in proptest::collection::vec(proptest::collection::vec(written(), 3), 1..40), changes_max in 1usize..12, bytes_max in 1usize..600) {
+        let schema = schema(3);
+        let mut builder = BatchBuilder::new(source(), Phase::Stream, BatchLimits { changes_max, bytes_max });
+        let mut batches = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            if builder.is_empty() {
+                builder.transaction(transaction(9));
+            }
+            let table = builder.table(&schema);
+            let image = builder.image();
+            for value in row {
+                let cell = write(&mut builder, value);
+                builder.cell(cell);
+            }
+            let ordinal = number as u64 + 1;
+            builder.push(ChangeHead { op: Op::Insert, ordinal, offset: 0, row: 0 }, table, None, Some(image));
+            if builder.is_full() || number + 1 == rows.len() {
+                let mark = Mark { major: 9, minor: ordinal };
+                batches.push(builder.finish(Some(Position::new(mark, "p")), false, 0));
+            }
+        }
+        let mut read = rows.iter().zip(1u64..);
+        for batch in &batches {
+            prop_assert!(batch.changes.len() <= changes_max);
+            for change in &batch.changes {
+                let (row, ordinal) = read.next().unwrap();
+                prop_assert_eq!(batch.mark(change), Mark { major: 9, minor: ordinal });
+                let cells = batch.after(change).unwrap();
+                prop_assert!(cells.iter().zip(row).all(|(cell, expect)| same(cell.value(batch.arena()), expect)), "{:?}", row);
+            }
+        }
+        prop_assert!(read.next().is_none());
+    }
+
+    /// A sink resumed anywhere, even inside a transaction, needs exactly the changes after that place.
+    #[test]
+    fn progress_drops_exactly_what_is_held(sizes in proptest::collection::vec(1u64..6, 1..8), at in 0usize..40, floor in 0u64..90) {
+        let schema = schema(1);
+        let mut builder = BatchBuilder::new(source(), Phase::Stream, BatchLimits::default());
+        let mut marks = Vec::new();
+        for (number, size) in sizes.iter().enumerate() {
+            let commit = (number as u64 + 1) * 10;
+            builder.transaction(transaction(commit));
+            for ordinal in 1..=*size {
+                let table = builder.table(&schema);
+                let image = builder.image();
+                builder.cell(Cell::int(1));
+                builder.push(ChangeHead { op: Op::Insert, ordinal, offset: 0, row: 0 }, table, None, Some(image));
+                marks.push(Mark { major: commit, minor: ordinal });
+            }
+        }
+        let batch = builder.finish(None, true, 0);
+        let held = marks.get(at.min(marks.len() - 1)).copied().unwrap();
+        let floor = Mark { major: floor, minor: 0 };
+        let mut progress = Progress { position: Some(Position::new(held, "h")), ..Progress::default() };
+        progress.tables.insert("public.t".into(), TableProgress { state: TableState::Done, floor: Position::new(floor, "f") });
+        for (change, mark) in batch.changes.iter().zip(&marks) {
+            prop_assert_eq!(progress.needs(&batch, change), *mark > held && *mark > floor);
+        }
+        prop_assert_eq!(progress.horizon(), held.max(floor));
+    }
+}
+
+#[test]
+fn an_empty_transaction_leaves_no_trace() {
+    let mut builder = BatchBuilder::new(source(), Phase::Stream, BatchLimits::default());
+    builder.transaction(transaction(1));
+    builder.drop_empty_transaction();
+    assert!(builder.finish(None, true, 0).transactions.is_empty());
+}
+
+#[test]
+fn messages_carry_prefix_and_content() {
+    let mut builder = BatchBuilder::new(source(), Phase::Stream, BatchLimits::default());
+    builder.transaction(transaction(1));
+    builder.push_message(ChangeHead { op: Op::Message, ordinal: 1, offset: 5, row: 0 }, b"prefix", b"content");
+    let batch = builder.finish(None, true, 0);
+    let change = batch.changes.first().unwrap();
+    assert_eq!(batch.message(change), Some((&b"prefix"[..], &b"content"[..])));
+    assert!(batch.table(change).is_none() && batch.after(change).is_none());
+}
+
+#[test]
+fn a_table_read_twice_keeps_its_first_floor() {
+    let floor = |major| Position::new(Mark { major, minor: 0 }, format!("t:{major}"));
+    let mut progress = Progress::default();
+    for place in [floor(10), floor(20)] {
+        let mut builder = BatchBuilder::new(source(), Phase::Snapshot, BatchLimits::default());
+        builder.transaction(transaction(place.mark.major));
+        let table = builder.table(&schema(1));
+        builder.push(ChangeHead { op: Op::SnapshotStart, ordinal: 1, offset: 0, row: 0 }, table, None, None);
+        progress.observe(&builder.finish(None, true, 0), Some(&place));
+    }
+    assert_eq!(progress.resume_from(), Some(&floor(10)));
+    assert!(!progress.is_done(&TableName::new("public", "t")));
+}
