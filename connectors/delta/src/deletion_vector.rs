@@ -1,8 +1,30 @@
 //! Deletion vectors: which rows of a data file no longer count. Owns their bytes, their packing into files and
 //! their descriptors; knows nothing of commits.
+//! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#deletion-vector-format>
+//!
+//! A file starts with the byte 1. Each vector in it is its size (big endian), the magic number and a 64-bit
+//! roaring bitmap (both little endian), and a CRC-32 of magic and bitmap (big endian).
 
+mod z85;
+
+use crate::error::{self, Result};
+use crate::metrics;
+use crate::store::{Created, TableStore};
+use bytes::Bytes;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tidewire_core::Error;
+use uuid::Uuid;
+
+const FILE_VERSION: u8 = 1;
+const MAGIC: u32 = 1_681_511_377;
+/// Largest file and most vectors in one. Readers built on the kernel fetch the whole file for each data file, so
+/// large packs multiply what they read.
+const PACK_BYTES_MAX: usize = 128 << 10;
+const PACK_VECTORS_MAX: usize = 32;
+/// Largest vector that is read: every row of a file of 2^32 rows.
+const VECTOR_BYTES_MAX: i32 = 600 << 20;
 
 /// Where a deletion vector lies, in the log's own terms.
 /// <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#deletion-vector-descriptor-schema>
@@ -11,7 +33,7 @@ use std::sync::Arc;
 pub(crate) struct DvDescriptor {
     /// `u` (a file in the table, by UUID) or `i` (in the descriptor itself); `p` is refused.
     pub(crate) storage_type: Arc<str>,
-    /// The UUID in Z85, or the vector itself.
+    /// The UUID in Z85, maybe after a directory's name, or the vector itself.
     pub(crate) path_or_inline_dv: Arc<str>,
     /// Byte offset of the vector in its file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,3 +43,176 @@ pub(crate) struct DvDescriptor {
     /// Rows that it deletes.
     pub(crate) cardinality: i64,
 }
+
+impl DvDescriptor {
+    /// The vector's part in the identity of a file in the log.
+    pub(crate) fn unique_id(&self) -> String {
+        match self.offset {
+            Some(offset) => format!("{}{}@{offset}", self.storage_type, self.path_or_inline_dv),
+            None => format!("{}{}", self.storage_type, self.path_or_inline_dv),
+        }
+    }
+
+    /// The name of the file that holds it, relative to the table; `None` when it lies in the descriptor or
+    /// outside the table.
+    pub(crate) fn file_name(&self) -> Option<String> {
+        if &*self.storage_type != "u" {
+            return None;
+        }
+        let (prefix, encoded) =
+            self.path_or_inline_dv.split_at_checked(self.path_or_inline_dv.len().checked_sub(20)?)?;
+        let uuid = Uuid::from_bytes(z85::decode(encoded)?.try_into().ok()?);
+        Some(match prefix {
+            "" => format!("deletion_vector_{uuid}.bin"),
+            prefix => format!("{prefix}/deletion_vector_{uuid}.bin"),
+        })
+    }
+}
+
+/// Stores the vectors of several data files durably, a few per file, and returns their descriptors in the same order.
+/// None of the vectors may be empty.
+pub(crate) fn store_all(store: &TableStore, vectors: &mut [RoaringBitmap]) -> Result<Vec<DvDescriptor>> {
+    let mut descriptors = Vec::with_capacity(vectors.len());
+    let mut pack = Pack::new();
+    for rows in vectors {
+        if rows.is_empty() {
+            return Err(Error::bug("empty_deletion_vector", "a deletion vector without rows was to be stored"));
+        }
+        rows.optimize();
+        if pack.is_full(payload_size(rows)) {
+            pack.store(store, &mut descriptors)?;
+            pack = Pack::new();
+        }
+        pack.push(rows)?;
+    }
+    pack.store(store, &mut descriptors)?;
+    Ok(descriptors)
+}
+
+/// Reads a vector and checks its size, magic number, checksum and number of rows.
+pub(crate) fn load(store: &TableStore, descriptor: &DvDescriptor) -> Result<RoaringBitmap> {
+    let place = descriptor.file_name().map_or_else(|| "inline deletion vector".to_owned(), |name| store.place(&name));
+    let rows = match &*descriptor.storage_type {
+        "u" => load_file(store, descriptor, &place)?,
+        "i" => {
+            let bytes = z85::decode(&descriptor.path_or_inline_dv);
+            let size = usize::try_from(descriptor.size_in_bytes).ok();
+            let payload = bytes.as_deref().and_then(|bytes| bytes.get(..size?));
+            decode(payload.ok_or_else(|| error::damaged(&place, "it is no Z85 of its size"))?, &place)?
+        }
+        other => {
+            return Err(Error::operator(
+                "deletion_vector_storage",
+                format!("a deletion vector is stored as `{other}`"),
+            )
+            .with_remedy("purge the table's deletion vectors with the writer that made them"));
+        }
+    };
+    match i64::try_from(rows.len()) {
+        Ok(count) if count == descriptor.cardinality => Ok(rows),
+        _ => Err(error::damaged(&place, format!("{} rows instead of {}", rows.len(), descriptor.cardinality))),
+    }
+}
+
+fn load_file(store: &TableStore, descriptor: &DvDescriptor, place: &str) -> Result<RoaringBitmap> {
+    let bad = |what: &str| error::damaged(place, what);
+    let name = descriptor.file_name().ok_or_else(|| bad("its name is no UUID in Z85"))?;
+    let offset = u64::try_from(descriptor.offset.unwrap_or(1)).map_err(|_| bad("its offset is negative"))?;
+    if !(0..=VECTOR_BYTES_MAX).contains(&descriptor.size_in_bytes) {
+        return Err(bad("its size is out of range"));
+    }
+    let size = u32::try_from(descriptor.size_in_bytes).map_err(|_| bad("its size is negative"))?;
+    let bytes = store.get_range(&name, offset..offset + u64::from(size) + 8)?.ok_or_else(|| bad("it is missing"))?;
+    let (head, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| bad("it is cut off"))?;
+    let (payload, sum) = rest.split_at_checked(size as usize).ok_or_else(|| bad("it is cut off"))?;
+    let sum: [u8; 4] = sum.try_into().map_err(|_| bad("it is cut off"))?;
+    if u32::from_be_bytes(*head) != size {
+        return Err(bad("its size is not the one in the log"));
+    }
+    if u32::from_be_bytes(sum) != crc32fast::hash(payload) {
+        return Err(bad("its checksum is wrong"));
+    }
+    decode(payload, place)
+}
+
+/// The bitmap of magic number and roaring bytes.
+fn decode(payload: &[u8], place: &str) -> Result<RoaringBitmap> {
+    let bad = |what: &str| error::damaged(place, what);
+    let (magic, rest) = payload.split_first_chunk::<4>().ok_or_else(|| bad("it is cut off"))?;
+    if u32::from_le_bytes(*magic) != MAGIC {
+        return Err(bad("its magic number is wrong"));
+    }
+    let (buckets, mut rest) = rest.split_first_chunk::<8>().ok_or_else(|| bad("it is cut off"))?;
+    match u64::from_le_bytes(*buckets) {
+        0 => return Ok(RoaringBitmap::new()),
+        1 => {}
+        _ => return Err(bad("it deletes rows beyond 2^32")),
+    }
+    let (high, bitmap) = rest.split_first_chunk::<4>().ok_or_else(|| bad("it is cut off"))?;
+    if u32::from_le_bytes(*high) != 0 {
+        return Err(bad("it deletes rows beyond 2^32"));
+    }
+    rest = bitmap;
+    RoaringBitmap::deserialize_from(&mut rest).map_err(|e| bad("its bitmap is malformed").with_cause(e))
+}
+
+/// Bytes of magic number and bitmap.
+fn payload_size(rows: &RoaringBitmap) -> usize {
+    4 + 8 + 4 + rows.serialized_size()
+}
+
+/// A file of vectors being filled.
+struct Pack {
+    uuid: Uuid,
+    bytes: Vec<u8>,
+    descriptors: Vec<DvDescriptor>,
+}
+
+impl Pack {
+    fn new() -> Pack {
+        Pack { uuid: Uuid::new_v4(), bytes: vec![FILE_VERSION], descriptors: Vec::new() }
+    }
+
+    fn is_full(&self, next: usize) -> bool {
+        !self.descriptors.is_empty()
+            && (self.descriptors.len() >= PACK_VECTORS_MAX || self.bytes.len() + next + 8 > PACK_BYTES_MAX)
+    }
+
+    fn push(&mut self, rows: &RoaringBitmap) -> Result<()> {
+        let too_large = || Error::bug("deletion_vector_size", "a deletion vector is larger than its format allows");
+        let size = i32::try_from(payload_size(rows)).map_err(|_| too_large())?;
+        let offset = i32::try_from(self.bytes.len()).map_err(|_| too_large())?;
+        self.bytes.extend_from_slice(&size.to_be_bytes());
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&MAGIC.to_le_bytes());
+        self.bytes.extend_from_slice(&1u64.to_le_bytes());
+        self.bytes.extend_from_slice(&0u32.to_le_bytes());
+        rows.serialize_into(&mut self.bytes).map_err(|e| too_large().with_cause(e))?;
+        let sum = self.bytes.get(start..).map_or(0, crc32fast::hash);
+        self.bytes.extend_from_slice(&sum.to_be_bytes());
+        self.descriptors.push(DvDescriptor {
+            storage_type: "u".into(),
+            path_or_inline_dv: z85::encode(self.uuid.as_bytes()).into(),
+            offset: Some(offset),
+            size_in_bytes: size,
+            cardinality: i64::try_from(rows.len()).map_err(|_| too_large())?,
+        });
+        Ok(())
+    }
+
+    fn store(self, store: &TableStore, descriptors: &mut Vec<DvDescriptor>) -> Result<()> {
+        if self.descriptors.is_empty() {
+            return Ok(());
+        }
+        let name = format!("deletion_vector_{}.bin", self.uuid);
+        let size = self.bytes.len() as u64;
+        // A taken name can only be our own first try: the name is random.
+        let (Created::Yes | Created::Exists) = store.put_new(&name, Bytes::from(self.bytes))?;
+        ::metrics::counter!(metrics::DELETION_VECTOR_BYTES).increment(size);
+        descriptors.extend(self.descriptors);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

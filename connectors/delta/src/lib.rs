@@ -20,6 +20,10 @@ mod encode;
 
 mod index;
 
+mod layout;
+
+mod parts;
+
 mod mirror;
 
 mod changelog;

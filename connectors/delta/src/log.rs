@@ -1,13 +1,43 @@
-//! A Delta table as its log tells it: load, commit, checkpoint, clean up. Owned by one thread. Knows files, row numbers and
-//! versions; nothing of keys, batches or Arrow rows.
+//! A Delta table as its log tells it: load, commit, checkpoint, clean up. Owned by one thread. Knows files, row numbers
+//! and versions; nothing of keys, batches or Arrow rows.
+//!
+//! # One writer
+//!
+//! A commit creates the entry of the next version, or fails: it is never rebased over the entry of another writer.
+//! Whether an entry is ours is told by its random token, because an answer can get lost after the entry was stored
+//! (SK-31). An entry with our application id from another process means that this one has been replaced (SK-30).
 
-use crate::deletion_vector::DvDescriptor;
+mod action;
+mod checkpoint;
+mod clean;
+mod entry;
+mod load;
+mod protocol;
+mod state;
+
+use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
-use crate::store::TableStore;
+use crate::metrics;
+use crate::store::{Created, Object, TableStore};
+use action::{Action, MetaData};
+use bytes::Bytes;
+use entry::Entry;
+use load::Loaded;
 use roaring::RoaringBitmap;
+use state::State;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use tidewire_core::Error;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidewire_core::{Error, ErrorKind, failpoint};
+
+/// A checkpoint is due after this many entries or bytes of them: some readers stop working on long tails of
+/// entries.
+const CHECKPOINT_ENTRIES: u64 = 50;
+const CHECKPOINT_ENTRY_BYTES: u64 = 4 << 20;
+/// Expired files and entries are looked for at most this often.
+const CLEAN_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Entries of others that leave our files alone and may come between two of ours at once.
+const HARMLESS_MAX: u32 = 16;
 
 /// A file of the table's current version.
 #[derive(Clone, Debug)]
@@ -100,25 +130,70 @@ pub(crate) struct Commit {
     pub(crate) blind_append: bool,
 }
 
+/// This process, among all that may write to a table under one application id.
+fn instance() -> &'static str {
+    static INSTANCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+    &INSTANCE
+}
+
 /// A table at its newest version.
 #[derive(Debug)]
 pub(crate) struct Table {
     store: TableStore,
-}
-
-fn unfinished() -> Error {
-    Error::bug("delta_not_built", "the table log is not built yet")
+    state: State,
+    version: i64,
+    /// The newest entry as storage showed it, to notice when the table is taken away (SK-3A).
+    head: Option<Object>,
+    /// Entries and their bytes since the last checkpoint.
+    entries: u64,
+    entry_bytes: u64,
+    /// Set by an error whose outcome is open: what storage holds is no longer known.
+    stale: bool,
+    cleaned: Option<Instant>,
 }
 
 impl Table {
     /// Loads the table; `None` when there is no log.
-    pub(crate) fn open(_store: TableStore) -> Result<Option<Table>> {
-        Err(unfinished())
+    pub(crate) fn open(store: TableStore) -> Result<Option<Table>> {
+        let Some(loaded) = load::load(&store)? else {
+            return Ok(None);
+        };
+        clean::temporary_files(&store, now_millis())?;
+        Ok(Some(Table::new(store, loaded)))
     }
 
-    /// Creates the table together with its first commit, version 0.
-    pub(crate) fn create(_store: TableStore, _new: NewTable, _first: Commit) -> Result<Table> {
-        Err(unfinished())
+    /// Creates the table together with its first commit, version 0. A table that appears meanwhile is an error.
+    pub(crate) fn create(store: TableStore, new: NewTable, first: Commit) -> Result<Table> {
+        store.probe_create_only()?;
+        let now = now_millis();
+        let protocol = protocol::new_protocol(new.features, &new.schema_string);
+        let metadata = MetaData {
+            id: uuid::Uuid::new_v4().to_string(),
+            name: None,
+            description: None,
+            format: action::Format::default(),
+            schema_string: new.schema_string,
+            partition_columns: Vec::new(),
+            configuration: protocol::new_configuration(new.features, new.configuration),
+            created_time: Some(now),
+        };
+        protocol::check(&protocol, &metadata, &store.place(""))?;
+        let declared = State { protocol: Some(protocol.clone()), metadata: Some(metadata.clone()), ..State::default() };
+        let declarations = vec![
+            Action { protocol: Some(protocol), ..Action::default() },
+            Action { meta_data: Some(metadata), ..Action::default() },
+        ];
+        let txn_app = first.txn.0.clone();
+        let entry = Entry::build(&store, &declared, &BTreeMap::new(), first, declarations, now)?;
+        let loaded = Loaded { state: State::default(), version: -1, head: None, entries: 0, entry_bytes: 0 };
+        let mut table = Table::new(store, loaded);
+        table.publish(entry, &txn_app)?;
+        Ok(table)
+    }
+
+    fn new(store: TableStore, loaded: Loaded) -> Table {
+        let Loaded { state, version, head, entries, entry_bytes } = loaded;
+        Table { store, state, version, head, entries, entry_bytes, stale: false, cleaned: None }
     }
 
     /// Where the table's files are.
@@ -128,58 +203,259 @@ impl Table {
 
     /// The newest version.
     pub(crate) fn version(&self) -> i64 {
-        0
+        self.version
     }
 
     /// The schema in Delta's JSON.
     pub(crate) fn schema_string(&self) -> &str {
-        ""
+        self.state.metadata.as_ref().map_or("", |metadata| &metadata.schema_string)
     }
 
     /// The table's id: a new one under an old path is a new table.
     pub(crate) fn metadata_id(&self) -> &str {
-        ""
+        self.state.metadata.as_ref().map_or("", |metadata| &metadata.id)
     }
 
     /// The table's properties.
     pub(crate) fn configuration(&self) -> &BTreeMap<String, String> {
-        const EMPTY: &BTreeMap<String, String> = &BTreeMap::new();
-        EMPTY
+        static EMPTY: BTreeMap<String, String> = BTreeMap::new();
+        self.state.metadata.as_ref().map_or(&EMPTY, |metadata| &metadata.configuration)
     }
 
     /// The live files, by path.
     pub(crate) fn files(&self) -> impl Iterator<Item = &LiveFile> {
-        std::iter::empty()
+        self.state.files.values()
     }
 
     /// A live file.
-    pub(crate) fn file(&self, _path: &str) -> Option<&LiveFile> {
-        None
+    pub(crate) fn file(&self, path: &str) -> Option<&LiveFile> {
+        self.state.files.get(path)
     }
 
     /// The deleted rows of a live file; read from storage the first time.
-    pub(crate) fn deleted_rows(&mut self, _path: &str) -> Result<&RoaringBitmap> {
-        Err(unfinished())
+    pub(crate) fn deleted_rows(&mut self, path: &str) -> Result<&RoaringBitmap> {
+        let store = &self.store;
+        let file = self.state.files.get_mut(path).ok_or_else(|| {
+            Error::bug("delta_file_unknown", format!("`{}` is not live in `{}`", path, store.place("")))
+        })?;
+        let deleted = match (file.deleted.take(), &file.deletion_vector) {
+            (Some(deleted), _) => deleted,
+            (None, Some(vector)) => deletion_vector::load(store, vector)?,
+            (None, None) => RoaringBitmap::new(),
+        };
+        Ok(file.deleted.insert(deleted))
     }
 
     /// The version that an application committed last.
-    pub(crate) fn txn(&self, _app_id: &str) -> Option<i64> {
-        None
+    pub(crate) fn txn(&self, app_id: &str) -> Option<i64> {
+        self.state.txns.get(app_id).map(|txn| txn.version)
     }
 
     /// A domain's text.
-    pub(crate) fn domain(&self, _name: &str) -> Option<&str> {
-        None
+    pub(crate) fn domain(&self, name: &str) -> Option<&str> {
+        self.state.domains.get(name).map(String::as_str)
     }
 
     /// Commits the next version, atomically; returns it. After an error the table must be opened anew: what was
     /// written and not committed is invisible.
-    pub(crate) fn commit(&mut self, _commit: Commit) -> Result<i64> {
-        Err(unfinished())
+    pub(crate) fn commit(&mut self, commit: Commit) -> Result<i64> {
+        if self.stale {
+            return Err(Error::bug("delta_table_stale", "a table was used after an error without being opened anew"));
+        }
+        // Cleared again only by success.
+        self.stale = true;
+        self.check_head()?;
+        let mut deleted = BTreeMap::new();
+        for path in commit.deletes.keys() {
+            if !self.state.files.contains_key(path.as_str()) {
+                continue;
+            }
+            deleted.insert(path.clone(), std::mem::take(self.deleted_rows_mut(path)?));
+        }
+        let app_id = commit.txn.0.clone();
+        let built = Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis());
+        for (path, rows) in deleted {
+            *self.deleted_rows_mut(&path)? = rows;
+        }
+        failpoint::pass("delta_files_written");
+        self.publish(built?, &app_id)?;
+        self.stale = false;
+        Ok(self.version)
+    }
+
+    fn deleted_rows_mut(&mut self, path: &str) -> Result<&mut RoaringBitmap> {
+        self.deleted_rows(path)?;
+        let deleted = self.state.files.get_mut(path).and_then(|file| file.deleted.as_mut());
+        deleted.ok_or_else(|| Error::bug("delta_file_unknown", "deleted rows were not loaded"))
+    }
+
+    /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
+    /// not write, and stops (SK-30). Anything that it committed before is loaded.
+    pub(crate) fn claim(&mut self, app_id: &str) -> Result<()> {
+        for _ in 0..HARMLESS_MAX {
+            let version = self.txn(app_id).unwrap_or(0);
+            let commit = Commit { operation: "CLAIM", txn: (app_id.to_owned(), version), ..Commit::default() };
+            match self.commit(commit) {
+                Err(error) if error.kind() == ErrorKind::Fenced => {
+                    let loaded = load::load(&self.store)?.ok_or_else(|| self.gone())?;
+                    *self = Table::new(self.store.clone(), loaded);
+                }
+                done => return done.map(|_| ()),
+            }
+        }
+        Err(Error::retry("delta_claim", format!("another instance keeps writing to `{}`", self.store.place(""))))
     }
 
     /// Writes a checkpoint when one is due and removes what has expired.
     pub(crate) fn maintain(&mut self) -> Result<()> {
+        if self.stale || (self.entries < CHECKPOINT_ENTRIES && self.entry_bytes < CHECKPOINT_ENTRY_BYTES) {
+            return Ok(());
+        }
+        self.checkpoint()
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        let now = now_millis();
+        let clean = self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_INTERVAL);
+        if clean {
+            clean::expired_files(&self.store, &mut self.state, now)?;
+        }
+        checkpoint::write(&self.store, self.version, &self.state)?;
+        ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
+        (self.entries, self.entry_bytes) = (0, 0);
+        if clean {
+            let cutoff = now.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
+            let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
+            ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
+            self.cleaned = Some(Instant::now());
+        }
         Ok(())
     }
+
+    /// Stores the entry as the next version and applies it.
+    fn publish(&mut self, entry: Entry, app_id: &str) -> Result<()> {
+        for _ in 0..HARMLESS_MAX {
+            let version = self.version + 1;
+            let actions = entry.at_version(version)?;
+            let name = load::entry_name(version);
+            let lines = Bytes::from(action::to_lines(&actions)?);
+            let size = lines.len() as u64;
+            let created = match version {
+                0 => self.store.put_new(&name, lines),
+                _ => self.store.put_new_in_place(&name, lines),
+            };
+            let stored = match created {
+                Ok(Created::Yes) => true,
+                Ok(Created::Exists) => self.is_ours(version, &entry, app_id, None)?,
+                // The answer is open: the entry may have been stored all the same.
+                Err(error) if error.kind() == ErrorKind::Retry => self.is_ours(version, &entry, app_id, Some(error))?,
+                Err(error) => return Err(error),
+            };
+            if stored {
+                failpoint::pass("delta_committed");
+                return self.adopt(actions, entry, size);
+            }
+        }
+        Err(Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place(""))))
+    }
+
+    /// Decides about an entry that is there already. `Ok(false)`: another writer's, which touches nothing of ours; it
+    /// has been applied.
+    fn is_ours(&mut self, version: i64, entry: &Entry, app_id: &str, open: Option<Error>) -> Result<bool> {
+        ::metrics::counter!(metrics::COMMITS_READ_BACK).increment(1);
+        let Some(actions) = load::read_entry(&self.store, version)? else {
+            let missing = || {
+                Error::retry(
+                    "delta_log_changed",
+                    format!("version {version} of `{}` came and went", self.store.place("")),
+                )
+            };
+            return Err(open.unwrap_or_else(missing));
+        };
+        let info = actions.iter().find_map(|action| action.commit_info.as_ref());
+        if info.is_some_and(|info| info.txn_id.as_deref() == Some(&entry.token)) {
+            return Ok(true);
+        }
+        if actions.iter().any(|action| action.txn.as_ref().is_some_and(|txn| txn.app_id == app_id)) {
+            // A late write of this very process is no other instance: opening the table anew takes it in.
+            let own = info.is_some_and(|info| info.tidewire_instance.as_deref() == Some(instance()));
+            let message = format!("another instance committed version {version} of `{}`", self.store.place(""));
+            return Err(match own {
+                true => Error::retry("delta_commit_late", message),
+                false => Error::new(ErrorKind::Fenced, "fenced", message)
+                    .with_remedy("run one instance for each sink and source"),
+            });
+        }
+        if version == 0 || !load::is_harmless(&actions) {
+            return Err(load::foreign_write(&self.store, version, &actions));
+        }
+        let place = self.store.place(&load::entry_name(version));
+        self.state.apply(actions, &place)?;
+        self.version = version;
+        self.entries += 1;
+        Ok(false)
+    }
+
+    /// Takes the stored entry into the state.
+    fn adopt(&mut self, actions: Vec<Action>, entry: Entry, size: u64) -> Result<()> {
+        let name = load::entry_name(self.version + 1);
+        self.state.apply(actions, &name)?;
+        for (path, rows) in entry.deleted {
+            if let Some(file) = self.state.files.get_mut(&path) {
+                file.deleted = Some(rows);
+            }
+        }
+        self.version += 1;
+        self.entries += 1;
+        self.entry_bytes += size;
+        self.head = self.store.head(&name)?;
+        ::metrics::counter!(metrics::COMMITS).increment(1);
+        ::metrics::counter!(metrics::LOG_BYTES).increment(size);
+        Ok(())
+    }
+
+    /// Makes sure that the table is still the one that was loaded: a commit into a directory that was emptied or replaced
+    /// would make a table without a beginning (SK-3A).
+    fn check_head(&mut self) -> Result<()> {
+        let name = load::entry_name(self.version);
+        let found = self.store.head(&name)?;
+        if found.is_some()
+            && found.as_ref().map(|object| &object.identity) == self.head.as_ref().map(|object| &object.identity)
+        {
+            return Ok(());
+        }
+        // The entry was replaced, or cleaned away by others after a checkpoint: look at the whole.
+        let Some(now) = load::load(&self.store)? else {
+            return Err(self.gone());
+        };
+        let id = now.state.metadata.as_ref().map_or("", |metadata| &metadata.id);
+        if id != self.metadata_id() {
+            let message = format!("`{}` is another table now (its id changed)", self.store.place(""));
+            return Err(Error::operator("delta_table_replaced", message)
+                .with_remedy("move the new table away and run `tidewire resync` for it"));
+        }
+        if now.version < self.version {
+            let message =
+                format!("`{}` went back from version {} to {}", self.store.place(""), self.version, now.version);
+            return Err(Error::operator("delta_table_rolled_back", message)
+                .with_remedy("move the table away and run `tidewire resync` for it"));
+        }
+        if now.version == self.version {
+            self.head = now.head;
+        }
+        Ok(())
+    }
+
+    fn gone(&self) -> Error {
+        Error::operator("delta_table_gone", format!("the log of `{}` is gone", self.store.place("")))
+            .with_remedy("restore the table, or run `tidewire resync` for it")
+    }
 }
+
+fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,57 @@
-//! What the sink holds of one source, kept as a small Delta table beside the data. Knows nothing of rows.
+//! What the sink holds of one source, kept as a small Delta table beside the data: no rows, only the text of a domain,
+//! which checkpoints keep and which outlives the state directory (SK-3G, SK-50). Knows nothing of rows.
 
-use crate::error::Result;
-use crate::log::Table;
+use crate::error::{self, Result};
+use crate::log::{Commit, Features, NewTable, Table};
 use crate::store::Store;
+use std::collections::BTreeMap;
 use tidewire_core::{Error, Progress};
+
+const DOMAIN: &str = "tidewire.progress";
+/// For people who open the table: the progress itself lies in the log.
+const SCHEMA: &str = r#"{"type":"struct","fields":[{"name":"source","type":"string","nullable":true,"metadata":{}},{"name":"note","type":"string","nullable":true,"metadata":{}}]}"#;
 
 /// The progress of one source in one sink.
 #[derive(Debug)]
 pub(crate) struct ProgressTable {
     table: Table,
+    app_id: String,
 }
 
 impl ProgressTable {
-    /// Opens or creates the table of `source` and reads the progress.
-    pub(crate) fn open(_store: &Store, _sink: &str, _source: &str) -> Result<(ProgressTable, Progress)> {
-        Err(Error::bug("delta_not_built", "the progress table is not built yet"))
+    /// Opens or creates the table of `source`, takes it over from an earlier instance, and reads the progress.
+    pub(crate) fn open(store: &Store, sink: &str, source: &str) -> Result<(ProgressTable, Progress)> {
+        let directory = store.table(&format!("_tidewire/progress/{source}"));
+        let place = directory.place("");
+        let app_id = format!("tidewire:{sink}:{source}");
+        let Some(mut table) = Table::open(directory.clone())? else {
+            let progress = Progress::default();
+            let new = NewTable {
+                schema_string: SCHEMA.to_owned(),
+                configuration: BTreeMap::new(),
+                features: Features::AppendOnly,
+            };
+            let table = Table::create(directory, new, commit(&app_id, 0, &progress)?)?;
+            return Ok((ProgressTable { table, app_id }, progress));
+        };
+        if table.txn(&app_id).is_none() {
+            return Err(Error::operator(
+                "progress_of_another_sink",
+                format!("`{place}` holds no progress of sink `{sink}`"),
+            )
+            .with_remedy("give every sink its own `location`, and keep a sink's name"));
+        }
+        table.claim(&app_id)?;
+        let text = table.domain(DOMAIN).ok_or_else(|| lost(&place))?;
+        let progress = serde_json::from_str(text)
+            .map_err(|e| error::damaged(&place, "its progress is malformed").with_cause(e))?;
+        Ok((ProgressTable { table, app_id }, progress))
     }
 
     /// Stores the progress durably.
-    pub(crate) fn store(&mut self, _progress: &Progress) -> Result<()> {
-        Err(Error::bug("delta_not_built", "the progress table is not built yet"))
+    pub(crate) fn store(&mut self, progress: &Progress) -> Result<()> {
+        let version = self.table.txn(&self.app_id).map_or(0, |version| version.saturating_add(1));
+        self.table.commit(commit(&self.app_id, version, progress)?).map(|_| ())
     }
 
     /// House-keeping of the table itself.
@@ -27,3 +59,24 @@ impl ProgressTable {
         self.table.maintain()
     }
 }
+
+fn commit(app_id: &str, version: i64, progress: &Progress) -> Result<Commit> {
+    let text = serde_json::to_string(progress)
+        .map_err(|e| Error::bug("progress_text", "write the progress as JSON").with_cause(e))?;
+    Ok(Commit {
+        operation: "STREAMING UPDATE",
+        txn: (app_id.to_owned(), version),
+        domains: vec![(DOMAIN.to_owned(), text)],
+        blind_append: true,
+        ..Commit::default()
+    })
+}
+
+/// Never start from "now": the data tables may hold what would then be sent again.
+fn lost(place: &str) -> Error {
+    Error::operator("progress_lost", format!("`{place}` has lost the text of its progress"))
+        .with_remedy("restore the table from a backup, or remove the sink's tables and progress to start anew")
+}
+
+#[cfg(test)]
+mod tests;

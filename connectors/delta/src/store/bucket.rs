@@ -43,14 +43,21 @@ struct OwnRuntime(Option<Runtime>);
 
 impl BucketPrefix {
     pub(super) fn open(location: &Url, options: &BTreeMap<String, String>) -> Result<BucketPrefix> {
-        if options.keys().any(|key| key.eq_ignore_ascii_case("aws_s3_allow_unsafe_rename") || key.eq_ignore_ascii_case("allow_unsafe_rename")) {
-            return Err(Error::configuration("storage_settings", "`allow_unsafe_rename` would let two writers overwrite each other")
-                .with_remedy("remove it from `storage`"));
+        if options.keys().any(|key| {
+            key.eq_ignore_ascii_case("aws_s3_allow_unsafe_rename") || key.eq_ignore_ascii_case("allow_unsafe_rename")
+        }) {
+            return Err(Error::configuration(
+                "storage_settings",
+                "`allow_unsafe_rename` would let two writers overwrite each other",
+            )
+            .with_remedy("remove it from `storage`"));
         }
         let runtime = runtime(location)?;
         let scheme = Url::parse(&format!("{}://", location.scheme())).ok();
-        let factory = scheme.and_then(|scheme| object_store_factories().get(&scheme).map(|entry| Arc::clone(entry.value())));
-        let factory = factory.ok_or_else(|| Error::configuration("location_scheme", format!("no store for `{location}`")))?;
+        let factory =
+            scheme.and_then(|scheme| object_store_factories().get(&scheme).map(|entry| Arc::clone(entry.value())));
+        let factory =
+            factory.ok_or_else(|| Error::configuration("location_scheme", format!("no store for `{location}`")))?;
         let (store, prefix) = {
             // The factory may ask for a runtime of its caller's.
             let _guard = runtime.handle()?.enter();
@@ -76,7 +83,9 @@ impl BucketPrefix {
         let put = self.shared.store.put_opts(&path, PutPayload::from_bytes(content), PutMode::Create.into());
         match self.shared.wait(put) {
             Ok(_) => Ok(Created::Yes),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Created::Exists),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Created::Exists)
+            }
             Err(e) => Err(error::object("write", &self.place(name), e)),
         }
     }
@@ -121,10 +130,8 @@ impl BucketPrefix {
             "" => self.shared.store.list(Some(&directory)),
             after => self.shared.store.list_with_offset(Some(&directory), &self.path(&join(prefix, after))?),
         };
-        let found: Vec<ObjectMeta> = self
-            .shared
-            .wait(listing.try_collect())
-            .map_err(|e| error::object("list", &self.place(prefix), e))?;
+        let found: Vec<ObjectMeta> =
+            self.shared.wait(listing.try_collect()).map_err(|e| error::object("list", &self.place(prefix), e))?;
         let mut objects: Vec<Object> = found
             .iter()
             .filter_map(|meta| Some((meta.location.as_ref().strip_prefix(&base)?, meta)))
@@ -173,7 +180,10 @@ impl Shared {
 }
 
 fn wait<T>(runtime: &OwnRuntime, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "bucket", source: cause };
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
+        store: "bucket",
+        source: cause,
+    };
     let handle = runtime.handle().map_err(|e| failed(e.into()))?;
     match handle.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, request).await }) {
         Ok(answer) => answer,
@@ -277,7 +287,12 @@ impl fmt::Debug for BucketFile {
 }
 
 /// Runs deltalake's log clean-up on the table at `url`.
-pub(super) fn clean_log(url: &Url, options: &BTreeMap<String, String>, version: u64, cutoff_millis: i64) -> Result<usize> {
+pub(super) fn clean_log(
+    url: &Url,
+    options: &BTreeMap<String, String>,
+    version: u64,
+    cutoff_millis: i64,
+) -> Result<usize> {
     let runtime = runtime(url)?;
     let config = storage_config(options)?;
     let log_store = {
@@ -285,7 +300,9 @@ pub(super) fn clean_log(url: &Url, options: &BTreeMap<String, String>, version: 
         logstore_for(url, config).map_err(|e| settings(url, e))?
     };
     let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff_millis, None);
-    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::retry("delta_log_clean", format!("clean the log of `{url}`")).with_cause(cause);
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        Error::retry("delta_log_clean", format!("clean the log of `{url}`")).with_cause(cause)
+    };
     let limit = REQUEST_TIMEOUT;
     match runtime.handle()?.block_on(async { tokio::time::timeout(limit, clean).await }) {
         Ok(answer) => answer.map_err(|e| failed(e.into())),

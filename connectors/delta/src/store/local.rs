@@ -156,9 +156,8 @@ impl LocalDirectory {
     }
 
     pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        let url = Url::from_directory_path(&self.path).map_err(|()| {
-            Error::bug("location_path", format!("`{}` is no absolute path", self.path.display()))
-        })?;
+        let url = Url::from_directory_path(&self.path)
+            .map_err(|()| Error::bug("location_path", format!("`{}` is no absolute path", self.path.display())))?;
         super::bucket::clean_log(&url, &Default::default(), version, cutoff_millis)
     }
 
@@ -185,9 +184,7 @@ impl LocalFile {
         let (size, target) = (self.size, self.target.clone());
         match self.link()? {
             Created::Yes => Ok(size),
-            Created::Exists => {
-                Err(Error::bug("data_file_exists", format!("`{}` exists already", target.display())))
-            }
+            Created::Exists => Err(Error::bug("data_file_exists", format!("`{}` exists already", target.display()))),
         }
     }
 

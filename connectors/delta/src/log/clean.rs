@@ -1,0 +1,132 @@
+//! Removing what nobody needs any more: files whose removal is older than the table's retention, old entries that a
+//! checkpoint stands for, temporary files of writers that died. Deletes only what an expired removal names: never
+//! by listing what looks unused.
+
+use crate::error::Result;
+use crate::log::state::{State, Tombstone};
+use crate::metrics;
+use crate::store::TableStore;
+use std::collections::BTreeSet;
+
+/// Most files removed in one go, so that house-keeping stays short.
+const FILES_MAX: usize = 1_000;
+const HOUR_MILLIS: i64 = 3_600_000;
+/// Where a duration cannot be read: Delta's own default for files, one week.
+const FALLBACK_MILLIS: i64 = 7 * 24 * HOUR_MILLIS;
+
+/// The milliseconds of a property such as `interval 24 hours`.
+pub(super) fn interval_millis(state: &State, property: &str) -> i64 {
+    let text = state.metadata.as_ref().and_then(|metadata| metadata.configuration.get(property));
+    text.and_then(|text| parse_interval(text)).unwrap_or(FALLBACK_MILLIS)
+}
+
+fn parse_interval(text: &str) -> Option<i64> {
+    let mut words = text.split_ascii_whitespace();
+    let (interval, count, unit) = (words.next()?, words.next()?, words.next()?);
+    if !interval.eq_ignore_ascii_case("interval") || words.next().is_some() {
+        return None;
+    }
+    let unit = match unit.to_ascii_lowercase().trim_end_matches('s') {
+        "week" => 7 * 24 * HOUR_MILLIS,
+        "day" => 24 * HOUR_MILLIS,
+        "hour" => HOUR_MILLIS,
+        "minute" => 60_000,
+        "second" => 1_000,
+        "millisecond" => 1,
+        _ => return None,
+    };
+    count.parse::<i64>().ok().filter(|count| *count >= 0)?.checked_mul(unit)
+}
+
+/// Removes files whose removal has expired and that nothing else names, and forgets those removals.
+pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<()> {
+    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
+    if !state.tombstones.iter().any(expired) {
+        return Ok(());
+    }
+    let mut needed: BTreeSet<String> = BTreeSet::new();
+    for (path, file) in &state.files {
+        needed.insert(path.as_ref().to_owned());
+        needed.extend(file.deletion_vector.as_ref().and_then(|vector| vector.file_name()));
+    }
+    for tombstone in state.tombstones.iter().filter(|tombstone| !expired(tombstone)) {
+        needed.insert(tombstone.path.as_ref().to_owned());
+        needed.extend(tombstone.deletion_vector.as_ref().and_then(|vector| vector.file_name()));
+    }
+    let mut gone: BTreeSet<String> = BTreeSet::new();
+    let mut kept = Vec::with_capacity(state.tombstones.len());
+    let mut failure = None;
+    for tombstone in state.tombstones.drain(..) {
+        if !expired(&tombstone) || gone.len() >= FILES_MAX || failure.is_some() {
+            kept.push(tombstone);
+            continue;
+        }
+        let vector = tombstone.deletion_vector.as_ref().and_then(|vector| vector.file_name());
+        let names = [file_name(&tombstone.path), vector];
+        let unneeded = |name: &String| !needed.contains(name) && !gone.contains(name);
+        let names: Vec<String> = names.into_iter().flatten().filter(unneeded).collect();
+        match names.iter().try_for_each(|name| store.delete(name)) {
+            Ok(()) => gone.extend(names),
+            Err(error) => {
+                failure = Some(error);
+                kept.push(tombstone);
+            }
+        }
+    }
+    state.tombstones = kept;
+    ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
+    failure.map_or(Ok(()), Err)
+}
+
+/// The stored name of a path in the log; `None` for one that lies elsewhere or that would have to be decoded: this
+/// writer makes no such names, and a file left behind does no harm.
+fn file_name(path: &str) -> Option<String> {
+    let plain = !path.contains([':', '%']) && !path.starts_with('/') && path.split('/').all(|part| part != "..");
+    plain.then(|| path.to_owned())
+}
+
+/// Removes temporary files that a writer left behind more than an hour ago.
+pub(super) fn temporary_files(store: &TableStore, now_millis: i64) -> Result<()> {
+    if store.local_path().is_none() {
+        return Ok(());
+    }
+    for directory in ["", "_delta_log"] {
+        for object in store.list(directory, "")? {
+            let ours = object.name.starts_with(".tidewire-") && object.name.ends_with(".tmp");
+            if ours && object.modified_millis < now_millis.saturating_sub(HOUR_MILLIS) {
+                let name = if directory.is_empty() { object.name } else { format!("{directory}/{}", object.name) };
+                store.delete(&name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_delta_writes_them() {
+        for (text, millis) in [
+            ("interval 24 hours", Some(24 * HOUR_MILLIS)),
+            ("interval 1 week", Some(7 * 24 * HOUR_MILLIS)),
+            ("INTERVAL 90 SECONDS", Some(90_000)),
+            ("interval 1 month", None),
+            ("interval 1 day 2 hours", None),
+            ("interval -1 days", None),
+            ("24 hours", None),
+        ] {
+            assert_eq!(parse_interval(text), millis, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_plain_names_are_removed() {
+        assert_eq!(file_name("part-1.parquet").as_deref(), Some("part-1.parquet"));
+        for path in ["s3://other/part-1.parquet", "/etc/passwd", "../other/part", "a%20b"] {
+            assert_eq!(file_name(path), None, "{path}");
+        }
+    }
+}

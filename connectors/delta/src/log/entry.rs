@@ -1,0 +1,254 @@
+//! Turns a commit into the actions of one entry. Decides their order and what the log says of a file whose rows are
+//! deleted; stores nothing but deletion vectors.
+
+use crate::deletion_vector::{self, DvDescriptor};
+use crate::error::Result;
+use crate::log::action::{Action, Add, CommitInfo, DomainMetadata, MetaData, Remove, Txn};
+use crate::log::load::WriterMark;
+use crate::log::state::{State, WRITER_DOMAIN};
+use crate::log::{Commit, NewFile, NewMetadata, protocol};
+use crate::store::TableStore;
+use roaring::RoaringBitmap;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidewire_core::Error;
+
+/// An entry that waits for its version.
+pub(super) struct Entry {
+    /// Everything but the writer's mark, which holds the version.
+    actions: Vec<Action>,
+    /// Random; by it the entry is recognised.
+    pub(super) token: String,
+    /// The whole deletion vectors of the touched files.
+    pub(super) deleted: BTreeMap<Arc<str>, RoaringBitmap>,
+}
+
+/// What becomes of a file whose rows are deleted.
+enum Fate {
+    /// Nothing new is deleted.
+    Same,
+    /// All of its rows are.
+    Gone,
+    /// Some of them are: all those, old and new.
+    Partly(RoaringBitmap),
+}
+
+impl Entry {
+    /// The lines of the entry, and its actions, at a version.
+    pub(super) fn at_version(&self, version: i64) -> Result<Vec<Action>> {
+        let mark = serde_json::to_string(&WriterMark { version }).map_err(|e| failed(e.into()))?;
+        let domain = DomainMetadata { domain: WRITER_DOMAIN.to_owned(), configuration: mark, removed: false };
+        let mut actions = self.actions.clone();
+        actions.push(Action { domain_metadata: Some(domain), ..Action::default() });
+        Ok(actions)
+    }
+
+    /// Builds the entry and stores its deletion vectors. `deleted` must hold the present vector of every live file that
+    /// `commit.deletes` names; `first` are actions that precede the files (a new table's).
+    pub(super) fn build(
+        store: &TableStore,
+        state: &State,
+        deleted: &BTreeMap<String, RoaringBitmap>,
+        commit: Commit,
+        first: Vec<Action>,
+        now_millis: i64,
+    ) -> Result<Entry> {
+        let token = uuid::Uuid::new_v4().to_string();
+        let mut actions = vec![commit_info(&commit, &token, now_millis)];
+        let append_only = state.metadata.as_ref().is_some_and(protocol::is_append_only);
+        if append_only && !(commit.removes.is_empty() && commit.deletes.is_empty()) {
+            return Err(Error::bug(
+                "append_only",
+                format!("rows of the append-only table `{}` were to be deleted", store.place("")),
+            ));
+        }
+        actions.extend(first);
+        if let Some(metadata) = &commit.metadata {
+            actions.extend(metadata_actions(state, metadata)?);
+        }
+        let mut plan = Plan { store, state, now_millis, actions, kept: Vec::new(), vectors: Vec::new() };
+        plan.files(&commit, deleted)?;
+        let Plan { mut actions, kept, mut vectors, .. } = plan;
+        let descriptors = deletion_vector::store_all(store, &mut vectors)?;
+        let mut all = BTreeMap::new();
+        for ((add, vector), rows) in kept.into_iter().zip(descriptors).zip(vectors) {
+            all.insert(Arc::clone(&add.path), rows);
+            actions.push(Action { add: Some(Add { deletion_vector: Some(vector), ..add }), ..Action::default() });
+        }
+        let (app_id, version) = commit.txn;
+        let txn = Txn { app_id, version, last_updated: Some(now_millis) };
+        actions.push(Action { txn: Some(txn), ..Action::default() });
+        actions.extend(commit.domains.into_iter().map(|(domain, configuration)| Action {
+            domain_metadata: Some(DomainMetadata { domain, configuration, removed: false }),
+            ..Action::default()
+        }));
+        Ok(Entry { actions, token, deleted: all })
+    }
+}
+
+/// The files of an entry being planned.
+struct Plan<'a> {
+    store: &'a TableStore,
+    state: &'a State,
+    now_millis: i64,
+    actions: Vec<Action>,
+    /// Files that stay with a new vector: the same index in `vectors`.
+    kept: Vec<Add>,
+    vectors: Vec<RoaringBitmap>,
+}
+
+impl Plan<'_> {
+    fn files(&mut self, commit: &Commit, deleted: &BTreeMap<String, RoaringBitmap>) -> Result<()> {
+        let added: BTreeSet<&str> = commit.adds.iter().map(|file| file.path.as_str()).collect();
+        let removed: BTreeSet<&str> = commit.removes.iter().map(String::as_str).collect();
+        if added.len() != commit.adds.len() || added.iter().any(|path| self.state.files.contains_key(*path)) {
+            return Err(self.bug("a file was to be added twice"));
+        }
+        for path in &removed {
+            self.remove(path)?;
+        }
+        for (path, rows) in &commit.deletes {
+            if added.contains(path.as_str()) || removed.contains(path.as_str()) {
+                continue;
+            }
+            let file = self.state.files.get(path.as_str());
+            let file = file.ok_or_else(|| self.bug("rows were to be deleted from a file that is not live"))?;
+            match self.fate(file.num_records, deleted.get(path), rows)? {
+                Fate::Same => {}
+                Fate::Gone => self.remove(path)?,
+                Fate::Partly(all) => {
+                    let Some((path, file)) = self.state.files.get_key_value(path.as_str()) else { continue };
+                    let stats = loose_stats(file.stats.as_deref(), file.num_records)?;
+                    self.remove(path)?;
+                    self.kept.push(Add { stats: Some(stats), ..file.to_add(path, true) });
+                    self.vectors.push(all);
+                }
+            }
+        }
+        for file in &commit.adds {
+            self.add(file, commit.deletes.get(&file.path))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Result<()> {
+        let Some((path, file)) = self.state.files.get_key_value(path) else {
+            return Err(self.bug("a file that is not live was to be removed"));
+        };
+        let remove = Remove {
+            path: Arc::clone(path),
+            deletion_timestamp: Some(self.now_millis),
+            data_change: true,
+            extended_file_metadata: Some(true),
+            partition_values: Some(BTreeMap::new()),
+            size: i64::try_from(file.size).ok(),
+            // The old vector is part of the identity: without it the old logical file would stay alive.
+            deletion_vector: file.deletion_vector.clone(),
+        };
+        self.actions.push(Action { remove: Some(remove), ..Action::default() });
+        Ok(())
+    }
+
+    fn add(&mut self, file: &NewFile, deletes: Option<&RoaringBitmap>) -> Result<()> {
+        let plain = |stats: Arc<str>, vector: Option<DvDescriptor>| -> Result<Add> {
+            Ok(Add {
+                path: file.path.as_str().into(),
+                partition_values: BTreeMap::new(),
+                size: i64::try_from(file.size).map_err(|e| failed(e.into()))?,
+                modification_time: self.now_millis,
+                data_change: true,
+                stats: Some(stats),
+                deletion_vector: vector,
+            })
+        };
+        let fate = deletes.map_or(Ok(Fate::Same), |rows| self.fate(file.num_records, None, rows))?;
+        match fate {
+            Fate::Same => {
+                let stats = checked_stats(file.stats.as_deref(), file.num_records)?;
+                self.actions.push(Action { add: Some(plain(stats, None)?), ..Action::default() });
+            }
+            // Never visible: its file is left behind as an orphan.
+            Fate::Gone => {}
+            Fate::Partly(rows) => {
+                self.kept.push(plain(loose_stats(file.stats.as_deref(), file.num_records)?, None)?);
+                self.vectors.push(rows);
+            }
+        }
+        Ok(())
+    }
+
+    fn fate(&self, records: u64, before: Option<&RoaringBitmap>, rows: &RoaringBitmap) -> Result<Fate> {
+        let all = before.map_or_else(|| rows.clone(), |before| before | rows);
+        if all.max().is_some_and(|row| u64::from(row) >= records) {
+            return Err(self.bug("a row beyond a file's end was to be deleted"));
+        }
+        Ok(match all.len() {
+            count if count == before.map_or(0, RoaringBitmap::len) => Fate::Same,
+            count if count == records => Fate::Gone,
+            _ if !self.may_delete() => {
+                return Err(self.bug("rows were to be deleted from a table without deletion vectors"));
+            }
+            _ => Fate::Partly(all),
+        })
+    }
+
+    fn may_delete(&self) -> bool {
+        self.state.protocol.as_ref().is_none_or(protocol::allows_deletion_vectors)
+    }
+
+    fn bug(&self, what: &str) -> Error {
+        Error::bug("delta_commit", format!("{what} in `{}`", self.store.place("")))
+    }
+}
+
+fn commit_info(commit: &Commit, token: &str, now_millis: i64) -> Action {
+    let info = CommitInfo {
+        timestamp: Some(now_millis),
+        operation: Some(commit.operation.to_owned()),
+        operation_parameters: BTreeMap::new(),
+        is_blind_append: Some(commit.blind_append),
+        engine_info: Some(concat!("Tidewire/", env!("CARGO_PKG_VERSION")).to_owned()),
+        txn_id: Some(token.to_owned()),
+        tidewire_instance: Some(super::instance().to_owned()),
+        user_metadata: commit.user_metadata.clone(),
+    };
+    Action { commit_info: Some(info), ..Action::default() }
+}
+
+fn metadata_actions(state: &State, new: &NewMetadata) -> Result<Vec<Action>> {
+    let (Some(protocol), Some(metadata)) = (&state.protocol, &state.metadata) else {
+        return Err(Error::bug("delta_commit", "a table without metadata was to be changed"));
+    };
+    let mut configuration = metadata.configuration.clone();
+    configuration.extend(new.configuration.clone());
+    let metadata = MetaData { schema_string: new.schema_string.clone(), configuration, ..metadata.clone() };
+    let protocol = protocol::extend(protocol, &new.schema_string);
+    let protocol = protocol.map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
+    Ok(protocol.into_iter().chain([Action { meta_data: Some(metadata), ..Action::default() }]).collect())
+}
+
+/// Statistics of a file with a deletion vector: its bounds need no longer be met by a live row.
+fn loose_stats(stats: Option<&str>, records: u64) -> Result<Arc<str>> {
+    let text = checked_stats(stats, records)?;
+    // Raw values keep every digit of bounds that no float could hold.
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).map_err(|e| failed(e.into()))?;
+    members.insert("tightBounds".to_owned(), RawValue::from_string("false".to_owned()).map_err(|e| failed(e.into()))?);
+    Ok(serde_json::to_string(&members).map_err(|e| failed(e.into()))?.into())
+}
+
+/// Statistics that agree with the file's number of rows; made when there are none.
+fn checked_stats(stats: Option<&str>, records: u64) -> Result<Arc<str>> {
+    let Some(stats) = stats else {
+        return Ok(format!("{{\"numRecords\":{records}}}").into());
+    };
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(stats).map_err(|e| failed(e.into()))?;
+    match members.get("numRecords").map(|count| count.get()) {
+        Some(count) if count == records.to_string() => Ok(stats.into()),
+        _ => Err(Error::bug("delta_commit", "a file's statistics do not have its number of rows")),
+    }
+}
+
+fn failed(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::bug("delta_commit", "write an entry of a table log").with_cause(cause)
+}

@@ -1,0 +1,164 @@
+//! Loading a table: the newest whole checkpoint, then every entry after it. A damaged checkpoint or hint costs time
+//! only (SK-34); a missing entry stops the load, because what follows would rest on a guess.
+
+use crate::error::{self, Result};
+use crate::log::action::{self, Action};
+use crate::log::state::{State, WRITER_DOMAIN};
+use crate::log::{checkpoint, protocol};
+use crate::store::{Object, TableStore};
+use serde::{Deserialize, Serialize};
+use tidewire_core::Error;
+
+/// A loaded table.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) state: State,
+    pub(super) version: i64,
+    /// The newest entry as storage shows it; `None` when it was cleaned away after a checkpoint.
+    pub(super) head: Option<Object>,
+    /// Entries and their bytes since the checkpoint.
+    pub(super) entries: u64,
+    pub(super) entry_bytes: u64,
+}
+
+/// The text of [`WRITER_DOMAIN`].
+#[derive(Serialize, Deserialize)]
+pub(super) struct WriterMark {
+    /// The version that carries this mark.
+    pub(super) version: i64,
+}
+
+/// The name of a version's entry.
+pub(super) fn entry_name(version: i64) -> String {
+    format!("_delta_log/{version:020}.json")
+}
+
+/// Loads the newest version; `None` when there is no log.
+pub(super) fn load(store: &TableStore) -> Result<Option<Loaded>> {
+    // With a hint, older names need not be listed; the hinted checkpoint itself is.
+    let hint = checkpoint::hinted(store)?;
+    let start_after = hint.map_or(String::new(), |version| format!("{version:020}"));
+    let listing = store.list("_delta_log", &start_after)?;
+    if start_after.is_empty() {
+        return from_all(store, listing);
+    }
+    if let Some(loaded) = load_listed(store, &listing)? {
+        return Ok(Some(loaded));
+    }
+    from_all(store, store.list("_delta_log", "")?)
+}
+
+/// Loads from a listing of everything. A log of which no part can be read is no missing table.
+fn from_all(store: &TableStore, listing: Vec<Object>) -> Result<Option<Loaded>> {
+    let loaded = load_listed(store, &listing)?;
+    let is_log = |object: &Object| entry_version(&object.name).or(checkpoint::version_of(&object.name)).is_some();
+    if loaded.is_none() && listing.iter().any(is_log) {
+        let what = "it has neither version 0 nor a usable checkpoint";
+        return Err(error::damaged(&store.place("_delta_log"), what));
+    }
+    Ok(loaded)
+}
+
+/// Loads from the newest usable checkpoint of a listing, or from version 0. `None` when the listing has neither.
+fn load_listed(store: &TableStore, listing: &[Object]) -> Result<Option<Loaded>> {
+    let mut checkpoints: Vec<i64> = listing.iter().filter_map(|object| checkpoint::version_of(&object.name)).collect();
+    checkpoints.sort_unstable();
+    let entries: Vec<(i64, &Object)> =
+        listing.iter().filter_map(|object| Some((entry_version(&object.name)?, object))).collect();
+    for version in checkpoints.into_iter().rev() {
+        if let Some(state) = checkpoint::read(store, version)? {
+            return replay(store, state, version, &entries).map(Some);
+        }
+    }
+    match entries.first() {
+        Some((0, _)) => replay(store, State::default(), -1, &entries).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Applies the entries after `version`, without a gap.
+fn replay(store: &TableStore, state: State, version: i64, entries: &[(i64, &Object)]) -> Result<Loaded> {
+    let mut loaded = Loaded { state, version, head: None, entries: 0, entry_bytes: 0 };
+    for (next, object) in entries {
+        if *next == loaded.version {
+            loaded.head = Some((*object).clone());
+        }
+        if *next <= loaded.version {
+            continue;
+        }
+        let place = store.place(&entry_name(*next));
+        if *next != loaded.version + 1 {
+            return Err(error::damaged(&place, format!("version {} is missing", loaded.version + 1)));
+        }
+        let Some(actions) = read_entry(store, *next)? else {
+            return Err(Error::retry("delta_log_changed", format!("`{place}` went away while the log was read")));
+        };
+        loaded.state.apply(actions, &place)?;
+        loaded.version = *next;
+        loaded.entries += 1;
+        loaded.entry_bytes += object.size;
+        loaded.head = Some((*object).clone());
+    }
+    check(store, &loaded)?;
+    Ok(loaded)
+}
+
+fn check(store: &TableStore, loaded: &Loaded) -> Result<()> {
+    let place = store.place("");
+    let (Some(declared), Some(metadata)) = (&loaded.state.protocol, &loaded.state.metadata) else {
+        return Err(error::damaged(&place, "the log has no protocol or no metadata"));
+    };
+    protocol::check(declared, metadata, &place)?;
+    check_foreign(store, loaded)
+}
+
+/// Refuses a table whose rows others have changed since this writer's last commit: its position would no longer tell
+/// what the table holds (SK-35, a restore above all).
+fn check_foreign(store: &TableStore, loaded: &Loaded) -> Result<()> {
+    let mark = loaded.state.domains.get(WRITER_DOMAIN).and_then(|text| serde_json::from_str::<WriterMark>(text).ok());
+    let Some(mark) = mark else {
+        return Err(Error::operator("foreign_table", format!("`{}` was not made by this sink", store.place("")))
+            .with_remedy("choose another `location` or `table`, or move the table away"));
+    };
+    for version in mark.version + 1..=loaded.version {
+        match read_entry(store, version)? {
+            Some(actions) if is_harmless(&actions) => {}
+            Some(actions) => return Err(foreign_write(store, version, &actions)),
+            None => return Err(foreign_write(store, version, &[])),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of others leaves files, schema and our texts alone (a vacuum's note in the history).
+pub(super) fn is_harmless(actions: &[Action]) -> bool {
+    actions.iter().all(|action| {
+        action.add.is_none()
+            && action.remove.is_none()
+            && action.meta_data.is_none()
+            && action.protocol.is_none()
+            && action.domain_metadata.as_ref().is_none_or(|domain| !domain.domain.starts_with("tidewire."))
+    })
+}
+
+/// The refusal of another writer's entry.
+pub(super) fn foreign_write(store: &TableStore, version: i64, actions: &[Action]) -> Error {
+    let operation = actions.iter().find_map(|action| action.commit_info.as_ref()?.operation.as_deref());
+    let operation = operation.unwrap_or("unknown");
+    let message =
+        format!("another writer changed `{}` in version {version} (operation `{operation}`)", store.place(""));
+    Error::operator("foreign_write", message)
+        .with_remedy("stop the other writer, move the table away and run `tidewire resync` for it")
+}
+
+/// The actions of an entry; `None` when there is no such version.
+pub(super) fn read_entry(store: &TableStore, version: i64) -> Result<Option<Vec<Action>>> {
+    let name = entry_name(version);
+    let content = store.get(&name)?;
+    content.map(|content| action::parse(&content, &store.place(&name))).transpose()
+}
+
+fn entry_version(name: &str) -> Option<i64> {
+    let digits = name.strip_suffix(".json")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}

@@ -1,0 +1,188 @@
+//! What a table declares, and which declarations this writer can honour. A feature outside these lists stops the
+//! writer: committing without knowing it could corrupt the table for others (SK-35).
+
+use crate::error::Result;
+use crate::log::Features;
+use crate::log::action::{MetaData, Protocol};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use tidewire_core::Error;
+
+const DELETION_VECTORS: &str = "deletionVectors";
+const TIMESTAMP_NTZ: &str = "timestampNtz";
+const DOMAIN_METADATA: &str = "domainMetadata";
+const APPEND_ONLY: &str = "appendOnly";
+const KNOWN: [&str; 4] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY];
+
+/// The protocol of a new table. Few reader features: each one locks out readers.
+pub(super) fn new_protocol(features: Features, schema_string: &str) -> Protocol {
+    let mut readers = BTreeSet::new();
+    let mut writers = BTreeSet::from([DOMAIN_METADATA]);
+    match features {
+        Features::DeletionVectors => {
+            readers.insert(DELETION_VECTORS);
+        }
+        Features::AppendOnly => {
+            writers.insert(APPEND_ONLY);
+        }
+    }
+    if has_timestamp_ntz(schema_string) {
+        readers.insert(TIMESTAMP_NTZ);
+    }
+    writers.extend(readers.iter());
+    from_features(readers.into_iter().map(str::to_owned).collect(), writers.into_iter().map(str::to_owned).collect())
+}
+
+/// The protocol that a schema change needs; `None` when the present one will do.
+pub(super) fn extend(present: &Protocol, schema_string: &str) -> Option<Protocol> {
+    if !has_timestamp_ntz(schema_string) || has(present.writer_features.as_deref(), TIMESTAMP_NTZ) {
+        return None;
+    }
+    let with = |list: Option<&Vec<String>>| -> BTreeSet<String> {
+        list.into_iter().flatten().cloned().chain([TIMESTAMP_NTZ.to_owned()]).collect()
+    };
+    Some(from_features(with(present.reader_features.as_ref()), with(present.writer_features.as_ref())))
+}
+
+fn from_features(readers: BTreeSet<String>, writers: BTreeSet<String>) -> Protocol {
+    // Reader version 3 means "see the list"; with nothing to list every reader can read.
+    let (min_reader_version, reader_features) = match readers.is_empty() {
+        true => (1, None),
+        false => (3, Some(readers.into_iter().collect())),
+    };
+    let writer_features = Some(writers.into_iter().collect());
+    Protocol { min_reader_version, min_writer_version: 7, reader_features, writer_features }
+}
+
+/// The properties that the features need, and retention times that suit many small commits. Given ones win.
+pub(super) fn new_configuration(features: Features, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let feature = match features {
+        Features::DeletionVectors => "delta.enableDeletionVectors",
+        Features::AppendOnly => "delta.appendOnly",
+    };
+    let defaults = [
+        (feature, "true"),
+        ("delta.deletedFileRetentionDuration", "interval 24 hours"),
+        ("delta.logRetentionDuration", "interval 168 hours"),
+    ];
+    let mut configuration: BTreeMap<String, String> =
+        defaults.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    configuration.extend(given);
+    configuration
+}
+
+/// Whether rows may be deleted in place.
+pub(super) fn allows_deletion_vectors(protocol: &Protocol) -> bool {
+    has(protocol.writer_features.as_deref(), DELETION_VECTORS)
+}
+
+/// Whether files may only be added.
+pub(super) fn is_append_only(metadata: &MetaData) -> bool {
+    metadata.configuration.get("delta.appendOnly").is_some_and(|value| value == "true")
+}
+
+/// Refuses a table that this writer cannot commit to.
+pub(super) fn check(protocol: &Protocol, metadata: &MetaData, place: &str) -> Result<()> {
+    let refuse = |what: String| {
+        Err(Error::operator("unsupported_delta_table", format!("`{place}` {what}"))
+            .with_remedy("move the table away and let the sink create its own, or drop the feature from the table"))
+    };
+    if protocol.min_writer_version != 7 || !matches!(protocol.min_reader_version, 1 | 3) {
+        let (reader, writer) = (protocol.min_reader_version, protocol.min_writer_version);
+        return refuse(format!("has protocol reader {reader}, writer {writer} instead of table features"));
+    }
+    let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
+    if let Some(unknown) = features.clone().find(|feature| !KNOWN.contains(&feature.as_str())) {
+        return refuse(format!("declares the feature `{unknown}`"));
+    }
+    if !has(protocol.writer_features.as_deref(), DOMAIN_METADATA) {
+        return refuse(format!("does not declare `{DOMAIN_METADATA}`"));
+    }
+    if !metadata.partition_columns.is_empty() {
+        return refuse("is partitioned".to_owned());
+    }
+    if metadata.configuration.contains_key("delta.setTransactionRetentionDuration") {
+        // An idle table's progress would expire, and everything would be replayed.
+        return refuse("sets `delta.setTransactionRetentionDuration`".to_owned());
+    }
+    Ok(())
+}
+
+fn has(list: Option<&[String]>, feature: &str) -> bool {
+    list.into_iter().flatten().any(|found| found == feature)
+}
+
+fn has_timestamp_ntz(schema_string: &str) -> bool {
+    fn walk(value: &Value) -> bool {
+        match value {
+            Value::Object(members) => members.iter().any(|(key, value)| match key.as_str() {
+                // A column may bear the type's name, and metadata may hold anything.
+                "type" | "elementType" | "keyType" | "valueType" => value == "timestamp_ntz" || walk(value),
+                "fields" => walk(value),
+                _ => false,
+            }),
+            Value::Array(items) => items.iter().any(walk),
+            _ => false,
+        }
+    }
+    serde_json::from_str(schema_string).is_ok_and(|schema: Value| walk(&schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(data_type: &str) -> String {
+        format!(
+            r#"{{"type":"struct","fields":[{{"name":"timestamp_ntz","type":{data_type},"nullable":true,"metadata":{{}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn readers_need_only_what_is_used() {
+        let features = |features, data_type| {
+            let protocol = new_protocol(features, &schema(data_type));
+            (protocol.min_reader_version, protocol.reader_features.unwrap_or_default().join(","))
+        };
+        assert_eq!(features(Features::AppendOnly, r#""string""#), (1, String::new()));
+        assert_eq!(features(Features::DeletionVectors, r#""string""#), (3, DELETION_VECTORS.to_owned()));
+        let nested = r#"{"type":"array","elementType":"timestamp_ntz","containsNull":true}"#;
+        assert_eq!(features(Features::AppendOnly, nested), (3, TIMESTAMP_NTZ.to_owned()));
+        assert_eq!(features(Features::DeletionVectors, nested).1, "deletionVectors,timestampNtz");
+    }
+
+    #[test]
+    fn a_schema_change_extends_the_protocol_once() {
+        let before = new_protocol(Features::AppendOnly, &schema(r#""long""#));
+        assert_eq!(extend(&before, &schema(r#""long""#)), None);
+        let after = extend(&before, &schema(r#""timestamp_ntz""#)).unwrap();
+        assert_eq!(
+            (after.min_reader_version, after.reader_features.as_deref()),
+            (3, Some(&[TIMESTAMP_NTZ.to_owned()][..]))
+        );
+        assert_eq!(extend(&after, &schema(r#""timestamp_ntz""#)), None);
+    }
+
+    #[test]
+    fn unknown_features_stop_the_writer_sk_35() {
+        let good = new_protocol(Features::DeletionVectors, "{}");
+        let metadata = MetaData {
+            id: "1".to_owned(),
+            name: None,
+            description: None,
+            format: Default::default(),
+            schema_string: "{}".to_owned(),
+            partition_columns: Vec::new(),
+            configuration: BTreeMap::new(),
+            created_time: None,
+        };
+        check(&good, &metadata, "t").unwrap();
+        let mut foreign = good.clone();
+        foreign.writer_features.get_or_insert_default().push("rowTracking".to_owned());
+        let old = Protocol { min_writer_version: 2, ..good.clone() };
+        let partitioned = MetaData { partition_columns: vec!["day".to_owned()], ..metadata.clone() };
+        for (protocol, metadata) in [(&foreign, &metadata), (&old, &metadata), (&good, &partitioned)] {
+            assert_eq!(check(protocol, metadata, "t").unwrap_err().code(), "unsupported_delta_table");
+        }
+    }
+}
