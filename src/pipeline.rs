@@ -3,6 +3,10 @@
 
 pub(crate) mod ingest;
 pub(crate) mod normalize;
+pub(crate) mod pace;
 pub(crate) mod route;
 pub(crate) mod ship;
 pub(crate) mod watermark;
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::commands::{connectors, load, print_error, runtime};
 use crate::config::Config;
 use crate::notify;
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
+use crate::pipeline::pace::Pace;
 use crate::pipeline::ship::{QUEUE_BATCHES, Worker};
 use crate::registry::Connectors;
 use crate::state::StateDirectory;
@@ -140,6 +141,7 @@ fn assemble(
             connector: Arc::clone(connectors.sinks.get(&*sink)?),
             commands: queue,
             reports: report.clone(),
+            retry: Pace::default().retry,
             runtime: Handle::current(),
             meter: SinkMeter::new(Arc::clone(&source), Arc::clone(&sink)),
             alive,
@@ -154,6 +156,7 @@ fn assemble(
         board,
         meter: SourceMeter::new(Arc::clone(&source)),
         stop: stop.child_token(),
+        pace: Pace::default(),
         metrics_per_table: config.metrics_per_table,
         accept_server_position: accept.iter().any(|accepted| accepted == name),
         source,

@@ -7,6 +7,7 @@
 //! position and the others drop what they hold), or when the daemon stops.
 
 use crate::pipeline::normalize::Normalizer;
+use crate::pipeline::pace::Pace;
 use crate::pipeline::route::Fanout;
 use crate::pipeline::ship::{Command, Durable, Event, Report};
 use crate::pipeline::watermark::Watermark;
@@ -16,19 +17,12 @@ use crate::status::{Reason, SourceBoard, State, now_micros};
 use crate::telemetry::SourceMeter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidewire_core::retry::RetryPolicy;
 use tidewire_core::source::{Acknowledger, OpenSource, Resume, SinkProgress};
 use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, failpoint};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// How long the sinks that are open wait for the others at a start.
-const GRACE: Duration = Duration::from_secs(10);
-/// How often the task looks after itself.
-const TICK: Duration = Duration::from_millis(250);
-/// Shortest time between two runs that only let a slow sink catch up.
-const REJOIN_MIN: Duration = Duration::from_secs(30);
 /// How often the numbers of the server's log are asked for.
 const MONITOR_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -67,7 +61,7 @@ pub(crate) struct Ingest {
     pub lanes: Vec<Lane>,
     /// From the workers.
     pub reports: mpsc::Receiver<Report>,
-    /// The state directory.
+    /// Where the schema history is kept.
     pub state: Arc<StateDirectory>,
     /// What people see.
     pub board: Arc<SourceBoard>,
@@ -75,6 +69,8 @@ pub(crate) struct Ingest {
     pub meter: SourceMeter,
     /// Told when the daemon stops.
     pub stop: CancellationToken,
+    /// How patient it is.
+    pub(crate) pace: Pace,
     /// Whether metrics carry the `table` label.
     pub metrics_per_table: bool,
     /// The operator vouches for the server's position.
@@ -115,7 +111,7 @@ impl Ingest {
     pub(crate) async fn run(mut self) -> Outcome {
         let queues = self.lanes.iter().map(|lane| lane.commands.clone()).collect();
         let mut books = Books {
-            fanout: Fanout::new(queues),
+            fanout: Fanout::new(queues, self.pace.stall_max),
             watermark: Watermark::new(self.lanes.len()),
             normalizer: Normalizer::new(
                 Arc::clone(&self.source),
@@ -129,7 +125,7 @@ impl Ingest {
             durable_commit_time: vec![None; self.lanes.len()],
             last_run: Instant::now(),
         };
-        let mut pauses = Pauses::new(RetryPolicy::RECONNECT);
+        let mut pauses = Pauses::new(self.pace.retry);
         let outcome = loop {
             if !self.gather(&mut books).await {
                 break Outcome::Stopped;
@@ -206,7 +202,7 @@ impl Ingest {
         let until = tokio::time::Instant::now() + length;
         loop {
             self.board.mark_alive("ingest");
-            let next = until.min(tokio::time::Instant::now() + TICK);
+            let next = until.min(tokio::time::Instant::now() + self.pace.tick);
             tokio::select! {
                 () = self.stop.cancelled() => return false,
                 Some(report) = self.reports.recv() => self.note(report),
@@ -283,39 +279,30 @@ impl Ingest {
             if away == 0 {
                 break;
             }
-            if ready > 0 && first_ready.get_or_insert_with(Instant::now).elapsed() >= GRACE {
+            if ready > 0 && first_ready.get_or_insert_with(Instant::now).elapsed() >= self.pace.grace {
                 break;
             }
-            if !self.sleep(TICK).await {
+            if !self.sleep(self.pace.tick).await {
                 return false;
             }
         }
         for (index, lane) in self.lanes.iter().enumerate() {
             if let LaneState::Ready(progress) = &lane.state {
                 books.watermark.set(index, progress.position.clone());
-                self.cache(&lane.sink, progress);
             }
         }
         true
     }
 
-    fn cache(&self, sink: &str, progress: &Progress) {
-        if let Err(error) = self.state.cache_progress(&self.source, sink, progress) {
-            warn!(sink, code = error.code(), "progress not cached: {}", error.chain());
-        }
-    }
-
-    /// What every sink holds, by its own word or, while it is away, by the cache. A sink that has halted
-    /// keeps its claim on the log.
+    /// What the sinks that are open hold, by their own word. One that is away is not guessed at: nothing is
+    /// acknowledged before it has spoken, and when it does the log is read again from its position.
     fn resume(&self) -> Resume {
-        let progress = |lane: &Lane| match &lane.state {
-            LaneState::Ready(progress) => Some(progress.clone()),
-            _ => self.state.cached_progress(&self.source, &lane.sink).ok().flatten(),
-        };
-        let sinks = self
-            .lanes
-            .iter()
-            .filter_map(|lane| Some(SinkProgress { sink: Arc::clone(&lane.sink), progress: progress(lane)? }));
+        let sinks = self.lanes.iter().filter_map(|lane| match &lane.state {
+            LaneState::Ready(progress) => {
+                Some(SinkProgress { sink: Arc::clone(&lane.sink), progress: progress.clone() })
+            }
+            _ => None,
+        });
         Resume { sinks: sinks.collect(), accept_server_position: self.accept_server_position }
     }
 
@@ -369,14 +356,14 @@ impl Ingest {
             self.board.mark_alive("ingest");
             tokio::select! {
                 opened = &mut opening => return opened,
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.pace.tick) => {}
             }
         }
     }
 
     /// Moves batches until something ends the run.
     async fn stream(&mut self, books: &mut Books, source: &mut OpenSource) -> Ending {
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(self.pace.tick);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut monitored = Instant::now().checked_sub(MONITOR_INTERVAL).unwrap_or_else(Instant::now);
         loop {
@@ -476,7 +463,7 @@ impl Ingest {
         self.show_lag(books);
         let caught_up =
             |(index, lane): (usize, &Lane)| matches!(lane.state, LaneState::Lagging) && books.fanout.depth(index) == 0;
-        let rejoin = books.last_run.elapsed() >= REJOIN_MIN && self.lanes.iter().enumerate().any(caught_up);
+        let rejoin = books.last_run.elapsed() >= self.pace.rejoin_min && self.lanes.iter().enumerate().any(caught_up);
         rejoin.then_some(Ending::Rejoin)
     }
 
@@ -541,7 +528,7 @@ impl Ingest {
         }
         // The connection stays until the sinks have answered, for at most the grace: their last commits can
         // still be acknowledged.
-        let until = Instant::now() + GRACE;
+        let until = Instant::now() + self.pace.grace;
         while self.lanes.iter().any(|lane| matches!(lane.state, LaneState::Away)) && Instant::now() < until {
             self.board.mark_alive("ingest");
             tokio::select! {
@@ -553,7 +540,7 @@ impl Ingest {
                     }
                     self.note(report);
                 }
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.pace.tick) => {}
             }
         }
     }
@@ -580,7 +567,7 @@ impl Ingest {
                     }
                     self.note(report);
                 }
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.pace.tick) => {}
             }
         }
     }

@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 use tidewire_core::Batch;
 use tokio::sync::mpsc;
 
-/// How long the other sinks wait for one whose queue is full.
-pub(crate) const STALL_MAX: Duration = Duration::from_secs(2);
-
 /// One sink's end of the fan-out.
 #[derive(Debug)]
 struct Lane {
@@ -24,14 +21,15 @@ struct Lane {
 pub(crate) struct Fanout {
     lanes: Vec<Lane>,
     generation: u64,
+    stall_max: Duration,
     pending: Option<(Arc<Batch>, Instant)>,
 }
 
 impl Fanout {
-    /// Over the workers' queues; none is attached.
-    pub(crate) fn new(queues: Vec<mpsc::Sender<Command>>) -> Fanout {
+    /// Over the workers' queues; none is attached. `stall_max` is how long sinks wait for one whose queue is full.
+    pub(crate) fn new(queues: Vec<mpsc::Sender<Command>>, stall_max: Duration) -> Fanout {
         let lanes = queues.into_iter().map(|commands| Lane { commands, attached: false, waiting: false }).collect();
-        Fanout { lanes, generation: 0, pending: None }
+        Fanout { lanes, generation: 0, stall_max, pending: None }
     }
 
     /// Begins a run with these sinks.
@@ -98,7 +96,7 @@ impl Fanout {
     /// Sinks that have kept others waiting for too long. When no other sink has the batch, nobody is
     /// kept waiting: the source is simply felt to be slow.
     pub(crate) fn stallers(&self) -> Vec<usize> {
-        let overdue = self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= STALL_MAX);
+        let overdue = self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.stall_max);
         let someone_waits = self.lanes.iter().any(|lane| lane.attached && !lane.waiting);
         if !overdue || !someone_waits {
             return Vec::new();

@@ -85,6 +85,8 @@ pub(crate) struct Worker {
     pub commands: mpsc::Receiver<Command>,
     /// To the ingest task.
     pub reports: mpsc::Sender<Report>,
+    /// Pauses between attempts.
+    pub(crate) retry: RetryPolicy,
     /// For waiting with a deadline.
     pub runtime: Handle,
     /// Its metrics.
@@ -128,7 +130,7 @@ impl Worker {
     /// Runs until closed or halted. Blocks; for a thread of its own.
     pub(crate) fn run(mut self) {
         let guard = PanicGuard { index: self.index, reports: self.reports.clone() };
-        let mut pauses = Pauses::new(RetryPolicy::RECONNECT);
+        let mut pauses = Pauses::new(self.retry);
         loop {
             let error = match self.open_and_serve(&mut pauses) {
                 Ok(()) => {
