@@ -1,1 +1,145 @@
-//! Maps what librdkafka reports to the error that crosses the crate border.
+//! Maps what librdkafka reports to the error that crosses the crate's border: by code, never by text. Knows
+//! no connection.
+
+use crate::client::raw::Failure;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use tidewire_core::{Error, ErrorKind};
+
+/// The error of something that the producer was asked to do; `act` says what, in the present tense.
+pub(crate) fn of_failure(act: &str, failure: Failure) -> Error {
+    match failure.record {
+        Some(record) => of_code(&format!("{act}: topic `{}`", record.topic), failure.code, &failure.text),
+        None => of_code(act, failure.code, &failure.text),
+    }
+}
+
+/// The same for the wrapper's clients.
+pub(crate) fn of_wrapper(act: &str, error: &KafkaError) -> Error {
+    let code = match error {
+        KafkaError::AdminOp(code) => *code,
+        _ => error.rdkafka_error_code().unwrap_or(Code::Fail),
+    };
+    of_code(act, code, &error.to_string())
+}
+
+/// The same for a bare code.
+pub(crate) fn of_code(act: &str, code: Code, text: &str) -> Error {
+    let (kind, name, remedy) = classify(code);
+    let error = Error::new(kind, name, format!("{act}: {text}"));
+    match remedy {
+        Some(remedy) => error.with_remedy(remedy),
+        None => error,
+    }
+}
+
+/// Whether another producer with the same transactional id has taken over, or the coordinator has given up on this one.
+pub(crate) fn is_fenced(code: Code) -> bool {
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping)
+}
+
+fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
+    use ErrorKind::{Configuration, Fenced, Operator, Retry};
+    if is_fenced(code) {
+        return (Fenced, "producer_fenced", Some("stop one of the two instances that run this sink"));
+    }
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            (Operator, "authentication_failed", Some("correct `sasl.username` and `sasl.password` of the sink"))
+        }
+        Code::UnsupportedSASLMechanism => {
+            (Operator, "sasl_mechanism_unsupported", Some("set `sasl.mechanism` to one that the brokers offer"))
+        }
+        Code::SSL => (Operator, "tls_failed", Some("check `tls.ca`, `tls.certificate` and `tls.key` of the sink")),
+        Code::TopicAuthorizationFailed => (
+            Operator,
+            "topic_denied",
+            Some(
+                "grant Read, Write, Describe, DescribeConfigs and Create on the sink's topics and on `tidewire-progress`",
+            ),
+        ),
+        Code::TransactionalIdAuthorizationFailed => (
+            Operator,
+            "transactional_id_denied",
+            Some(
+                "run `kafka-acls --add --allow-principal User:NAME --operation Write --operation Describe \
+                 --transactional-id tidewire- --resource-pattern-type prefixed`",
+            ),
+        ),
+        Code::ClusterAuthorizationFailed => (
+            Operator,
+            "cluster_denied",
+            Some(
+                "grant Create and IdempotentWrite on the cluster, or create the topics and set `create_topics = false`",
+            ),
+        ),
+        Code::GroupAuthorizationFailed => (
+            Operator,
+            "group_denied",
+            Some(
+                "run `kafka-acls --add --allow-principal User:NAME --operation Read --group tidewire- --resource-pattern-type prefixed`",
+            ),
+        ),
+        Code::InvalidTransactionTimeout => (
+            Operator,
+            "transaction_timeout_refused",
+            Some("lower `transaction_timeout` of the sink, or raise the brokers' `transaction.max.timeout.ms`"),
+        ),
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
+            (Operator, "record_too_large", Some("raise `max.message.bytes` of the topic"))
+        }
+        Code::InvalidTimestamp => (
+            Operator,
+            "timestamp_refused",
+            Some("raise `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms` of the topic"),
+        ),
+        Code::InvalidRecord => (
+            Operator,
+            "record_refused",
+            Some(
+                "set `cleanup.policy=delete` on topics of tables without a key: a compacted topic refuses their records",
+            ),
+        ),
+        Code::PolicyViolation | Code::InvalidReplicationFactor | Code::InvalidPartitions | Code::InvalidConfig => (
+            Operator,
+            "topic_settings_refused",
+            Some(
+                "correct `partitions`, `replication` and `topic_config` of the sink, or create the topic and set `create_topics = false`",
+            ),
+        ),
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+            (Operator, "topic_missing", Some("create the topic, or set `create_topics = true`"))
+        }
+        Code::InvalidTopic => (Operator, "topic_name_refused", Some("change `topic` of the sink")),
+        Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedForMessageFormat => {
+            (Operator, "broker_unsupported", Some("use brokers of Kafka 2.5 or newer, with transactions"))
+        }
+        Code::InvalidArgument => (Configuration, "client_setting_refused", None),
+        _ => (Retry, "kafka_unavailable", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_names_the_next_action() {
+        for (code, kind) in [
+            (Code::BrokerTransportFailure, ErrorKind::Retry),
+            (Code::NotEnoughReplicas, ErrorKind::Retry),
+            (Code::MessageTimedOut, ErrorKind::Retry),
+            (Code::Fatal, ErrorKind::Retry),
+            (Code::ProducerFenced, ErrorKind::Fenced),
+            (Code::InvalidProducerEpoch, ErrorKind::Fenced),
+            (Code::MessageSizeTooLarge, ErrorKind::Operator),
+            (Code::TopicAuthorizationFailed, ErrorKind::Operator),
+        ] {
+            let error = of_code("commit", code, "text");
+            assert_eq!(error.kind(), kind, "{code:?}");
+            assert_eq!(
+                error.kind() == ErrorKind::Operator,
+                error.kind() != ErrorKind::Fenced && error.remedy().is_some()
+            );
+        }
+    }
+}

@@ -3,12 +3,22 @@
 //!
 //! Modules stand in layer order; each uses only those above it.
 
-mod error;
-mod metrics;
-pub mod topics;
-
 pub mod format;
+mod topics;
 
-mod encode;
+pub mod config;
 
+mod client;
+mod error;
+pub mod metrics;
+mod position;
+
+pub mod encode;
+mod preflight;
+mod write;
+
+mod connector;
+
+pub use config::{Config, ConfigFault, SinkOptions};
+pub use connector::connector;
 pub use topics::TopicTemplate;

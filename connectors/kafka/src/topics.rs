@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidewire_core::TableName;
 
 /// Longest name that a broker accepts, in characters.
-pub const NAME_LENGTH_MAX: usize = 249;
+pub(crate) const NAME_LENGTH_MAX: usize = 249;
 
 /// A checked template such as `{source}.{schema}.{table}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +80,12 @@ impl fmt::Display for TopicTemplate {
 }
 
 /// The topic of a source's transaction records: Debezium's `<prefix>.transaction`.
-pub fn transaction_topic(source: &str) -> String {
+pub(crate) fn transaction_topic(source: &str) -> String {
     with_suffix(source, ".transaction")
 }
 
 /// The topic of a source's log messages: Debezium's `<prefix>.message`.
-pub fn message_topic(source: &str) -> String {
+pub(crate) fn message_topic(source: &str) -> String {
     with_suffix(source, ".message")
 }
 

@@ -1,0 +1,78 @@
+//! The checked sink: what it wants of its worker, its check and its start. Knows the order of a start; the
+//! steps live elsewhere.
+
+use crate::client::admin::{Admin, Created};
+use crate::client::producer_config;
+use crate::client::raw::Producer;
+use crate::config::{Config, ConfigFault, Settings, SinkOptions};
+use crate::write::{Destinations, KafkaSink};
+use crate::{error, position, preflight};
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::sink::SinkCapabilities;
+use tidewire_core::{Finding, Progress, Result, Sink, SinkConnector, TableSchema};
+
+/// How long a start waits for the transaction coordinator.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+struct KafkaConnector {
+    settings: Arc<Settings>,
+}
+
+/// Checks the configuration of a sink. Connects nowhere; the error lists every fault.
+pub fn connector(options: SinkOptions, config: Config) -> Result<Box<dyn SinkConnector>, Vec<ConfigFault>> {
+    let settings = Settings::try_from_config(options, config)?;
+    Ok(Box::new(KafkaConnector { settings: Arc::new(settings) }))
+}
+
+impl SinkConnector for KafkaConnector {
+    fn capabilities(&self) -> SinkCapabilities {
+        SinkCapabilities {
+            needs_key: false,
+            commit_interval: self.settings.commit_interval,
+            commit_changes: self.settings.commit_changes,
+            commit_bytes: self.settings.commit_bytes,
+            commit_when_idle: true,
+            can_split_transactions: self.settings.format.can_split_transactions(),
+        }
+    }
+
+    fn check(&self, tables: &[(Arc<str>, Arc<TableSchema>)]) -> Result<Vec<Finding>> {
+        preflight::check(&self.settings, tables)
+    }
+
+    fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {
+        let settings = &self.settings;
+        let producer = Producer::new(&producer_config(settings, source)?)
+            .map_err(|e| error::of_failure("make a kafka producer", e))?;
+        // First of all: from here on no earlier instance can add anything.
+        producer.init_transactions(INIT_TIMEOUT).map_err(|e| error::of_failure("register the transactional id", e))?;
+        let admin = Admin::new(settings)?;
+        let cluster = admin.cluster()?;
+        let stored = match position::ensure(settings, &admin, &cluster)? {
+            Created::New => None,
+            Created::Existing => {
+                for finding in position::oddities(settings, &admin, &cluster)? {
+                    tracing::warn!(code = finding.code, remedy = finding.remedy, "{}", finding.message);
+                }
+                // An open transaction of a dead instance of another sink ends at its time limit at the latest.
+                let patience = settings.transaction_timeout + INIT_TIMEOUT;
+                position::read(settings, &position::key(&settings.sink, source)?, patience)?
+            }
+        };
+        let stored = stored.unwrap_or_default();
+        let epoch = stored.epoch.saturating_add(1);
+        let destinations = Destinations::new(Arc::clone(settings), admin, &cluster);
+        let mut sink = KafkaSink::new(Arc::clone(settings), source, producer, destinations, epoch)?;
+        // Proves that transactions work, and shows the earlier instance that it has a successor.
+        sink.commit(&stored.progress)?;
+        tracing::info!(
+            sink = &*settings.sink,
+            source,
+            epoch,
+            position = stored.progress.position.as_ref().map(tracing::field::display),
+            "opened the kafka sink"
+        );
+        Ok((Box::new(sink), stored.progress))
+    }
+}

@@ -1,0 +1,286 @@
+//! The progress topic: what a sink holds of a source, as a record in the transaction of the data.
+//!
+//! # What is stored
+//! One record for each pair of sink and source in `tidewire-progress` (compacted, partition 0). The key is the
+//! pair, the value [`Stored`]. It is written in the same Kafka transaction as the records that it counts,
+//! so the two cannot part.
+//!
+//! # How it is read
+//! After `init_transactions`, which fences the instance before us and ends its transaction: from then on no record
+//! of our key can appear that we do not write ourselves. The end of the topic is asked for at that moment,
+//! uncommitted records included. A reader of committed transactions stops at the first open one, which may be
+//! another sink's, and our newest record may lie behind it; so we first wait until nothing before that end is open.
+//! The newest record of a key wins, hence the search starts near the end and widens only while it finds nothing.
+
+use crate::client::admin::{Admin, Cluster, Created, Effect};
+use crate::client::{Isolation, REQUEST_TIMEOUT, reader_config};
+use crate::config::{Creation, Settings};
+use crate::error;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+use tidewire_core::{Error, Finding, Progress, Result};
+
+/// Name of the progress topic.
+pub(crate) const TOPIC: &str = "tidewire-progress";
+/// Its only partition that is used.
+pub(crate) const PARTITION: i32 = 0;
+/// Form of the value that this version writes, and the newest that it reads.
+const VERSION: u32 = 1;
+/// Offsets that the first search looks back over, and by how much each next one looks further.
+const WINDOW: i64 = 1_000;
+const WINDOW_GROWTH: i64 = 32;
+/// Compaction spares the newest segment: small ones keep the topic short.
+const SETTINGS: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
+
+/// The value of a progress record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    /// Form of this value.
+    version: u32,
+    /// Counts the instances that have opened this pair.
+    pub(crate) epoch: u64,
+    /// What the sink holds.
+    #[serde(flatten)]
+    pub(crate) progress: Progress,
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    sink: &'a str,
+    source: &'a str,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+#[derive(Serialize)]
+struct StoredRef<'a> {
+    version: u32,
+    epoch: u64,
+    #[serde(flatten)]
+    progress: &'a Progress,
+}
+
+/// The key of a pair's record.
+pub(crate) fn key(sink: &str, source: &str) -> Result<Vec<u8>> {
+    serde_json::to_vec(&Key { sink, source })
+        .map_err(|e| Error::bug("progress_key", "write a progress key").with_cause(e))
+}
+
+/// Writes a value into a reused buffer.
+pub(crate) fn write_value(epoch: u64, progress: &Progress, out: &mut Vec<u8>) -> Result<()> {
+    out.clear();
+    serde_json::to_writer(out, &StoredRef { version: VERSION, epoch, progress })
+        .map_err(|e| Error::bug("progress_value", "write a progress value").with_cause(e))
+}
+
+/// Reads a value. A newer form and a damaged one are refused: guessing would lose or repeat changes (SK-54, SK-51).
+fn parse_value(value: &[u8]) -> Result<Stored> {
+    let damaged = |cause: serde_json::Error| {
+        Error::operator("progress_unreadable", format!("a record of topic `{TOPIC}` is no progress of ours"))
+            .with_remedy(format!("find out who else writes to `{TOPIC}`, and restore the record"))
+            .with_cause(cause)
+    };
+    let VersionOnly { version } = serde_json::from_slice(value).map_err(damaged)?;
+    if version > VERSION {
+        let sentence =
+            format!("the progress in topic `{TOPIC}` has form {version}, this version reads up to {VERSION}");
+        return Err(Error::operator("progress_newer", sentence).with_remedy("run the newer version of tidewire again"));
+    }
+    serde_json::from_slice(value).map_err(damaged)
+}
+
+/// Makes sure that the topic is there.
+pub(crate) fn ensure(settings: &Settings, admin: &Admin, cluster: &Cluster) -> Result<Created> {
+    if cluster.topics.contains_key(TOPIC) {
+        return Ok(Created::Existing);
+    }
+    if !settings.creation.allowed {
+        return Err(missing(settings).into_error());
+    }
+    admin.create(TOPIC, &creation(settings), Effect::Apply)
+}
+
+/// How the topic is created.
+pub(crate) fn creation(settings: &Settings) -> Creation {
+    Creation {
+        allowed: true,
+        partitions: 1,
+        replication: settings.creation.replication,
+        config: SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+/// The finding when it is neither there nor to be created.
+pub(crate) fn missing(settings: &Settings) -> Finding {
+    let config: String = SETTINGS.iter().map(|(key, value)| format!(" --config {key}={value}")).collect();
+    Finding::error(
+        "progress_topic_missing",
+        format!("topic `{TOPIC}` is missing and `create_topics` is off"),
+        format!(
+            "run `kafka-topics --bootstrap-server {} --create --topic {TOPIC} --partitions 1{config}`",
+            settings.brokers
+        ),
+    )
+}
+
+/// What is odd about an existing topic (SK-0B).
+pub(crate) fn oddities(settings: &Settings, admin: &Admin, cluster: &Cluster) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let Some(partitions) = cluster.topics.get(TOPIC) else {
+        return Ok(findings);
+    };
+    if *partitions > 1 {
+        findings.push(Finding::warning(
+            "progress_topic_partitions",
+            format!("topic `{TOPIC}` has {partitions} partitions; only the first is used"),
+            "nothing has to be done; a new topic would have one",
+        ));
+    }
+    let topic_settings = admin.topic_settings(&[TOPIC])?.into_iter().next().flatten();
+    let policy = topic_settings.as_ref().and_then(|settings| settings.get("cleanup.policy"));
+    if let Some(policy) = policy
+        && policy != "compact"
+    {
+        findings.push(Finding::error(
+            "progress_topic_deletes",
+            format!("topic `{TOPIC}` has `cleanup.policy={policy}`: the progress of a quiet source would be deleted"),
+            format!(
+                "run `kafka-configs --bootstrap-server {} --alter --entity-type topics --entity-name {TOPIC} --add-config cleanup.policy=compact`",
+                settings.brokers
+            ),
+        ));
+    }
+    Ok(findings)
+}
+
+/// Reads the newest committed record of a key. Waits up to `patience` for open transactions of others.
+pub(crate) fn read(settings: &Settings, key: &[u8], patience: Duration) -> Result<Option<Stored>> {
+    let deadline = Instant::now() + patience;
+    let (low, end) = watermarks(&reader(settings, Isolation::Uncommitted)?)?;
+    if low >= end {
+        return Ok(None);
+    }
+    let reader = reader(settings, Isolation::Committed)?;
+    wait_for_stable_end(&reader, end, deadline)?;
+    let mut window = WINDOW;
+    loop {
+        let start = end.saturating_sub(window).max(low);
+        match scan(&reader, key, start, deadline)? {
+            Found::Value(value) => return parse_value(&value).map(Some),
+            Found::Tombstone => return Ok(None),
+            Found::Nothing if start == low => return Ok(None),
+            Found::Nothing => window = window.saturating_mul(WINDOW_GROWTH),
+        }
+    }
+}
+
+enum Found {
+    Value(Vec<u8>),
+    Tombstone,
+    Nothing,
+}
+
+fn reader(settings: &Settings, isolation: Isolation) -> Result<BaseConsumer> {
+    reader_config(settings, isolation)?.create().map_err(|e| error::of_wrapper("make a kafka client", &e))
+}
+
+fn watermarks(reader: &BaseConsumer) -> Result<(i64, i64)> {
+    let answer = reader.fetch_watermarks(TOPIC, PARTITION, REQUEST_TIMEOUT);
+    answer.map_err(|e| error::of_wrapper("ask for the ends of the progress topic", &e))
+}
+
+// A reader of committed transactions is told the offset of the first open one as the end.
+fn wait_for_stable_end(reader: &BaseConsumer, end: i64, deadline: Instant) -> Result<()> {
+    loop {
+        let (_, stable) = watermarks(reader)?;
+        if stable >= end {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let sentence =
+                format!("topic `{TOPIC}` has a transaction open since offset {stable}, before its end {end}");
+            return Err(Error::retry("progress_blocked", sentence)
+                .with_remedy("look for it with `kafka-transactions find-hanging`"));
+        }
+        // The other side is a coordinator that gives up on a dead producer: nothing here can be waited on.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn scan(reader: &BaseConsumer, key: &[u8], start: i64, deadline: Instant) -> Result<Found> {
+    let act = "read the progress topic";
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(TOPIC, PARTITION, Offset::Offset(start)).map_err(|e| error::of_wrapper(act, &e))?;
+    reader.assign(&assignment).map_err(|e| error::of_wrapper(act, &e))?;
+    let mut found = Found::Nothing;
+    let mut last_error = None;
+    loop {
+        match reader.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) if message.key() == Some(key) => {
+                found = message.payload().map_or(Found::Tombstone, |value| Found::Value(value.to_vec()));
+            }
+            Some(Ok(_)) | None => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
+            // Looked up on the side, though no group is joined.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
+            Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed))) => {
+                return Err(error::of_wrapper(act, &error));
+            }
+            Some(Err(error)) => last_error = Some(error),
+        }
+        if Instant::now() >= deadline {
+            let error = Error::retry("progress_unread", "the end of the progress topic did not come in time");
+            return Err(match last_error {
+                Some(cause) => error.with_cause(cause),
+                None => error,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_core::{ErrorKind, Mark, Position, TableProgress, TableState};
+
+    fn progress() -> Progress {
+        let position = Position::new(Mark { major: u64::MAX, minor: 7 }, "7000000000/1/0:FFFFFFFF/7");
+        let table = TableProgress { state: TableState::Done, floor: position.clone() };
+        Progress { position: Some(position), tables: [("public.\"x\"".to_owned(), table)].into() }
+    }
+
+    #[test]
+    fn a_value_comes_back_as_it_was() {
+        for (epoch, progress) in [(1, Progress::default()), (u64::MAX, progress())] {
+            let mut value = b"left over".to_vec();
+            write_value(epoch, &progress, &mut value).expect("a value");
+            assert_eq!(parse_value(&value).expect("stored"), Stored { version: VERSION, epoch, progress });
+        }
+    }
+
+    #[test]
+    fn the_key_tells_pairs_apart() {
+        assert_eq!(key("events", "shop").expect("a key"), br#"{"sink":"events","source":"shop"}"#);
+        assert_ne!(key("a-b", "c").expect("a key"), key("a", "b-c").expect("a key"));
+    }
+
+    #[test]
+    fn damage_and_newer_forms_are_refused() {
+        for (value, code) in [
+            (r#"{"version":2,"whatever":1}"#, "progress_newer"),
+            (r#"{"version":1}"#, "progress_unreadable"),
+            (r#"{"version":1,"epoch":1,"position":3}"#, "progress_unreadable"),
+            ("", "progress_unreadable"),
+        ] {
+            let error = parse_value(value.as_bytes()).expect_err(value);
+            assert_eq!((error.code(), error.kind()), (code, ErrorKind::Operator));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The running sink of one source: encodes batches into an open Kafka transaction and commits it together with the
+//! progress. Knows the order of these steps; knows neither the bytes of a record nor librdkafka.
+//!
+//! Several source transactions share a Kafka transaction, which begins with the first record after a commit.
+//! Whatever goes wrong after that, the transaction is given up and this value cannot be used again: the sink is
+//! opened anew, reads what it holds, and the source's changes come once more. Nothing is lost by that, since
+//! nothing of the transaction was visible.
+
+mod destinations;
+mod outbox;
+
+pub(crate) use destinations::{Destinations, create_command};
+
+use crate::client::raw::{Failure, Producer};
+use crate::config::Settings;
+use crate::encode::Encoder;
+use crate::error;
+use crate::metrics::SinkMetrics;
+use crate::position;
+use crate::topics::TopicTemplate;
+use destinations::TableTopics;
+use outbox::Outbox;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidewire_core::sink::Selection;
+use tidewire_core::{Batch, Error, ErrorKind, Progress, Result, Sink, failpoint};
+
+/// How long giving a transaction up may take; the next instance does it otherwise.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the search for a successor may take once this producer is fenced.
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running sink.
+pub(crate) struct KafkaSink {
+    settings: Arc<Settings>,
+    source: Arc<str>,
+    outbox: Outbox,
+    destinations: Destinations,
+    tables: TableTopics,
+    encoder: Option<Encoder>,
+    progress_key: Vec<u8>,
+    progress_value: Vec<u8>,
+    epoch: u64,
+    metrics: SinkMetrics,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No transaction is open.
+    Idle,
+    /// One is, since then.
+    Open(Instant),
+    /// Something went wrong.
+    Broken,
+}
+
+impl KafkaSink {
+    /// Takes over a producer whose transactional id is registered. `epoch` counts the instances.
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        source: &str,
+        producer: Producer,
+        destinations: Destinations,
+        epoch: u64,
+    ) -> Result<KafkaSink> {
+        let mut outbox = Outbox::new(producer, settings.transaction_timeout);
+        outbox.progress_topic(position::TOPIC).map_err(|e| error::of_failure("open the progress topic", e))?;
+        Ok(KafkaSink {
+            source: source.into(),
+            outbox,
+            destinations,
+            tables: TableTopics::default(),
+            encoder: None,
+            progress_key: position::key(&settings.sink, source)?,
+            progress_value: Vec::new(),
+            epoch,
+            metrics: SinkMetrics::new(&settings.sink, source),
+            state: State::Idle,
+            settings,
+        })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        match self.state {
+            State::Open(_) => Ok(()),
+            State::Idle => {
+                self.outbox.begin().map_err(|e| error::of_failure("begin a transaction", e))?;
+                self.state = State::Open(Instant::now());
+                Ok(())
+            }
+            State::Broken => Err(Error::bug("sink_used_after_error", "a kafka sink was used after an error")),
+        }
+    }
+
+    fn write_batch(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+        self.tables.learn(batch, &self.settings.template)?;
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(new_encoder(&self.settings, batch)),
+        };
+        let (records, bytes) = self.outbox.totals();
+        for change in selection.of(batch) {
+            let outbox = &mut self.outbox;
+            encoder.encode(batch, change, &mut |record| outbox.put(&record))?;
+            open_topics(&mut self.outbox, &mut self.destinations, encoder)?;
+        }
+        let outbox = &mut self.outbox;
+        encoder.end_batch(batch, &mut |record| outbox.put(&record))?;
+        open_topics(&mut self.outbox, &mut self.destinations, encoder)?;
+        let (records_now, bytes_now) = self.outbox.totals();
+        self.metrics.records.increment(records_now - records);
+        self.metrics.record_bytes.increment(bytes_now - bytes);
+        Ok(())
+    }
+
+    fn commit_with(&mut self, progress: &Progress) -> Result<()> {
+        self.begin()?;
+        position::write_value(self.epoch, progress, &mut self.progress_value)?;
+        self.outbox.put_progress(&self.progress_key, &self.progress_value)?;
+        failpoint::pass("kafka_before_commit");
+        let started = Instant::now();
+        self.outbox.commit()?;
+        failpoint::pass("kafka_after_commit");
+        self.state = State::Idle;
+        self.metrics.records.increment(1);
+        self.metrics.transactions.increment(1);
+        self.metrics.commit_duration.record(started.elapsed());
+        Ok(())
+    }
+
+    // Every error ends this value: the transaction is given up and its records stay invisible.
+    fn give_up(&mut self, error: Error) -> Error {
+        let state = std::mem::replace(&mut self.state, State::Broken);
+        let State::Open(since) = state else {
+            return error;
+        };
+        self.metrics.aborts.increment(1);
+        match error.kind() {
+            ErrorKind::Fenced => self.judge_fencing(error, since.elapsed()),
+            ErrorKind::Retry | ErrorKind::Operator | ErrorKind::Configuration | ErrorKind::Bug => {
+                if let Err(failure) = self.outbox.abort(ABORT_TIMEOUT) {
+                    tracing::info!(code = ?failure.code, error = failure.text, "the transaction could not be aborted; the next start does it");
+                }
+                self.explain(error)
+            }
+        }
+    }
+
+    // A coordinator that gave up on a transaction after its time limit refuses us as it would after a take-over
+    // (SK-07). Only a successor has written a higher epoch: each one does so first of all.
+    fn judge_fencing(&self, error: Error, open_for: Duration) -> Error {
+        if open_for < self.settings.transaction_timeout {
+            return error;
+        }
+        match position::read(&self.settings, &self.progress_key, SUCCESSOR_TIMEOUT) {
+            Ok(stored) if stored.as_ref().is_none_or(|stored| stored.epoch <= self.epoch) => {
+                let sentence = format!("the brokers gave up on a transaction that was open for {open_for:.0?}");
+                Error::retry("transaction_expired", sentence).with_cause(error)
+            }
+            _ => error,
+        }
+    }
+
+    // Says which table, which record and which limits (SK-03).
+    fn explain(&self, error: Error) -> Error {
+        match self.outbox.refused_for_size() {
+            Some(record) => self.destinations.too_large(record, self.tables.table_of(&record.topic)),
+            None => error,
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    fn write(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+        // An empty batch only moves the position, unless the end of a transaction is to be written.
+        if batch.changes.is_empty() && !self.settings.format.transactions {
+            return Ok(());
+        }
+        self.begin().and_then(|()| self.write_batch(batch, selection)).map_err(|error| self.give_up(error))
+    }
+
+    fn commit(&mut self, progress: &Progress) -> Result<()> {
+        self.commit_with(progress).map_err(|error| self.give_up(error))
+    }
+
+    fn maintain(&mut self) -> Result<()> {
+        self.destinations.rest();
+        Ok(())
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        if let State::Open(_) = self.state {
+            // Readers of committed transactions wait behind an open one: end it now rather than at its time limit.
+            if let Err(Failure { code, text, .. }) = self.outbox.abort(ABORT_TIMEOUT) {
+                tracing::info!(
+                    source = &*self.source,
+                    ?code,
+                    error = text,
+                    "the transaction could not be aborted; the next start does it"
+                );
+            }
+        }
+    }
+}
+
+// Gives the records kept aside a topic: it appears with its first record, since an empty table needs none.
+fn open_topics(outbox: &mut Outbox, destinations: &mut Destinations, encoder: &Encoder) -> Result<()> {
+    while let Some(topic) = outbox.unknown_topic() {
+        let name = encoder.topic_name(topic);
+        destinations.ensure(name)?;
+        outbox.open_topic(topic, name)?;
+    }
+    Ok(())
+}
+
+fn new_encoder(settings: &Settings, batch: &Batch) -> Encoder {
+    let template: TopicTemplate = settings.template.clone();
+    Encoder::new(settings.format, Arc::clone(&batch.source), template)
+}
