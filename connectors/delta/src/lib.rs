@@ -2,7 +2,6 @@
 //! those above it. The table layer (`store` to `progress_table`) knows files, versions and row numbers; the data
 //! layer (`typemap` to `write`) knows rows, keys and batches.
 
-mod config;
 mod error;
 mod metrics;
 
@@ -22,6 +21,8 @@ mod index;
 
 mod layout;
 
+mod config;
+
 mod parts;
 
 mod mirror;
@@ -33,3 +34,6 @@ mod write;
 mod preflight;
 
 mod connector;
+
+pub use config::{Config, ConfigFault};
+pub use connector::{SinkOptions, connector};

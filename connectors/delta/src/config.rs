@@ -1,0 +1,204 @@
+//! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
+
+use crate::layout::{Mode, TextColumns, check_template};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tidewire_core::quantity::{Size, Span};
+use tidewire_core::secret::SecretRef;
+use url::Url;
+
+/// `[sinks.NAME.delta]` as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the tables live: `file:///srv/lake` or `s3://bucket/prefix`.
+    pub location: String,
+    /// Settings of the object store (`aws_region`, `aws_endpoint`, `aws_access_key_id`, ...); each may be a secret.
+    /// The environment's `AWS_*` variables count too.
+    #[serde(default)]
+    pub storage: BTreeMap<String, SecretRef>,
+    /// Path of a table under the location, of `{source}`, `{schema}` and `{table}`.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// `mirror` (one row per key, the default) or `changelog` (every change, appended).
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// Commit at the latest after this time; default 5 s.
+    #[serde(default)]
+    pub commit_interval: Option<Span>,
+    /// Commit at the latest after this many changes; default 100,000.
+    #[serde(default)]
+    pub commit_rows: Option<u64>,
+    /// Commit at the latest after this many bytes, and hold no more rows in memory; default 64 MiB.
+    #[serde(default)]
+    pub commit_bytes: Option<Size>,
+    /// Columns, as `schema.table.column`, written as the database's own text: for values that the Delta type
+    /// cannot hold (infinity, BC, NaN in a decimal, arrays of several dimensions).
+    #[serde(default)]
+    pub text_columns: Vec<String>,
+    /// Keep column names that Delta forbids. Not available yet.
+    #[serde(default)]
+    pub column_mapping: bool,
+}
+
+impl Config {
+    /// Where tables lie unless said otherwise.
+    pub const TABLE_DEFAULT: &'static str = "{source}/{schema}/{table}";
+    /// Long enough that files are worth reading, short enough that a reader sees the source of moments ago.
+    pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+    /// A commit's fixed cost is small beside so many rows.
+    pub const COMMIT_ROWS_DEFAULT: usize = 100_000;
+    /// Bounds the memory of a sink.
+    pub const COMMIT_BYTES_DEFAULT: usize = 64 << 20;
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// The key, below the sink's `delta` table.
+    pub key: String,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) location: Url,
+    pub(crate) storage: BTreeMap<String, SecretRef>,
+    pub(crate) table: String,
+    pub(crate) mode: Mode,
+    pub(crate) commit_interval: Duration,
+    pub(crate) commit_rows: usize,
+    pub(crate) commit_bytes: usize,
+    pub(crate) text_columns: TextColumns,
+}
+
+impl Settings {
+    /// Checks all keys and names every fault.
+    pub(crate) fn check(config: Config) -> Result<Settings, Vec<ConfigFault>> {
+        let mut faults = Vec::new();
+        let mut fault = |key: &str, message: String| faults.push(ConfigFault { key: key.to_owned(), message });
+        let location = location(&config.location).map_err(|message| fault("location", message)).ok();
+        let table = config.table.unwrap_or_else(|| Config::TABLE_DEFAULT.to_owned());
+        if let Err(message) = check_template(&table) {
+            fault("table", message);
+        }
+        let mode = match config.mode.as_deref() {
+            None | Some("mirror") => Mode::Mirror,
+            Some("changelog") => Mode::Changelog,
+            Some("history") => {
+                fault("mode", "`history` is not available yet: use `mirror` or `changelog`".to_owned());
+                Mode::Mirror
+            }
+            Some(other) => {
+                fault("mode", format!("`{other}` is no mode: use `mirror` or `changelog`"));
+                Mode::Mirror
+            }
+        };
+        let commit_interval = config.commit_interval.map_or(Config::COMMIT_INTERVAL_DEFAULT, |span| span.0);
+        if commit_interval < Duration::from_millis(10) {
+            fault("commit_interval", "must be 10ms or more".to_owned());
+        }
+        let commit_rows =
+            config.commit_rows.map_or(Some(Config::COMMIT_ROWS_DEFAULT), |rows| usize::try_from(rows).ok());
+        let commit_rows = commit_rows.filter(|rows| (1..=100_000_000).contains(rows));
+        if commit_rows.is_none() {
+            fault("commit_rows", "must be 1 to 100000000".to_owned());
+        }
+        let commit_bytes =
+            config.commit_bytes.map_or(Some(Config::COMMIT_BYTES_DEFAULT), |size| usize::try_from(size.0).ok());
+        let commit_bytes = commit_bytes.filter(|bytes| ((1 << 20)..=(1 << 30)).contains(bytes));
+        if commit_bytes.is_none() {
+            fault("commit_bytes", "must be 1MiB to 1GiB".to_owned());
+        }
+        for column in &config.text_columns {
+            if column.split('.').count() < 3 {
+                fault("text_columns", format!("`{column}` is no column: write `schema.table.column`"));
+            }
+        }
+        if config.column_mapping {
+            fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
+        }
+        match (location, commit_rows, commit_bytes, faults.is_empty()) {
+            (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
+                location,
+                storage: config.storage,
+                table,
+                mode,
+                commit_interval,
+                commit_rows,
+                commit_bytes,
+                text_columns: config.text_columns.into_iter().collect(),
+            }),
+            _ => Err(faults),
+        }
+    }
+}
+
+fn location(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| format!("`{text}` is no URL: write file:///path or s3://bucket/prefix"))?;
+    match url.scheme() {
+        "file" if url.to_file_path().is_ok_and(|path| path.parent().is_some()) => Ok(url),
+        "file" => Err(format!("`{text}` must name a directory below the root, as in file:///srv/lake")),
+        "s3" | "s3a" if url.host_str().is_some() => Ok(url),
+        "s3" | "s3a" => Err(format!("`{text}` names no bucket")),
+        other => Err(format!("`{other}` locations are not available yet: use file:// or s3://")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Settings, Vec<ConfigFault>> {
+        Settings::check(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let settings = parse(r#"{"location": "file:///srv/lake"}"#).unwrap();
+        assert_eq!(settings.table, "{source}/{schema}/{table}");
+        assert_eq!((settings.mode, settings.commit_interval), (Mode::Mirror, Duration::from_secs(5)));
+        assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let json = r#"{"location": "gs://x", "table": "{table}", "mode": "history", "commit_interval": "1ms",
+            "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "column_mapping": true}"#;
+        let faults = parse(json).unwrap_err();
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        let expect = [
+            "location",
+            "table",
+            "mode",
+            "commit_interval",
+            "commit_rows",
+            "commit_bytes",
+            "text_columns",
+            "column_mapping",
+        ];
+        assert_eq!(keys, expect);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(serde_json::from_str::<Config>(r#"{"location": "file:///x", "locaton": ""}"#).is_err());
+    }
+
+    #[test]
+    fn locations() {
+        for (text, good) in [
+            ("file:///srv/lake", true),
+            ("s3://bucket", true),
+            ("s3://bucket/a/b", true),
+            ("file:///", false),
+            ("/srv/lake", false),
+            ("https://x/y", false),
+        ] {
+            assert_eq!(location(text).is_ok(), good, "{text}");
+        }
+    }
+}

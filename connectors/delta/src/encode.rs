@@ -1,0 +1,8 @@
+//! Cells to data files and back: columns, keys, statistics, Parquet. Knows no table log and no change.
+
+pub(crate) mod column;
+pub(crate) mod file;
+pub(crate) mod key;
+pub(crate) mod read;
+pub(crate) mod stats;
+pub(crate) mod text;

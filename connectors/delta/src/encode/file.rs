@@ -1,0 +1,98 @@
+//! Writes one Parquet data file, row group by row group, through the table's durable writer. Knows nothing of
+//! keys, changes or commits.
+
+use super::stats::Stats;
+use crate::error::{self, Result};
+use crate::log::NewFile;
+use crate::store::{DataFile, TableStore};
+use crate::typemap::TableColumn;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
+use tidewire_core::Error;
+
+/// Rows and bytes of a row group: what the writer holds in memory.
+const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
+const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
+
+/// A data file being written. Dropped unfinished it leaves nothing behind.
+pub(crate) struct PartWriter {
+    name: String,
+    writer: ArrowWriter<DataFile>,
+    schema: Arc<Schema>,
+    stats: Stats,
+    rows: u64,
+}
+
+/// The Arrow schema of a table's data files. Every column may be null there; whether the table allows it is
+/// said in the table's own schema only.
+pub(crate) fn file_schema(columns: &[TableColumn]) -> Arc<Schema> {
+    let field = |column: &TableColumn| Field::new(&*column.name, column.column_type.arrow(), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+impl PartWriter {
+    /// Starts a file of these columns; `key` are the positions of those that get statistics.
+    pub(crate) fn create(store: &TableStore, columns: &[TableColumn], key: &[usize]) -> Result<PartWriter> {
+        let name = format!("part-{}.zstd.parquet", uuid::Uuid::new_v4());
+        let schema = file_schema(columns);
+        let mut properties = WriterProperties::builder()
+            .set_created_by("tidewire".to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
+        for column in key.iter().filter_map(|at| columns.get(*at)) {
+            // Keys hardly repeat: a dictionary of them is work for nothing.
+            properties =
+                properties.set_column_dictionary_enabled(ColumnPath::from(vec![column.name.to_string()]), false);
+        }
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(store.data_file(&name)?, Arc::clone(&schema), options)
+            .map_err(|cause| write_error(&store.place(&name), cause))?;
+        Ok(PartWriter { name, writer, schema, stats: Stats::new(columns, key), rows: 0 })
+    }
+
+    /// Appends rows; the columns are those of `create`, in their order.
+    pub(crate) fn write(&mut self, arrays: Vec<ArrayRef>) -> Result<()> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map_err(|cause| Error::bug("delta_batch", "put columns together").with_cause(cause))?;
+        self.stats.observe(&batch);
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(&batch).map_err(|cause| write_error(&self.name, cause))
+    }
+
+    /// Rows written so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes that the file has or will have, without what compression of the open row group still saves.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Makes the file durable. It belongs to the table once a commit names it.
+    pub(crate) fn finish(self) -> Result<NewFile> {
+        let file = self.writer.into_inner().map_err(|cause| write_error(&self.name, cause))?;
+        let size = file.finish()?;
+        Ok(NewFile { path: self.name, size, num_records: self.rows, stats: Some(self.stats.json(self.rows)) })
+    }
+}
+
+/// What a fault of the Parquet writer means: its cause is the file's, unless we gave it columns it cannot take.
+fn write_error(place: &str, cause: ParquetError) -> Error {
+    match cause {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(io) => error::local_io("write", place, *io),
+            Err(other) => Error::retry("storage_io", format!("write `{place}`")).with_cause(other),
+        },
+        other => Error::bug("delta_parquet", format!("write `{place}`")).with_cause(other),
+    }
+}

@@ -1,0 +1,161 @@
+//! Reads data files of our own back: whole columns, or single rows by number. Knows nothing of keys or changes.
+
+use crate::error::{self, Result};
+use crate::store::TableStore;
+use arrow_array::{ArrayRef, RecordBatch};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::{ChunkReader, Length};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use tidewire_core::Error;
+
+/// Bytes that one request to an object store asks for when pages follow each other.
+const READ_AHEAD_BYTES: u64 = 1 << 20;
+const ROWS_PER_BATCH: usize = 8_192;
+
+/// A data file's bytes, on disk or in a bucket.
+struct Source {
+    store: TableStore,
+    name: String,
+    size: u64,
+    file: Option<File>,
+}
+
+impl Length for Source {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for Source {
+    type T = Box<dyn Read>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        if let Some(file) = &self.file {
+            let mut reader = file.try_clone()?;
+            reader.seek(SeekFrom::Start(start))?;
+            return Ok(Box::new(BufReader::new(reader)));
+        }
+        let (store, name, size) = (self.store.clone(), self.name.clone(), self.size);
+        Ok(Box::new(Ahead { store, name, size, at: start, held: Bytes::new() }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        if let Some(file) = &self.file {
+            return file.get_bytes(start, length);
+        }
+        let range = start..start + length as u64;
+        let bytes = self.store.get_range(&self.name, range).map_err(|cause| ParquetError::External(Box::new(cause)))?;
+        bytes.filter(|bytes| bytes.len() == length).ok_or_else(|| ParquetError::EOF("the object is shorter".to_owned()))
+    }
+}
+
+/// Reads an object in order, a piece at a time.
+struct Ahead {
+    store: TableStore,
+    name: String,
+    size: u64,
+    at: u64,
+    held: Bytes,
+}
+
+impl Read for Ahead {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.held.is_empty() && self.at < self.size {
+            let range = self.at..self.size.min(self.at + READ_AHEAD_BYTES);
+            let bytes = self.store.get_range(&self.name, range).map_err(std::io::Error::other)?;
+            self.held = bytes.ok_or(std::io::ErrorKind::NotFound)?;
+        }
+        let count = out.len().min(self.held.len());
+        let piece = self.held.split_to(count);
+        if let Some(target) = out.get_mut(..count) {
+            target.copy_from_slice(&piece);
+        }
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// The columns of a data file that a reader was asked for.
+pub(crate) struct ColumnReader {
+    reader: ParquetRecordBatchReader,
+    place: String,
+    names: Vec<String>,
+    /// Rows of the whole file.
+    pub(crate) rows: u64,
+}
+
+impl ColumnReader {
+    /// Opens a file of `size` bytes for these columns; with `rows` (ascending) only for those.
+    pub(crate) fn open(
+        store: &TableStore,
+        name: &str,
+        size: u64,
+        names: &[&str],
+        rows: Option<&[u32]>,
+    ) -> Result<ColumnReader> {
+        let place = store.place(name);
+        let file = match store.local_path() {
+            Some(directory) => {
+                Some(File::open(directory.join(name)).map_err(|cause| error::local_io("open", &place, cause))?)
+            }
+            None => None,
+        };
+        let source = Source { store: store.clone(), name: name.to_owned(), size, file };
+        let pages = if rows.is_some() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+        let options = ArrowReaderOptions::new().with_offset_index_policy(pages);
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(source, options)
+            .map_err(|c| read_error(&place, c))?;
+        let total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
+        let wanted = roots.filter(|(_, field)| names.contains(&field.name())).map(|(at, _)| at).collect::<Vec<_>>();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let mut builder = builder.with_projection(mask).with_batch_size(ROWS_PER_BATCH);
+        if let Some(rows) = rows {
+            builder = builder.with_row_selection(selection(rows));
+        }
+        let reader = builder.build().map_err(|cause| read_error(&place, cause))?;
+        Ok(ColumnReader { reader, place, names: names.iter().map(|n| (*n).to_owned()).collect(), rows: total })
+    }
+
+    /// The next rows: one array for each asked column, `None` for one that the file does not have.
+    pub(crate) fn next_arrays(&mut self) -> Result<Option<Vec<Option<ArrayRef>>>> {
+        let batch: RecordBatch = match self.reader.next() {
+            None => return Ok(None),
+            Some(Ok(batch)) => batch,
+            Some(Err(cause)) => return Err(error::damaged(&self.place, cause.to_string())),
+        };
+        Ok(Some(self.names.iter().map(|name| batch.column_by_name(name).cloned()).collect()))
+    }
+}
+
+fn selection(rows: &[u32]) -> RowSelection {
+    let mut selectors = Vec::with_capacity(rows.len() * 2);
+    let mut next = 0;
+    for row in rows {
+        let row = *row as usize;
+        if row > next {
+            selectors.push(RowSelector::skip(row - next));
+        }
+        selectors.push(RowSelector::select(1));
+        next = row + 1;
+    }
+    RowSelection::from(selectors)
+}
+
+/// What a fault of the Parquet reader means: its cause is the store's, else the file's content.
+fn read_error(place: &str, cause: ParquetError) -> Error {
+    match cause {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(other) => Error::retry("storage_io", format!("read `{place}`")).with_cause(other),
+        },
+        other => error::damaged(place, other.to_string()),
+    }
+}

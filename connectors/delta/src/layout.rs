@@ -1,0 +1,296 @@
+//! How a source's table lies in its Delta table: which column goes where, and what a new version of the source's
+//! schema means for the table. Pure: no file, no row.
+
+use crate::typemap::{ColumnType, TableColumn, column_name, family};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidewire_core::{ColumnSchema, Error, Result, TableName, TableSchema};
+
+/// What a table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One row per key: the source's table.
+    Mirror,
+    /// Every change, appended.
+    Changelog,
+}
+
+impl Mode {
+    /// As the configuration writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Mirror => "mirror",
+            Mode::Changelog => "changelog",
+        }
+    }
+}
+
+/// A changelog's own columns, after the source's.
+pub(crate) const CHANGELOG_COLUMNS: [(&str, ColumnType); 5] = [
+    ("_op", ColumnType::String),
+    ("_position", ColumnType::String),
+    ("_transaction", ColumnType::String),
+    ("_ordinal", ColumnType::Long),
+    ("_commit_time", ColumnType::Timestamp),
+];
+/// A changelog's list of columns that the log did not carry.
+pub(crate) const UNCHANGED_COLUMN: &str = "_unchanged";
+
+/// The columns, as `schema.table.column`, that the operator wants as the database's text.
+pub(crate) type TextColumns = BTreeSet<String>;
+
+/// The map from a source's row to a table's row.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// The table's columns, in the table's order.
+    pub(crate) columns: Vec<TableColumn>,
+    /// For each of them the source's column, `None` for dropped ones and our own.
+    pub(crate) sources: Vec<Option<usize>>,
+    /// Positions in `columns` of the key, in key order.
+    pub(crate) key: Vec<usize>,
+}
+
+/// What a new version of the source's schema did to the layout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Evolution {
+    /// The table's metadata must be written again.
+    pub(crate) metadata_changed: bool,
+    /// There are more columns than before.
+    pub(crate) columns_added: usize,
+    /// Columns that the source has no more.
+    pub(crate) columns_dropped: usize,
+}
+
+impl Layout {
+    /// The layout of a table that does not exist yet.
+    ///
+    /// # Errors
+    /// When two columns would have one name.
+    pub(crate) fn create(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Result<Layout> {
+        let mut columns: Vec<TableColumn> = wanted(schema, mode, texts);
+        let sources = (0..columns.len()).map(Some).collect();
+        if mode == Mode::Changelog {
+            columns.extend(CHANGELOG_COLUMNS.iter().map(|(name, column_type)| own_column(name, column_type.clone())));
+            columns.push(own_column(UNCHANGED_COLUMN, ColumnType::Array(Box::new(ColumnType::String))));
+        }
+        let mut layout = Layout { columns, sources, key: Vec::new() };
+        layout.sources.resize(layout.columns.len(), None);
+        layout.refuse_collisions(schema)?;
+        layout.place_key(schema);
+        Ok(layout)
+    }
+
+    /// Fits a table's present columns to a version of the source's schema.
+    ///
+    /// # Errors
+    /// When the source's column no longer fits the table's, or a dropped name returns: the rows written before
+    /// would then no longer equal the source's.
+    pub(crate) fn evolve(
+        present: &[TableColumn],
+        schema: &TableSchema,
+        mode: Mode,
+        texts: &TextColumns,
+    ) -> Result<(Layout, Evolution)> {
+        let mut layout = Layout { columns: present.to_vec(), sources: vec![None; present.len()], key: Vec::new() };
+        let mut evolution = Evolution::default();
+        for (source, column) in wanted(schema, mode, texts).into_iter().enumerate() {
+            let at = layout.columns.iter().position(|held| held.name == column.name && !is_own(held, mode));
+            match at.and_then(|at| Some((at, layout.columns.get_mut(at)?))) {
+                Some((at, held)) => {
+                    refuse_misfit(schema, held, &column)?;
+                    if column.nullable && !held.nullable {
+                        held.nullable = true;
+                        evolution.metadata_changed = true;
+                    }
+                    if let Some(slot) = layout.sources.get_mut(at) {
+                        *slot = Some(source);
+                    }
+                }
+                None => {
+                    layout.columns.push(TableColumn { nullable: true, ..column });
+                    layout.sources.push(Some(source));
+                    evolution.columns_added += 1;
+                    evolution.metadata_changed = true;
+                }
+            }
+        }
+        for (column, source) in layout.columns.iter_mut().zip(&layout.sources) {
+            if source.is_none() && !column.dropped && !is_own(column, mode) {
+                column.dropped = true;
+                column.nullable = true;
+                evolution.columns_dropped += 1;
+                evolution.metadata_changed = true;
+            }
+        }
+        layout.refuse_collisions(schema)?;
+        layout.place_key(schema);
+        Ok((layout, evolution))
+    }
+
+    /// The key's column names in key order, as the table's configuration keeps them.
+    pub(crate) fn key_names(&self) -> Vec<&str> {
+        self.key.iter().filter_map(|at| self.columns.get(*at)).map(|column| &*column.name).collect()
+    }
+
+    /// The position of one of our own columns.
+    pub(crate) fn own(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| &*column.name == name)
+    }
+
+    fn place_key(&mut self, schema: &TableSchema) {
+        let place = |source: &usize| self.sources.iter().position(|s| *s == Some(*source));
+        self.key = schema.key.iter().filter_map(place).collect();
+    }
+
+    /// Delta tells columns apart without regard to case (PG-94).
+    fn refuse_collisions(&self, schema: &TableSchema) -> Result<()> {
+        match collision(&self.columns) {
+            None => Ok(()),
+            Some((first, second)) => Err(Error::operator(
+                "column_name_collision",
+                format!("columns `{first}` and `{second}` of `{}` would be one column in Delta", schema.name),
+            )
+            .with_remedy("rename one of them at the source, or leave the table out of this sink")
+            .with_table(schema.name.clone())),
+        }
+    }
+}
+
+/// Two columns that Delta would take for one.
+fn collision(columns: &[TableColumn]) -> Option<(&str, &str)> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    columns.iter().find_map(|column| {
+        let earlier = seen.insert(column.name.to_lowercase(), &column.name)?;
+        Some((earlier, &*column.name))
+    })
+}
+
+fn is_own(column: &TableColumn, mode: Mode) -> bool {
+    mode == Mode::Changelog && column.family.is_empty()
+}
+
+fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
+    TableColumn { name: name.into(), column_type, nullable: true, family: "".into(), dropped: false }
+}
+
+fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableColumn> {
+    let column = |column: &ColumnSchema| {
+        let as_text = texts.contains(&format!("{}.{}", schema.name, column.name));
+        TableColumn {
+            name: column_name(&column.name),
+            column_type: if as_text { ColumnType::String } else { ColumnType::of(&column.data_type) },
+            nullable: column.nullable || mode == Mode::Changelog,
+            family: family(&column.data_type).into(),
+            dropped: false,
+        }
+    };
+    schema.columns.iter().map(column).collect()
+}
+
+fn refuse_misfit(schema: &TableSchema, held: &TableColumn, wanted: &TableColumn) -> Result<()> {
+    let refuse = |code, what: String| {
+        Err(Error::operator(code, format!("column `{}` of `{}` {what}", held.name, schema.name))
+            .with_remedy("read the table again with `tidewire resync`")
+            .with_table(schema.name.clone()))
+    };
+    if held.dropped {
+        return refuse(
+            "column_returned",
+            "was dropped at the source and has come back; its old rows would be wrong".into(),
+        );
+    }
+    if held.family != wanted.family || !held.column_type.holds(&wanted.column_type) {
+        return refuse(
+            "column_type_changed",
+            format!(
+                "is `{}` ({}) in the table and would now be `{}` ({})",
+                held.column_type, held.family, wanted.column_type, wanted.family
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// The path of a table under the sink's location. Segments are the names as they are, but for `/`, `%`, control
+/// characters, a leading dot, and the two names that mean something to us, which are percent-encoded; so two
+/// tables never share a path (SEC-20).
+pub(crate) fn table_path(template: &str, source: &str, name: &TableName) -> String {
+    let segment = |segment: &str| {
+        let filled = segment
+            .split_inclusive('}')
+            .map(|piece| {
+                let (text, value) = match piece.split_once('{') {
+                    Some((text, "source}")) => (text, source),
+                    Some((text, "schema}")) => (text, &*name.schema),
+                    Some((text, "table}")) => (text, &*name.table),
+                    _ => (piece, ""),
+                };
+                format!("{text}{}", encode(value))
+            })
+            .collect::<String>();
+        match filled.as_str() {
+            "_delta_log" | "_tidewire" => filled.replacen('_', "%5F", 1),
+            dotted if dotted.starts_with('.') => filled.replacen('.', "%2E", 1),
+            _ => filled,
+        }
+    };
+    template.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+fn encode(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c == '/' || c == '%' || c.is_control() {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A short text of a row's key, for messages to the operator.
+pub(crate) fn key_text<'a>(schema: &TableSchema, value: impl Fn(usize) -> tidewire_core::Value<'a>) -> String {
+    const CHARS_MAX: usize = 120;
+    let part = |(at, column): (usize, &ColumnSchema)| {
+        let mut text = Vec::new();
+        if crate::encode::text::write_text(&mut text, value(at)).is_err() {
+            text = b"?".to_vec();
+        }
+        format!("{}={}", column.name, String::from_utf8_lossy(&text))
+    };
+    let text = schema.key_columns().map(part).collect::<Vec<_>>().join(", ");
+    text.chars().take(CHARS_MAX).collect()
+}
+
+/// The names of a template's fields that may not be left out, or why the template is wrong.
+pub(crate) fn check_template(template: &str) -> std::result::Result<(), String> {
+    for field in ["{schema}", "{table}"] {
+        if !template.contains(field) {
+            return Err(format!("must contain `{field}`, or tables would share a path"));
+        }
+    }
+    for piece in template.split_inclusive('}') {
+        if let Some((_, name)) = piece.split_once('{')
+            && !["source}", "schema}", "table}"].contains(&name)
+        {
+            return Err(format!("`{{{name}` is no field: use {{source}}, {{schema}} and {{table}}"));
+        }
+    }
+    let wrong_segment = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
+    if template.split('/').any(wrong_segment) || template.contains(char::is_control) {
+        return Err("must be a relative path without empty, `.` or `..` segments".to_owned());
+    }
+    Ok(())
+}
+
+/// The name under which a column is reported, for callers that only know its place.
+pub(crate) fn column_label(columns: &[TableColumn], at: usize) -> Arc<str> {
+    columns.get(at).map_or_else(|| "?".into(), |column| Arc::clone(&column.name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Schema evolution and names, case by case.
+
+use super::*;
+use proptest::prelude::*;
+use tidewire_core::schema::{KeyKind, OldRow};
+use tidewire_core::{DataType, SchemaVersion, TableName};
+
+fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnSchema {
+    ColumnSchema { name: name.into(), data_type, native_type: "x".into(), nullable, default: None }
+}
+
+fn table(columns: Vec<ColumnSchema>) -> TableSchema {
+    TableSchema {
+        name: TableName::new("public", "t"),
+        version: SchemaVersion(1),
+        native_id: 1,
+        columns,
+        key: vec![0],
+        key_kind: KeyKind::Primary,
+        old_row: OldRow::Key,
+    }
+}
+
+const INT: DataType = DataType::Int { bits: 32 };
+
+fn evolve(columns: Vec<ColumnSchema>) -> Result<(Layout, Evolution)> {
+    let before = table(vec![column("id", INT, false), column("a", DataType::Text, false), column("b", INT, true)]);
+    let present = Layout::create(&before, Mode::Mirror, &TextColumns::new()).unwrap();
+    Layout::evolve(&present.columns, &table(columns), Mode::Mirror, &TextColumns::new())
+}
+
+#[test]
+fn the_same_shape_changes_nothing() {
+    let same = vec![column("id", INT, false), column("a", DataType::Text, false), column("b", INT, true)];
+    assert_eq!(evolve(same).unwrap().1, Evolution::default());
+}
+
+#[test]
+fn added_dropped_and_reordered_columns_keep_their_places() {
+    // SK-3B: `a` is gone, `c` is new, `b` stands before the key.
+    let (layout, evolution) =
+        evolve(vec![column("b", INT, true), column("id", INT, false), column("c", INT, false)]).unwrap();
+    assert_eq!(evolution, Evolution { metadata_changed: true, columns_added: 1, columns_dropped: 1 });
+    let names: Vec<&str> = layout.columns.iter().map(|c| &*c.name).collect();
+    assert_eq!(names, ["id", "a", "b", "c"]);
+    assert_eq!(layout.sources, [Some(1), None, Some(0), Some(2)]);
+    assert!(layout.columns[1].dropped && layout.columns[1].nullable && layout.columns[3].nullable);
+}
+
+#[test]
+fn narrowing_widening_and_returning_columns_are_refused() {
+    let with = |a: DataType, b: DataType| vec![column("id", INT, false), column("a", a, false), column("b", b, true)];
+    for (columns, code) in [
+        (with(DataType::Text, DataType::Int { bits: 64 }), "column_type_changed"),
+        (with(DataType::Json, INT), "column_type_changed"),
+        (with(INT, INT), "column_type_changed"),
+    ] {
+        assert_eq!(evolve(columns).unwrap_err().code(), code);
+    }
+    assert!(evolve(with(DataType::Text, DataType::Int { bits: 16 })).is_ok());
+    let (without, _) = evolve(vec![column("id", INT, false), column("b", INT, true)]).unwrap();
+    let again = table(with(DataType::Text, INT));
+    let error = Layout::evolve(&without.columns, &again, Mode::Mirror, &TextColumns::new()).unwrap_err();
+    assert_eq!(error.code(), "column_returned");
+}
+
+#[test]
+fn names_that_delta_takes_for_one_are_refused() {
+    for (first, second) in [("A", "a"), ("a b", "a_b"), ("É", "é")] {
+        let schema = table(vec![column(first, INT, false), column(second, INT, false)]);
+        let error = Layout::create(&schema, Mode::Mirror, &TextColumns::new()).unwrap_err();
+        assert_eq!(error.code(), "column_name_collision");
+    }
+    let schema = table(vec![column("id", INT, false), column("_OP", INT, false)]);
+    assert!(Layout::create(&schema, Mode::Changelog, &TextColumns::new()).is_err());
+    assert!(Layout::create(&schema, Mode::Mirror, &TextColumns::new()).is_ok());
+}
+
+#[test]
+fn a_column_may_be_asked_for_as_text() {
+    let schema = table(vec![column("id", INT, false), column("day", DataType::Date, true)]);
+    let texts = TextColumns::from(["public.t.day".to_owned()]);
+    assert_eq!(Layout::create(&schema, Mode::Mirror, &texts).unwrap().columns[1].column_type, ColumnType::String);
+}
+
+fn path(schema: &str, name: &str) -> String {
+    table_path("{source}/{schema}/{table}", "shop", &TableName::new(schema, name))
+}
+
+#[test]
+fn hostile_names_stay_inside() {
+    // SEC-20.
+    for (schema, name, expect) in [
+        ("public", "orders", "shop/public/orders"),
+        ("..", "../etc", "shop/%2E./%2E.%2Fetc"),
+        ("a/b", "x\0y", "shop/a%2Fb/x%00y"),
+        ("100%", "_delta_log", "shop/100%25/%5Fdelta_log"),
+        ("名前", ".hidden", "shop/名前/%2Ehidden"),
+    ] {
+        assert_eq!(path(schema, name), expect);
+    }
+}
+
+#[test]
+fn templates_are_checked() {
+    for good in ["{source}/{schema}/{table}", "lake/{schema}__{table}"] {
+        assert_eq!(check_template(good), Ok(()));
+    }
+    for bad in ["{table}", "/{schema}/{table}", "{schema}//{table}", "../{schema}/{table}", "{schema}/{table}/{day}"] {
+        assert!(check_template(bad).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn two_tables_never_share_a_path(a in ("\\PC{1,6}", "\\PC{1,6}"), b in ("\\PC{1,6}", "\\PC{1,6}")) {
+        let same = a == b;
+        prop_assert_eq!(path(&a.0, &a.1) == path(&b.0, &b.1), same);
+        prop_assert_eq!(path(&a.0, &a.1).split('/').count(), 3);
+    }
+}

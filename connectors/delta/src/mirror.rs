@@ -1,0 +1,382 @@
+//! Changes to rows of a mirror: one row per key, the newest wins. Finds the row that a change supersedes through
+//! the index, marks it deleted and adds the new one. Knows nothing of commits, files or positions.
+//!
+//! The index is always as new as the last change: it names rows that no commit has made visible yet, and forgets
+//! rows that readers still see. That is safe because a sink that meets an error is dropped whole, and the next one
+//! builds its index from the table.
+
+use crate::encode::column::Unfit;
+use crate::encode::key::{KeyCodec, KeyFault, KeyId};
+use crate::encode::read::ColumnReader;
+use crate::error::{self, Result};
+use crate::index::{KeyIndex, MemoryIndex, RowLocation};
+use crate::layout::{Layout, column_label, key_text};
+use crate::log::Table;
+use crate::parts::{Moved, Parts};
+use tidewire_core::schema::KeyKind;
+use tidewire_core::{Batch, Cell, Change, Error, Op, TableSchema, Value};
+
+/// What was done since the last commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Rows added for new keys.
+    pub(crate) inserted: u64,
+    /// Rows that superseded another.
+    pub(crate) updated: u64,
+    /// Rows deleted.
+    pub(crate) deleted: u64,
+    /// Updates and deletes of rows that the table did not have.
+    pub(crate) unseen: u64,
+}
+
+/// The rows of one mirrored table.
+pub(crate) struct Mirror {
+    codec: KeyCodec,
+    index: Box<dyn KeyIndex>,
+    /// The ids of the buffered rows, for when they move.
+    buffered: Vec<KeyId>,
+    ids: Vec<(Option<KeyId>, Option<KeyId>)>,
+    prefetch: Vec<KeyId>,
+    counts: Counts,
+}
+
+/// A change beside what is needed to read it.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    batch: &'a Batch,
+    schema: &'a TableSchema,
+    op: Op,
+    before: Option<&'a [Cell]>,
+    after: Option<&'a [Cell]>,
+}
+
+impl Mirror {
+    /// An empty mirror of a table.
+    ///
+    /// # Errors
+    /// When the table has no key, or one that cannot be compared.
+    pub(crate) fn new(schema: &TableSchema, layout: &Layout) -> Result<Mirror> {
+        refuse_keyless(schema)?;
+        let types = schema.key_columns().zip(&layout.key);
+        let types =
+            types.filter_map(|((_, source), at)| Some((&source.data_type, &layout.columns.get(*at)?.column_type)));
+        let codec = KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len()).ok_or_else(|| {
+            Error::operator(
+                "key_type",
+                format!("the key of `{}` holds an array, which cannot be looked up", schema.name),
+            )
+            .with_remedy("add the key's column to `text_columns`, or use `mode = \"changelog\"`")
+            .with_table(schema.name.clone())
+        })?;
+        let index = Box::new(MemoryIndex::new(codec.is_narrow()));
+        Ok(Mirror {
+            codec,
+            index,
+            buffered: Vec::new(),
+            ids: Vec::new(),
+            prefetch: Vec::new(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Builds the index from the key columns of the table's files, and makes the files known to `parts`.
+    pub(crate) fn load(&mut self, table: &mut Table, parts: &mut Parts, layout: &Layout) -> Result<()> {
+        let names = layout.key_names();
+        let files: Vec<(String, u64, u64)> =
+            table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect();
+        let mut ids = Vec::new();
+        for (path, size, rows) in files {
+            let deleted = table.deleted_rows(&path)?.clone();
+            let place = table.store().place(&path);
+            let mut reader = ColumnReader::open(table.store(), &path, size, &names, None)?;
+            if reader.rows != rows {
+                return Err(error::damaged(&place, format!("holds {} rows, the log says {rows}", reader.rows)));
+            }
+            let file = parts.know(path, size);
+            let mut row = 0;
+            while let Some(arrays) = reader.next_arrays()? {
+                ids.clear();
+                let arrays = arrays.into_iter().collect::<Option<Vec<_>>>();
+                let read = arrays.and_then(|arrays| self.codec.ids_of_arrays(&arrays, &mut ids));
+                read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
+                self.index.prefetch(&ids)?;
+                for id in &ids {
+                    let seen = !deleted.contains(row);
+                    if seen && self.index.insert(*id, RowLocation { file, row })?.is_some() {
+                        return Err(error::damaged(&place, format!("row {row} has the key of another row")));
+                    }
+                    row += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies changes of one table version, in order.
+    pub(crate) fn apply(
+        &mut self,
+        parts: &mut Parts,
+        layout: &Layout,
+        batch: &Batch,
+        changes: &[&Change],
+    ) -> Result<()> {
+        let Some(schema) = changes.first().and_then(|change| batch.table(change)) else { return Ok(()) };
+        let row = |change: &Change| Row {
+            batch,
+            schema,
+            op: change.op,
+            before: batch.before(change),
+            after: batch.after(change),
+        };
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.clear();
+        self.prefetch.clear();
+        for change in changes {
+            let pair = self.ids_of(row(change))?;
+            self.prefetch.extend(pair.0.iter().chain(&pair.1));
+            ids.push(pair);
+        }
+        self.index.prefetch(&self.prefetch)?;
+        for (change, (new, old)) in changes.iter().zip(&ids) {
+            match (new, old) {
+                (Some(new), old) => self.upsert(parts, layout, row(change), *new, *old)?,
+                (None, Some(old)) => self.delete(parts, *old)?,
+                (None, None) => {}
+            }
+        }
+        self.ids = ids;
+        Ok(())
+    }
+
+    /// Forgets all rows: the table is emptied here and now.
+    pub(crate) fn clear(&mut self, parts: &mut Parts) {
+        parts.discard();
+        self.index.clear();
+        self.buffered.clear();
+    }
+
+    /// Writes the buffer to a file, and follows the rows that move.
+    pub(crate) fn flush(&mut self, parts: &mut Parts) -> Result<()> {
+        let moved = parts.flush()?;
+        self.follow(moved)
+    }
+
+    /// Writes the buffer and closes the file.
+    pub(crate) fn close(&mut self, parts: &mut Parts) -> Result<()> {
+        let moved = parts.close()?;
+        self.follow(moved)
+    }
+
+    /// What was done since the last call.
+    pub(crate) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Rows of the table as it will be after the next commit.
+    pub(crate) fn rows(&self) -> usize {
+        self.index.len()
+    }
+
+    fn follow(&mut self, moved: Option<Moved>) -> Result<()> {
+        let ids = std::mem::take(&mut self.buffered);
+        let Some(Moved { file, base, places }) = moved else { return Ok(()) };
+        for (row, (id, place)) in (0u32..).zip(ids.into_iter().zip(places)) {
+            if let Some(place) = place.filter(|place| *place != row) {
+                self.index.insert(id, RowLocation { file, row: base + place })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of the new and of the old row, as far as the change has them.
+    fn ids_of(&mut self, row: Row<'_>) -> Result<(Option<KeyId>, Option<KeyId>)> {
+        let (wants_new, wants_old) = match row.op {
+            Op::Insert | Op::Read => (true, false),
+            Op::Update => (true, row.before.is_some()),
+            Op::Delete => (false, true),
+            Op::Truncate | Op::SnapshotStart | Op::SnapshotEnd | Op::Message | Op::Schema => (false, false),
+        };
+        let new = self.id_of(wants_new, row.schema, |at| row.new_value(at))?;
+        let old = self.id_of(wants_old, row.schema, |at| row.old_value(at))?;
+        Ok((new, old))
+    }
+
+    fn id_of<'a>(
+        &mut self,
+        wanted: bool,
+        schema: &TableSchema,
+        value: impl Fn(usize) -> Value<'a>,
+    ) -> Result<Option<KeyId>> {
+        if !wanted {
+            return Ok(None);
+        }
+        let id = self.codec.id_of_values(schema.key.iter().map(|at| value(*at)));
+        id.map(Some).map_err(|fault| key_fault(schema, fault, value))
+    }
+
+    fn upsert(
+        &mut self,
+        parts: &mut Parts,
+        layout: &Layout,
+        row: Row<'_>,
+        new: KeyId,
+        old: Option<KeyId>,
+    ) -> Result<()> {
+        let is_move = old.is_some_and(|old| old != new);
+        let prior = if row.has_unknown() { self.index.get(old.unwrap_or(new))? } else { None };
+        if prior.is_some_and(|prior| parts.is_in_open_file(prior)) {
+            self.close(parts)?;
+        }
+        // Closing may have moved the row.
+        let prior = if prior.is_some() { self.index.get(old.unwrap_or(new))? } else { None };
+        add(parts, layout, row, prior)?;
+        let location = parts.end_row();
+        self.buffered.push(new);
+        let mut superseded = self.index.insert(new, location)?;
+        if let Some(old) = old.filter(|_| is_move) {
+            let left = self.index.remove(old)?;
+            match (left, superseded) {
+                (Some(left), Some(_)) => parts.delete(left),
+                (Some(left), None) => superseded = Some(left),
+                (None, _) => {}
+            }
+        }
+        match (row.op, superseded) {
+            (_, Some(superseded)) => {
+                parts.delete(superseded);
+                self.counts.updated += 1;
+            }
+            (Op::Update, None) => self.counts.unseen += 1,
+            (_, None) => self.counts.inserted += 1,
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, parts: &mut Parts, old: KeyId) -> Result<()> {
+        match self.index.remove(old)? {
+            Some(location) => {
+                parts.delete(location);
+                self.counts.deleted += 1;
+            }
+            None => self.counts.unseen += 1,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Row<'a> {
+    fn value(self, image: Option<&'a [Cell]>, at: usize) -> Value<'a> {
+        image.and_then(|cells| cells.get(at)).map_or(Value::Unknown, |cell| cell.value(self.batch.arena()))
+    }
+
+    fn old_value(self, at: usize) -> Value<'a> {
+        self.value(self.before, at)
+    }
+
+    /// The new value; where the log left it out as unchanged, the old one (PG-33, PG-34).
+    fn new_value(self, at: usize) -> Value<'a> {
+        match self.value(self.after, at) {
+            Value::Unknown => self.old_value(at),
+            known => known,
+        }
+    }
+
+    fn has_unknown(self) -> bool {
+        let unknown = |(at, cell): (usize, &Cell)| cell.is_unknown() && self.old_value(at) == Value::Unknown;
+        self.after.is_some_and(|cells| cells.iter().enumerate().any(unknown))
+    }
+}
+
+/// Pushes a row; values that the change does not have come from where the row lay before.
+fn add(parts: &mut Parts, layout: &Layout, row: Row<'_>, prior: Option<RowLocation>) -> Result<()> {
+    for (at, source) in layout.sources.iter().enumerate() {
+        let value = source.map_or(Value::Null, |source| row.new_value(source));
+        let pushed = match (value, prior) {
+            (Value::Unknown, Some(prior)) => parts.carry(at, prior),
+            (value, _) => crate::parts::push(parts.columns_mut(), at, value),
+        };
+        pushed.map_err(|unfit| unfit_error(row.schema, layout, at, unfit, |source| row.new_value(source)))?;
+    }
+    Ok(())
+}
+
+/// Why a value stops its table, in the operator's words.
+pub(crate) fn unfit_error<'a>(
+    schema: &TableSchema,
+    layout: &Layout,
+    at: usize,
+    unfit: Unfit,
+    value: impl Fn(usize) -> Value<'a>,
+) -> Error {
+    let column = column_label(&layout.columns, at);
+    let column_type = layout.columns.get(at).map(|column| column.column_type.to_string()).unwrap_or_default();
+    let key = key_text(schema, value);
+    let place = format!("column `{column}` of the row `{key}` of `{}`", schema.name);
+    let as_text = format!(
+        "add `{}.{column}` to `text_columns` of the sink and read the table again into a new place, or correct the row at the source",
+        schema.name
+    );
+    let what = match unfit {
+        Unfit::NotFinite => "is infinite or not a number",
+        Unfit::Year => "lies outside the years 1 to 9999",
+        Unfit::Digits => "has too many digits",
+        Unfit::Shape => "has several dimensions or does not begin at 1",
+        Unfit::Unknown => {
+            return Error::operator(
+                "unknown_value",
+                format!("the log left out {place}, and the table does not have it"),
+            )
+            .with_remedy(format!(
+                "run `ALTER TABLE {} REPLICA IDENTITY FULL` at the source, then `tidewire resync` for the table",
+                schema.name
+            ))
+            .with_table(schema.name.clone());
+        }
+        Unfit::Kind => {
+            return Error::bug("cell_kind", format!("{place} came with another kind of value than `{column_type}`"))
+                .with_table(schema.name.clone());
+        }
+    };
+    Error::operator("value_out_of_range", format!("{place} {what}, which Delta's `{column_type}` cannot hold"))
+        .with_remedy(as_text)
+        .with_table(schema.name.clone())
+}
+
+fn key_fault<'a>(schema: &TableSchema, fault: KeyFault, value: impl Fn(usize) -> Value<'a>) -> Error {
+    let name = |part: usize| schema.key_columns().nth(part).map_or("?", |(_, column)| &*column.name);
+    let key = || key_text(schema, &value);
+    let (code, message, remedy) = match fault {
+        KeyFault::Null(part) => (
+            "key_null",
+            format!("key column `{}` of `{}` is null in the row `{}`", name(part), schema.name, key()),
+            "give the table a primary key, or use `mode = \"changelog\"`".to_owned(),
+        ),
+        KeyFault::Unfit(part, Unfit::Unknown) => (
+            "key_unknown",
+            format!("the log left out key column `{}` of a row of `{}`", name(part), schema.name),
+            format!("run `ALTER TABLE {} REPLICA IDENTITY FULL` at the source", schema.name),
+        ),
+        KeyFault::Unfit(part, _) => (
+            "value_out_of_range",
+            format!("key column `{}` of `{}` cannot hold the row `{}`", name(part), schema.name, key()),
+            format!("add `{}.{}` to `text_columns` of the sink and read the table again", schema.name, name(part)),
+        ),
+    };
+    Error::operator(code, message).with_remedy(remedy).with_table(schema.name.clone())
+}
+
+/// A mirror needs a key.
+pub(crate) fn refuse_keyless(schema: &TableSchema) -> Result<()> {
+    if schema.key_kind != KeyKind::None && !schema.key.is_empty() {
+        return Ok(());
+    }
+    Err(Error::operator(
+        "table_without_key",
+        format!("table `{}` has no key, so its rows cannot be mirrored", schema.name),
+    )
+    .with_remedy(format!(
+        "add a primary key to `{}`, leave it out of this sink, or use `mode = \"changelog\"`",
+        schema.name
+    ))
+    .with_table(schema.name.clone()))
+}

@@ -1,0 +1,275 @@
+//! The rows of one table that no commit has named yet: a buffer in memory, data files written from it, and the row
+//! numbers to delete. Gives every row a location when it is added, and tells when locations move. Knows nothing of
+//! keys or of what a change means.
+//!
+//! A file gets its ordinal when its first row is added. Row numbers count from 0 in that file: `base` rows are
+//! written to the open file already, the rest lie in the buffer. A row that is deleted while in the buffer never
+//! reaches the file; the rows after it then move up, which `Flushed` reports.
+
+pub(crate) mod holes;
+
+use crate::encode::column::{Column, Unfit};
+use crate::encode::file::PartWriter;
+use crate::error::Result;
+use crate::index::RowLocation;
+use crate::log::NewFile;
+use crate::store::TableStore;
+use crate::typemap::TableColumn;
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_select::filter::filter;
+use holes::Holes;
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use tidewire_core::{Error, Value};
+
+/// Size at which a data file is closed and the next begun.
+const PART_BYTES_MAX: usize = 128 << 20;
+/// Rows of a file, far below what a 32-bit row number can count.
+const PART_ROWS_MAX: u64 = 1 << 30;
+
+/// A file that rows may lie in, by ordinal.
+#[derive(Clone, Debug)]
+pub(crate) struct FileEntry {
+    /// Name in the table's directory; empty until the file is closed.
+    pub(crate) path: String,
+    /// Size in bytes.
+    pub(crate) size: u64,
+}
+
+/// Rows that moved when the buffer was written: of `file`, the row that was `base + i` is now `base + moved[i]`.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// The file's ordinal.
+    pub(crate) file: u32,
+    /// Row number of the buffer's first row.
+    pub(crate) base: u32,
+    /// For each buffered row its place among those kept, `None` for one that was deleted.
+    pub(crate) places: Vec<Option<u32>>,
+}
+
+/// What a commit takes over.
+#[derive(Debug, Default)]
+pub(crate) struct Sealed {
+    /// New files.
+    pub(crate) adds: Vec<NewFile>,
+    /// Row numbers to delete, by path.
+    pub(crate) deletes: BTreeMap<String, RoaringBitmap>,
+}
+
+/// The uncommitted rows of one table.
+pub(crate) struct Parts {
+    store: TableStore,
+    columns: Vec<TableColumn>,
+    key: Vec<usize>,
+    buffer: Vec<Column>,
+    rows: u32,
+    base: u32,
+    ordinal: u32,
+    dead: RoaringBitmap,
+    holes: Holes,
+    open: Option<PartWriter>,
+    done: Vec<NewFile>,
+    files: Vec<FileEntry>,
+    deletes: BTreeMap<u32, RoaringBitmap>,
+}
+
+impl Parts {
+    /// No rows yet, for a table of these columns.
+    pub(crate) fn new(store: TableStore, columns: Vec<TableColumn>, key: Vec<usize>) -> Parts {
+        let mut parts = Parts {
+            store,
+            columns: Vec::new(),
+            key: Vec::new(),
+            buffer: Vec::new(),
+            rows: 0,
+            base: 0,
+            ordinal: 0,
+            dead: RoaringBitmap::new(),
+            holes: Holes::default(),
+            open: None,
+            done: Vec::new(),
+            files: Vec::new(),
+            deletes: BTreeMap::new(),
+        };
+        parts.set_columns(columns, key);
+        parts.next_file();
+        parts
+    }
+
+    /// Makes a file of the table known and gives it an ordinal.
+    pub(crate) fn know(&mut self, path: String, size: u64) -> u32 {
+        let ordinal = self.files.len() as u32;
+        self.files.push(FileEntry { path, size });
+        ordinal
+    }
+
+    /// Changes the columns. The rows added before must have been closed off by `close`.
+    pub(crate) fn set_columns(&mut self, columns: Vec<TableColumn>, key: Vec<usize>) {
+        self.buffer = columns.iter().map(|column| Column::new(&column.column_type)).collect();
+        self.columns = columns;
+        self.key = key;
+    }
+
+    /// The columns in the making, for the caller to push one value each; then `end_row`.
+    pub(crate) fn columns_mut(&mut self) -> &mut [Column] {
+        &mut self.buffer
+    }
+
+    /// Ends a row; says where it lies.
+    pub(crate) fn end_row(&mut self) -> RowLocation {
+        let row = self.base + self.rows;
+        self.rows += 1;
+        RowLocation { file: self.ordinal, row }
+    }
+
+    /// Whether the row lies in the file in the making but no longer in the buffer, so that its values can only be
+    /// read once that file is closed.
+    pub(crate) fn is_in_open_file(&self, location: RowLocation) -> bool {
+        location.file == self.ordinal && location.row < self.base
+    }
+
+    /// Pushes to column `at` of the row in the making the value that the column has at `from`, now or, for a row
+    /// in a file, when the buffer is written.
+    pub(crate) fn carry(&mut self, at: usize, from: RowLocation) -> std::result::Result<(), Unfit> {
+        let Some(column) = self.buffer.get_mut(at) else { return Err(Unfit::Unknown) };
+        if from.file == self.ordinal && from.row >= self.base {
+            let row = from.row - self.base;
+            if let Some(origin) = self.holes.origin(row, at) {
+                self.holes.add(self.rows, at, origin);
+            }
+            return column.repeat(row as usize);
+        }
+        column.push_null();
+        self.holes.add(self.rows, at, from);
+        Ok(())
+    }
+
+    /// Deletes a row, wherever it lies.
+    pub(crate) fn delete(&mut self, location: RowLocation) {
+        if location.file == self.ordinal && location.row >= self.base {
+            self.dead.insert(location.row - self.base);
+        } else {
+            self.deletes.entry(location.file).or_default().insert(location.row);
+        }
+    }
+
+    /// Forgets all rows and deletions, and the files written so far: nothing names them.
+    pub(crate) fn discard(&mut self) {
+        self.open = None;
+        for file in std::mem::take(&mut self.done) {
+            if let Err(error) = self.store.delete(&file.path) {
+                tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
+            }
+        }
+        self.dead.clear();
+        self.holes.clear();
+        self.deletes.clear();
+        self.buffer = self.columns.iter().map(|column| Column::new(&column.column_type)).collect();
+        self.rows = 0;
+        self.next_file();
+    }
+
+    /// Memory that the buffer takes, in bytes.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.buffer.iter().map(Column::size_bytes).sum()
+    }
+
+    /// Whether there is nothing for a commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.open.is_none() && self.done.is_empty() && self.deletes.is_empty()
+    }
+
+    /// Writes the buffer to the open file; closes it when it is large enough.
+    pub(crate) fn flush(&mut self) -> Result<Option<Moved>> {
+        let moved = self.write_buffer()?;
+        if self.open.as_ref().is_some_and(|open| open.size_bytes() >= PART_BYTES_MAX || open.rows() >= PART_ROWS_MAX) {
+            self.close_open()?;
+        }
+        Ok(moved)
+    }
+
+    /// Writes the buffer and closes the file.
+    pub(crate) fn close(&mut self) -> Result<Option<Moved>> {
+        let moved = self.write_buffer()?;
+        self.close_open()?;
+        Ok(moved)
+    }
+
+    /// Hands over what a commit shall name. Call `close` first.
+    pub(crate) fn seal(&mut self) -> Sealed {
+        let path = |ordinal| self.files.get(ordinal as usize).map(|file: &FileEntry| file.path.clone());
+        let deletes = std::mem::take(&mut self.deletes);
+        let deletes = deletes.into_iter().filter_map(|(ordinal, rows)| Some((path(ordinal)?, rows))).collect();
+        Sealed { adds: std::mem::take(&mut self.done), deletes }
+    }
+
+    fn next_file(&mut self) {
+        self.base = 0;
+        self.ordinal = self.know(String::new(), 0);
+    }
+
+    fn close_open(&mut self) -> Result<()> {
+        if let Some(open) = self.open.take() {
+            let file = open.finish()?;
+            if let Some(entry) = self.files.get_mut(self.ordinal as usize) {
+                *entry = FileEntry { path: file.path.clone(), size: file.size };
+            }
+            self.done.push(file);
+            self.next_file();
+        }
+        Ok(())
+    }
+
+    fn write_buffer(&mut self) -> Result<Option<Moved>> {
+        let rows = std::mem::take(&mut self.rows);
+        let dead = std::mem::take(&mut self.dead);
+        let mut holes = std::mem::take(&mut self.holes);
+        if rows == 0 {
+            return Ok(None);
+        }
+        let finish = |column: &mut Column| {
+            column.finish().map_err(|cause| Error::bug("delta_column", "finish a column").with_cause(cause))
+        };
+        let mut arrays = self.buffer.iter_mut().map(finish).collect::<Result<Vec<ArrayRef>>>()?;
+        let mut moved = None;
+        let mut kept = rows;
+        if !dead.is_empty() {
+            let keep: BooleanArray = (0..rows).map(|row| Some(!dead.contains(row))).collect();
+            let sift = |array: &ArrayRef| {
+                filter(array, &keep)
+                    .map_err(|cause| Error::bug("delta_column", "drop superseded rows").with_cause(cause))
+            };
+            arrays = arrays.iter().map(sift).collect::<Result<_>>()?;
+            let places = places(rows, &dead);
+            holes.keep(&places);
+            kept = arrays.first().map_or(0, |array| array.len() as u32);
+            moved = Some(Moved { file: self.ordinal, base: self.base, places });
+        }
+        if kept > 0 {
+            let open = match &mut self.open {
+                Some(open) => open,
+                none => none.insert(PartWriter::create(&self.store, &self.columns, &self.key)?),
+            };
+            holes.write(&self.store, &self.files, &self.columns, arrays, open)?;
+            self.base += kept;
+        }
+        Ok(moved)
+    }
+}
+
+/// The place of each row among those that are not dead.
+fn places(rows: u32, dead: &RoaringBitmap) -> Vec<Option<u32>> {
+    let mut next = 0;
+    let place = |row| {
+        (!dead.contains(row)).then(|| {
+            next += 1;
+            next - 1
+        })
+    };
+    (0..rows).map(place).collect()
+}
+
+/// Pushes a value for `Parts::columns_mut`.
+pub(crate) fn push(columns: &mut [Column], at: usize, value: Value<'_>) -> std::result::Result<(), Unfit> {
+    columns.get_mut(at).ok_or(Unfit::Kind)?.push(value)
+}

@@ -1,0 +1,165 @@
+//! The running sink of one source: hands each table its changes and commits them all, then the progress. Knows
+//! nothing of columns, keys or files.
+//!
+//! # Exactly once
+//! Delta has no commit over several tables. Each table therefore keeps its own place in the log, in the same
+//! commit as its rows, and the sink's progress is stored last. After a crash in between some tables are ahead of
+//! the progress; the source sends the changes again, and each table drops those at or before its own place.
+//!
+//! A snapshot of a table becomes visible in one commit. Before it, the progress says that the table is being read;
+//! should the daemon end between the two commits, `open` finds the table whole and says so, and it is not read
+//! again.
+
+mod table;
+
+pub(crate) use table::{Identity, stored_place};
+
+use crate::config::Settings;
+use crate::error::Result;
+use crate::layout::table_path;
+use crate::progress_table::ProgressTable;
+use crate::store::Store;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use table::TableWriter;
+use tidewire_core::sink::Selection;
+use tidewire_core::{Batch, Change, Error, Progress, Sink, TableName, TableProgress, TableState, failpoint};
+
+/// Rows of a table in its first reading that wait in memory.
+const READING_BYTES_MAX: usize = 8 << 20;
+
+/// A running sink of one source.
+pub(crate) struct DeltaSink {
+    settings: Arc<Settings>,
+    identity: Arc<Identity>,
+    store: Store,
+    tables: BTreeMap<TableName, TableWriter>,
+    progress: ProgressTable,
+    stored: Progress,
+}
+
+impl DeltaSink {
+    /// Opens what the sink holds of a source.
+    pub(crate) fn open(
+        settings: Arc<Settings>,
+        identity: Arc<Identity>,
+        store: Store,
+    ) -> Result<(DeltaSink, Progress)> {
+        let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
+        let stored = progress.clone();
+        for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
+            if snapshot_is_visible(&settings, &identity, &store, name, held)? {
+                held.state = TableState::Done;
+            }
+        }
+        let sink = DeltaSink { settings, identity, store, tables: BTreeMap::new(), progress: table, stored };
+        Ok((sink, progress))
+    }
+
+    /// Hands one table its changes.
+    fn apply(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
+        if !self.tables.contains_key(name) {
+            let first = changes.first().and_then(|change| Some((change.op, batch.table(change)?)));
+            let Some((op, schema)) = first else { return Ok(()) };
+            let path = table_path(&self.settings.table, &self.identity.source, name);
+            let store = self.store.table(&path);
+            let writer = TableWriter::open(Arc::clone(&self.settings), Arc::clone(&self.identity), store, schema, op)?;
+            self.tables.insert(name.clone(), writer);
+        }
+        match self.tables.get_mut(name) {
+            Some(table) => table.apply(batch, changes),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the rows in memory below the limit, however large a source transaction is.
+    fn spill(&mut self) -> Result<()> {
+        for table in self.tables.values_mut().filter(|table| table.is_reading()) {
+            if table.buffered_bytes() > READING_BYTES_MAX {
+                table.flush()?;
+            }
+        }
+        while self.tables.values().map(TableWriter::buffered_bytes).sum::<usize>() > self.settings.commit_bytes {
+            let Some(largest) = self.tables.values_mut().max_by_key(|table| table.buffered_bytes()) else { break };
+            largest.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Notes that tables are being read, before a commit shows them whole.
+    fn note_reading(&mut self, progress: &Progress) -> Result<()> {
+        let mut noted = self.stored.clone();
+        for (name, _) in self.tables.iter().filter(|(_, table)| table.has_snapshot_to_publish()) {
+            let name = name.to_string();
+            if let (Some(held), false) = (progress.tables.get(&name), noted.tables.contains_key(&name)) {
+                noted.tables.insert(name, TableProgress { state: TableState::Reading, floor: held.floor.clone() });
+            }
+        }
+        if noted != self.stored {
+            self.progress.store(&noted)?;
+            self.stored = noted;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for DeltaSink {
+    fn write(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+        // Versions of one table go to one writer, in order.
+        let mut by_table: BTreeMap<&TableName, Vec<&Change>> = BTreeMap::new();
+        for change in selection.of(batch) {
+            if let Some(schema) = batch.table(change) {
+                by_table.entry(&schema.name).or_default().push(change);
+            }
+        }
+        for (name, changes) in by_table {
+            self.apply(batch, name, &changes)?;
+        }
+        self.spill()
+    }
+
+    fn commit(&mut self, progress: &Progress) -> Result<()> {
+        self.note_reading(progress)?;
+        for table in self.tables.values_mut() {
+            table.commit(progress.position.as_ref())?;
+            failpoint::pass("delta_table_committed");
+        }
+        self.progress.store(progress)?;
+        self.stored = progress.clone();
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> Result<()> {
+        for table in self.tables.values_mut() {
+            table.maintain()?;
+        }
+        self.progress.maintain()
+    }
+}
+
+/// Whether a table that the progress calls unfinished was shown whole before the daemon ended.
+fn snapshot_is_visible(
+    settings: &Settings,
+    identity: &Identity,
+    store: &Store,
+    name: &str,
+    held: &TableProgress,
+) -> Result<bool> {
+    // Both parts of a name may hold dots: each way to split it is tried, and the table says who it is.
+    for (at, _) in name.match_indices('.') {
+        let Some((schema, table)) = name.split_at_checked(at).and_then(|(s, t)| Some((s, t.strip_prefix('.')?))) else {
+            continue;
+        };
+        let path = table_path(&settings.table, &identity.source, &TableName::new(schema, table));
+        let Some(place) = stored_place(&store.table(&path))? else { continue };
+        if place.is_of(identity, name) && place.snapshot_floor.is_some_and(|floor| floor >= held.floor) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A sink that no longer knows what it wrote may not go on.
+pub(crate) fn no_floor(name: &TableName) -> Error {
+    Error::bug("snapshot_floor", format!("a snapshot of `{name}` came without its place in the log"))
+}

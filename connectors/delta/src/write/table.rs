@@ -1,0 +1,454 @@
+//! One table of the running sink: opens it, applies changes to its rows, and commits them with the place in the
+//! log that they reach. Knows nothing of other tables.
+
+use crate::changelog::Changelog;
+use crate::config::Settings;
+use crate::error::Result;
+use crate::layout::{Layout, Mode};
+use crate::log::{Commit, Features, NewMetadata, NewTable, Table};
+use crate::mirror::Mirror;
+use crate::parts::Parts;
+use crate::store::TableStore;
+use crate::typemap::{parse_schema_string, schema_string};
+use crate::write::no_floor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidewire_core::{Batch, Change, Error, Mark, Op, Phase, Position, TableSchema};
+
+const POSITION_DOMAIN: &str = "tidewire.position";
+const KEY_PROPERTY: &str = "tidewire.key";
+const OPERATION: &str = "STREAMING UPDATE";
+
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The sink's name.
+    pub(crate) sink: Arc<str>,
+    /// The source's name.
+    pub(crate) source: Arc<str>,
+}
+
+impl Identity {
+    /// The application id of our `txn` actions.
+    pub(crate) fn app_id(&self) -> String {
+        format!("tidewire:{}:{}", self.sink, self.source)
+    }
+}
+
+/// What a table says of itself, in the same commit as its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    sink: String,
+    source: String,
+    table: String,
+    mode: String,
+    /// The database's id of the table.
+    native_id: u64,
+    /// Every change of the table at or before this place is in it.
+    position: Position,
+    /// Where its last snapshot lies, if it has had one.
+    pub(crate) snapshot_floor: Option<Position>,
+}
+
+impl Place {
+    /// Whether the table is this source's table of this name in this sink.
+    pub(crate) fn is_of(&self, identity: &Identity, name: &str) -> bool {
+        *self.sink == *identity.sink && *self.source == *identity.source && self.table == name
+    }
+}
+
+/// What the table at a path says of itself; `None` when there is no table, or one of somebody else.
+pub(crate) fn stored_place(store: &TableStore) -> Result<Option<Place>> {
+    let table = Table::open(store.clone())?;
+    Ok(table.and_then(|table| serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()))
+}
+
+/// The rows of a table, by its mode.
+enum Rows {
+    Mirror(Mirror),
+    Changelog(Changelog),
+}
+
+/// One table of the running sink.
+pub(crate) struct TableWriter {
+    settings: Arc<Settings>,
+    identity: Arc<Identity>,
+    store: TableStore,
+    table: Option<Table>,
+    schema: Arc<TableSchema>,
+    layout: Layout,
+    parts: Parts,
+    rows: Rows,
+    /// The index holds the table's rows.
+    is_loaded: bool,
+    /// A snapshot is being read: nothing may be shown.
+    is_reading: bool,
+    /// The next commit removes every file that is live now.
+    replaces_all: bool,
+    metadata_due: bool,
+    /// Changes at or before this place are in the table.
+    applied: Mark,
+    snapshot_floor: Option<Position>,
+    snapshot_due: Option<Position>,
+    native_id: u64,
+}
+
+impl TableWriter {
+    /// Opens the table at `store`, or prepares to create it; `first` is the first change that it will get.
+    ///
+    /// # Errors
+    /// When there is a table of somebody else, or the source's schema no longer fits.
+    pub(crate) fn open(
+        settings: Arc<Settings>,
+        identity: Arc<Identity>,
+        store: TableStore,
+        schema: &Arc<TableSchema>,
+        first: Op,
+    ) -> Result<TableWriter> {
+        let mode = settings.mode;
+        let mut table = Table::open(store.clone())?;
+        let (mut layout, mut metadata_due, mut place) =
+            (Layout::create(schema, mode, &settings.text_columns)?, false, None);
+        if let Some(table) = &mut table {
+            own_place(table, &identity, schema, mode)?;
+            // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
+            table.claim(&identity.app_id())?;
+            place = Some(own_place(table, &identity, schema, mode)?);
+            let present = parse_schema_string(table.schema_string()).ok_or_else(|| foreign_table(&store, schema))?;
+            if mode == Mode::Mirror && first == Op::SnapshotStart {
+                // Every row will be replaced, so the table takes the source's shape as it is now.
+                metadata_due = present != layout.columns
+                    || table.configuration().get(KEY_PROPERTY) != Some(&key_property(&layout));
+            } else {
+                let (evolved, evolution) = Layout::evolve(&present, schema, mode, &settings.text_columns)?;
+                if mode == Mode::Mirror && table.configuration().get(KEY_PROPERTY) != Some(&key_property(&evolved)) {
+                    return Err(key_changed(schema));
+                }
+                (layout, metadata_due) = (evolved, evolution.metadata_changed);
+            }
+        }
+        let rows = match mode {
+            Mode::Mirror => Rows::Mirror(Mirror::new(schema, &layout)?),
+            Mode::Changelog => Rows::Changelog(Changelog::default()),
+        };
+        let parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
+        Ok(TableWriter {
+            is_loaded: table.is_none() || mode == Mode::Changelog,
+            settings,
+            identity,
+            store,
+            table,
+            schema: Arc::clone(schema),
+            layout,
+            parts,
+            rows,
+            is_reading: false,
+            replaces_all: false,
+            metadata_due,
+            applied: place.as_ref().map_or(Mark::default(), |place| place.position.mark),
+            native_id: place.as_ref().map_or(schema.native_id, |place| place.native_id),
+            snapshot_floor: place.and_then(|place| place.snapshot_floor),
+            snapshot_due: None,
+        })
+    }
+
+    /// Applies changes of this table, in order; those that it holds already are dropped.
+    pub(crate) fn apply(&mut self, batch: &Batch, changes: &[&Change]) -> Result<()> {
+        let held = match batch.phase {
+            Phase::Snapshot => 0,
+            Phase::Stream => changes.partition_point(|change| batch.mark(change) <= self.applied),
+        };
+        let Some((_, changes)) = changes.split_at_checked(held) else { return Ok(()) };
+        for run in changes.chunk_by(|a, b| a.table == b.table && is_row(a.op) && is_row(b.op)) {
+            let Some(first) = run.first() else { continue };
+            if let Some(schema) = batch.table(first)
+                && !Arc::ptr_eq(schema, &self.schema)
+            {
+                self.change_schema(schema, first.op)?;
+            }
+            self.refuse_other_table(first.op)?;
+            match first.op {
+                Op::SnapshotStart => self.start_snapshot()?,
+                Op::SnapshotEnd => self.end_snapshot(batch)?,
+                Op::Truncate if self.settings.mode == Mode::Mirror => self.empty(),
+                Op::Schema | Op::Message => {}
+                _ => self.apply_rows(batch, run)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of rows that wait in memory.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.parts.buffered_bytes()
+    }
+
+    /// Whether a snapshot of the table is being read.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.is_reading
+    }
+
+    /// Whether the next commit shows a snapshot.
+    pub(crate) fn has_snapshot_to_publish(&self) -> bool {
+        self.snapshot_due.is_some() && !self.is_reading
+    }
+
+    /// Moves the rows in memory to a data file.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        match &mut self.rows {
+            Rows::Mirror(mirror) => mirror.flush(&mut self.parts),
+            Rows::Changelog(_) => self.parts.flush().map(|_| ()),
+        }
+    }
+
+    /// Shows everything applied so far, in one Delta commit; `position` is where the source's log now stands.
+    pub(crate) fn commit(&mut self, position: Option<&Position>) -> Result<()> {
+        if self.is_reading {
+            return Ok(());
+        }
+        self.close()?;
+        if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
+            return Ok(());
+        }
+        let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
+        let reached = position.into_iter().chain(floor).max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
+        let commit = self.take_commit(&reached)?;
+        match &mut self.table {
+            Some(table) => {
+                table.commit(commit)?;
+            }
+            None => self.table = Some(Table::create(self.store.clone(), self.new_table(), commit)?),
+        }
+        self.applied = self.applied.max(reached.mark);
+        self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
+        self.replaces_all = false;
+        self.metadata_due = false;
+        Ok(())
+    }
+
+    /// House-keeping of the table's log.
+    pub(crate) fn maintain(&mut self) -> Result<()> {
+        self.table.as_mut().map_or(Ok(()), Table::maintain)
+    }
+
+    fn apply_rows(&mut self, batch: &Batch, run: &[&Change]) -> Result<()> {
+        match &mut self.rows {
+            Rows::Mirror(mirror) => {
+                if let (false, Some(table)) = (self.is_loaded, &mut self.table) {
+                    mirror.load(table, &mut self.parts, &self.layout)?;
+                    tracing::info!(table = %self.schema.name, rows = mirror.rows(), "key index built");
+                }
+                self.is_loaded = true;
+                mirror.apply(&mut self.parts, &self.layout, batch, run)
+            }
+            Rows::Changelog(changelog) => changelog.apply(&mut self.parts, &self.layout, batch, run),
+        }
+    }
+
+    fn close(&mut self) -> Result<()> {
+        match &mut self.rows {
+            Rows::Mirror(mirror) => mirror.close(&mut self.parts),
+            Rows::Changelog(_) => self.parts.close().map(|_| ()),
+        }
+    }
+
+    /// The table is empty from here on. Nothing of what it held needs to be looked at.
+    fn empty(&mut self) {
+        if let Rows::Mirror(mirror) = &mut self.rows {
+            mirror.clear(&mut self.parts);
+            self.replaces_all = true;
+            self.is_loaded = true;
+        }
+    }
+
+    fn start_snapshot(&mut self) -> Result<()> {
+        self.empty();
+        if let Rows::Mirror(mirror) = &mut self.rows {
+            let layout = Layout::create(&self.schema, self.settings.mode, &self.settings.text_columns)?;
+            if layout.columns != self.layout.columns || layout.key_names() != self.layout.key_names() {
+                self.metadata_due = true;
+            }
+            *mirror = Mirror::new(&self.schema, &layout)?;
+            self.parts.set_columns(layout.columns.clone(), layout.key.clone());
+            self.layout = layout;
+        }
+        self.is_reading = true;
+        self.native_id = self.schema.native_id;
+        Ok(())
+    }
+
+    /// A table that was dropped and made anew under the same name has other rows, and the log does not say which.
+    fn refuse_other_table(&self, op: Op) -> Result<()> {
+        let is_same = self.schema.native_id == self.native_id || self.settings.mode == Mode::Changelog;
+        if is_same || op == Op::SnapshotStart || !(is_row(op) || op == Op::Truncate) {
+            return Ok(());
+        }
+        Err(Error::operator(
+            "table_recreated",
+            format!("`{}` was dropped and created anew at the source", self.schema.name),
+        )
+        .with_remedy("read the table again with `tidewire resync`")
+        .with_table(self.schema.name.clone()))
+    }
+
+    fn end_snapshot(&mut self, batch: &Batch) -> Result<()> {
+        let floor = batch.source.snapshot_floor.as_ref().ok_or_else(|| no_floor(&self.schema.name))?;
+        self.is_reading = false;
+        self.applied = self.applied.max(floor.mark);
+        self.snapshot_due = Some(floor.clone());
+        Ok(())
+    }
+
+    fn change_schema(&mut self, schema: &Arc<TableSchema>, op: Op) -> Result<()> {
+        if **schema == *self.schema {
+            self.schema = Arc::clone(schema);
+            return Ok(());
+        }
+        if self.settings.mode == Mode::Mirror && op == Op::SnapshotStart {
+            // The snapshot brings its own layout.
+            self.schema = Arc::clone(schema);
+            return Ok(());
+        }
+        let mode = self.settings.mode;
+        let (layout, evolution) = Layout::evolve(&self.layout.columns, schema, mode, &self.settings.text_columns)?;
+        if mode == Mode::Mirror && layout.key_names() != self.layout.key_names() {
+            return Err(key_changed(schema));
+        }
+        if evolution.columns_added > 0 {
+            // The rows so far go to a file without the new columns; readers see null there.
+            self.close()?;
+            self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
+        }
+        if evolution.metadata_changed {
+            let (added, dropped) = (evolution.columns_added, evolution.columns_dropped);
+            tracing::info!(table = %schema.name, added, dropped, "table schema changed; dropped columns stay and are null from here on");
+        }
+        self.metadata_due |= evolution.metadata_changed;
+        self.layout = layout;
+        self.schema = Arc::clone(schema);
+        Ok(())
+    }
+
+    fn take_commit(&mut self, reached: &Position) -> Result<Commit> {
+        let sealed = self.parts.seal();
+        let removes = match (&self.table, self.replaces_all) {
+            (Some(table), true) => table.files().map(|file| file.path.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let place = Place {
+            sink: self.identity.sink.to_string(),
+            source: self.identity.source.to_string(),
+            table: self.schema.name.to_string(),
+            mode: self.settings.mode.name().to_owned(),
+            native_id: self.native_id,
+            position: reached.clone(),
+            snapshot_floor: self.snapshot_due.clone().or_else(|| self.snapshot_floor.clone()),
+        };
+        let json = |cause: serde_json::Error| Error::bug("delta_json", "write a table's place").with_cause(cause);
+        let version = i64::try_from(reached.mark.major).map_err(|_| {
+            Error::bug("position_range", format!("position `{reached}` is beyond what a table's version can count"))
+        })?;
+        let metadata = self.metadata_due.then(|| NewMetadata {
+            schema_string: schema_string(&self.layout.columns),
+            configuration: self.properties(),
+        });
+        let blind_append = sealed.deletes.is_empty() && removes.is_empty() && self.settings.mode == Mode::Changelog;
+        Ok(Commit {
+            operation: OPERATION,
+            adds: sealed.adds,
+            removes,
+            deletes: sealed.deletes,
+            metadata: metadata.filter(|_| self.table.is_some()),
+            txn: (self.identity.app_id(), version),
+            domains: vec![(POSITION_DOMAIN.to_owned(), serde_json::to_string(&place).map_err(json)?)],
+            user_metadata: Some(self.user_metadata(reached)),
+            blind_append,
+        })
+    }
+
+    /// What the table's history shows beside the commit.
+    fn user_metadata(&mut self, reached: &Position) -> String {
+        let rows = match &mut self.rows {
+            Rows::Mirror(mirror) => {
+                let counts = mirror.take_counts();
+                if counts.unseen > 0 {
+                    tracing::debug!(table = %self.schema.name, rows = counts.unseen, "changes of rows that the table did not have");
+                }
+                serde_json::json!({
+                    "inserted": counts.inserted, "updated": counts.updated, "deleted": counts.deleted, "unseen": counts.unseen,
+                })
+            }
+            Rows::Changelog(changelog) => serde_json::json!({ "appended": changelog.take_appended() }),
+        };
+        serde_json::json!({ "source": &*self.identity.source, "to": &*reached.text, "rows": rows }).to_string()
+    }
+
+    fn new_table(&self) -> NewTable {
+        NewTable {
+            schema_string: schema_string(&self.layout.columns),
+            configuration: self.properties(),
+            features: match self.settings.mode {
+                Mode::Mirror => Features::DeletionVectors,
+                Mode::Changelog => Features::AppendOnly,
+            },
+        }
+    }
+
+    fn properties(&self) -> BTreeMap<String, String> {
+        let mode = self.settings.mode;
+        let names = stats_columns(&self.layout, mode);
+        let names = names.iter().filter_map(|at| self.layout.columns.get(*at)).map(|column| quoted(&column.name));
+        let names = names.collect::<Vec<_>>().join(",");
+        let mut properties = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), names)]);
+        if mode == Mode::Mirror {
+            properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
+        }
+        properties
+    }
+}
+
+/// The key's columns as the table's property keeps them: a JSON array, in key order.
+fn key_property(layout: &Layout) -> String {
+    serde_json::Value::from(layout.key_names()).to_string()
+}
+
+fn is_row(op: Op) -> bool {
+    matches!(op, Op::Insert | Op::Update | Op::Delete | Op::Read)
+}
+
+/// The columns whose bounds readers can use to skip files.
+fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
+    match mode {
+        Mode::Mirror => layout.key.clone(),
+        Mode::Changelog => ["_position", "_commit_time"].iter().filter_map(|name| layout.own(name)).collect(),
+    }
+}
+
+/// A column's name as the property lists it.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.chars().all(plain) { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
+}
+
+/// What our own table says of itself.
+fn own_place(table: &Table, identity: &Identity, schema: &TableSchema, mode: Mode) -> Result<Place> {
+    let place: Option<Place> = table.domain(POSITION_DOMAIN).and_then(|text| serde_json::from_str(text).ok());
+    let own = place.filter(|place| place.is_of(identity, &schema.name.to_string()) && place.mode == mode.name());
+    own.ok_or_else(|| foreign_table(table.store(), schema))
+}
+
+fn foreign_table(store: &TableStore, schema: &TableSchema) -> Error {
+    Error::operator(
+        "foreign_table",
+        format!("`{}` holds a table that this sink did not write for `{}`", store.place(""), schema.name),
+    )
+    .with_remedy("move that table away, or give this sink another `location`, `table` or `mode`")
+    .with_table(schema.name.clone())
+}
+
+fn key_changed(schema: &TableSchema) -> Error {
+    Error::operator("key_changed", format!("the key of `{}` is not the one that the table was built with", schema.name))
+        .with_remedy("read the table again with `tidewire resync`")
+        .with_table(schema.name.clone())
+}
