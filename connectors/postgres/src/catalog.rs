@@ -4,11 +4,13 @@
 //! The catalog speaks of the present, a Relation message of its own time: names, types and modifiers come
 //! from the message, and the catalog adds only what the message lacks and still matches it.
 
+mod identifier;
 mod shape;
 
 use crate::error;
 use crate::typemap::resolve::{BareType, TypeCatalog, TypeFacts, TypeKind};
 use crate::wire::pgoutput::{RelationBody, RelationColumn};
+pub(crate) use identifier::{literal, quoted, quoted_table};
 pub(crate) use shape::{Described, TypeNames};
 use shape::{TableFacts, TableFactsColumn};
 use std::collections::HashMap;

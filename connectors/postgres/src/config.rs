@@ -81,7 +81,7 @@ pub struct SourceOptions {
 /// Something in the configuration that cannot be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFault {
-    /// The key, relative to the source's table (`tables`, `postgres.url`).
+    /// The key in the `postgres` table; `tables` alone lies beside that table.
     pub key: &'static str,
     /// What is wrong and what is allowed. Never holds a secret.
     pub message: String,
@@ -154,11 +154,11 @@ impl Settings {
             || slot.len() > 63
             || !slot.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         {
-            faults.add("postgres.slot", format!("`{slot}` is no slot name: 1 to 63 of a-z, 0-9 and _"));
+            faults.add("slot", format!("`{slot}` is no slot name: 1 to 63 of a-z, 0-9 and _"));
         }
         let publication = config.publication.unwrap_or(default);
         if publication.is_empty() || publication.len() > 63 || publication.contains('\0') {
-            faults.add("postgres.publication", format!("`{publication}` is no name: 1 to 63 bytes"));
+            faults.add("publication", format!("`{publication}` is no name: 1 to 63 bytes"));
         }
         let second = Duration::from_secs(1);
         let minute = second * 60;
@@ -171,12 +171,12 @@ impl Settings {
             value
         };
         let heartbeat_interval =
-            span("postgres.heartbeat_interval", config.heartbeat_interval, Config::HEARTBEAT_INTERVAL, hour);
-        let status_interval = span("postgres.status_interval", config.status_interval, Config::STATUS_INTERVAL, minute);
-        let lock_timeout = span("postgres.lock_timeout", config.lock_timeout, Config::LOCK_TIMEOUT, hour);
+            span("heartbeat_interval", config.heartbeat_interval, Config::HEARTBEAT_INTERVAL, hour);
+        let status_interval = span("status_interval", config.status_interval, Config::STATUS_INTERVAL, minute);
+        let lock_timeout = span("lock_timeout", config.lock_timeout, Config::LOCK_TIMEOUT, hour);
         let parallelism = config.snapshot_parallelism.unwrap_or(Config::SNAPSHOT_PARALLELISM);
         if !(1..=64).contains(&parallelism) {
-            faults.add("postgres.snapshot_parallelism", "must lie between 1 and 64".to_owned());
+            faults.add("snapshot_parallelism", "must lie between 1 and 64".to_owned());
         }
         let (Some(url), true) = (url, faults.list.is_empty()) else { return Err(faults.list) };
         Ok(Settings {

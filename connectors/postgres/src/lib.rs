@@ -35,6 +35,6 @@ mod monitor;
 mod connector;
 
 pub use config::{Config, ConfigFault, SnapshotMode, SourceOptions};
-//pub use connector::connector;
+pub use connector::connector;
 pub use metrics::describe as describe_metrics;
 pub use tables::{TableFilter, TablePatternError};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tidewire_core::secret::{Secret, SecretRef};
 
-const KEY: &str = "postgres.url";
+const KEY: &str = "url";
 const PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

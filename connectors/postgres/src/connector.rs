@@ -1,0 +1,50 @@
+//! The connector as the daemon sees it: check, setup, remove, open. Only connects the parts.
+
+mod open;
+mod reader;
+
+use crate::config::{Config, ConfigFault, Settings, SourceOptions};
+use crate::control::Control;
+use crate::{preflight, setup};
+use std::sync::Arc;
+use tidewire_core::source::{BoxFuture, OpenSource, Resume, SetupStep};
+use tidewire_core::{Finding, Result, SourceConnector};
+
+/// A checked PostgreSQL source.
+struct PostgresConnector {
+    settings: Arc<Settings>,
+}
+
+/// Checks the configuration, all of it at once. Connects nowhere.
+pub fn connector(options: SourceOptions, config: Config) -> Result<Box<dyn SourceConnector>, Vec<ConfigFault>> {
+    let settings = Arc::new(Settings::check(options, config)?);
+    Ok(Box::new(PostgresConnector { settings }))
+}
+
+impl SourceConnector for PostgresConnector {
+    fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {
+        Box::pin(async {
+            let control = Control::connect(&self.settings).await?;
+            let preflight = preflight::run(control.client(), &self.settings, &self.settings.tables).await?;
+            Ok(preflight.findings)
+        })
+    }
+
+    fn setup(&self, apply: bool) -> BoxFuture<'_, Result<Vec<SetupStep>>> {
+        Box::pin(async move {
+            let control = Control::connect(&self.settings).await?;
+            setup::run(control.client(), &self.settings, apply).await
+        })
+    }
+
+    fn remove(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(async {
+            let control = Control::connect(&self.settings).await?;
+            setup::remove(control.client(), &self.settings).await
+        })
+    }
+
+    fn open(&self, resume: Resume) -> BoxFuture<'_, Result<OpenSource>> {
+        Box::pin(open::open(Arc::clone(&self.settings), resume))
+    }
+}

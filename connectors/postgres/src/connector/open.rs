@@ -1,0 +1,238 @@
+//! Opening a source: look, decide, and only then touch the slot.
+
+use super::reader::Reader;
+use crate::assemble::{Assembler, PROVENANCE};
+use crate::catalog::{Described, PublishedTable, describe_table, published_tables};
+use crate::config::{Host, Settings};
+use crate::connection::{Connection, SessionKind, SystemIdentity, identify};
+use crate::control::Control;
+use crate::error::protocol;
+use crate::metrics::SourceMetrics;
+use crate::monitor::Monitor;
+use crate::position::{Lsn, StoredPosition};
+use crate::preflight::Preflight;
+use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, held_by_another, plan};
+use crate::snapshot::{Snapshot, SnapshotPlan, SnapshotTable, shapes};
+use crate::stream::{Feedback, LogStream, StreamStart};
+use crate::{preflight, setup};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::source::{OpenSource, Resume};
+use tidewire_core::{BatchLimits, Error, Result, Severity, SourceDescriptor, TableName};
+
+/// How long a new slot may wait for transactions that are older (PG-16).
+const SLOT_CREATION: Duration = Duration::from_secs(600);
+/// After so long the waiting is said in the log.
+const SLOT_CREATION_NOTICE: Duration = Duration::from_secs(5);
+
+/// The consistent point of a new slot and its exported snapshot.
+struct Exported {
+    point: Lsn,
+    snapshot: Option<String>,
+}
+
+/// A captured table: how the publication lists it and how it is read.
+struct Captured {
+    published: PublishedTable,
+    described: Arc<Described>,
+}
+
+pub(super) async fn open(settings: Arc<Settings>, resume: Resume) -> Result<OpenSource> {
+    let control = Control::connect(&settings).await?;
+    let host = control.host().clone();
+    let captured = captured(&control, &settings).await?;
+    let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
+    let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured).await?;
+    let wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
+    let exported = take_slot(&mut replication, &settings, &plan).await?;
+    let start = match (plan.start, &exported) {
+        (Start::At(lsn), _) => lsn,
+        (Start::Snapshot, Some(exported)) => exported.point,
+        (Start::Snapshot, None) => return Err(Error::bug("snapshot_missing", "the plan needs a snapshot")),
+    };
+    let export = exported.and_then(|exported| Some((exported.point, exported.snapshot?)));
+    let descriptor = Arc::new(SourceDescriptor {
+        name: Arc::clone(&settings.name),
+        connector: "postgresql",
+        database: Arc::from(settings.database.as_str()),
+        provenance: PROVENANCE,
+        has_sequence: true,
+        snapshot_floor: export.as_ref().map(|(point, _)| system.identity.boundary(*point)),
+    });
+    let limits = BatchLimits::default();
+    let mut assembler = Assembler::new(Arc::clone(&descriptor), system.identity, limits, settings.tables.clone());
+    for table in &captured {
+        assembler.define(Described::clone(&table.described))?;
+    }
+    let metrics = SourceMetrics::new(&settings.name);
+    let feedback = Arc::new(Feedback::default());
+    let snapshot_rows_expected = wanted.iter().map(|table| table.published.rows_estimated).sum();
+    let stream = StreamStart {
+        settings: Arc::clone(&settings),
+        host: host.clone(),
+        start,
+        assembler,
+        feedback: Arc::clone(&feedback),
+        metrics: metrics.clone(),
+    };
+    let reader = match export {
+        Some((floor, name)) => {
+            tracing::info!(tables = wanted.len(), place = %floor, "the snapshot begins");
+            let settings = Arc::clone(&settings);
+            let descriptor = Arc::clone(&descriptor);
+            let plan = SnapshotPlan { settings, host, descriptor, name, floor, tables: wanted, limits, metrics };
+            let snapshot = Snapshot::start(plan).await?;
+            replication.close().await;
+            Reader::with_snapshot(snapshot, stream)
+        }
+        None => {
+            replication.close().await;
+            Reader::with_stream(LogStream::start(stream).await?)
+        }
+    };
+    Ok(OpenSource {
+        descriptor,
+        tables: captured.iter().map(|table| Arc::clone(&table.described.schema)).collect(),
+        snapshot_rows_expected,
+        reader: Box::new(reader),
+        acknowledger: Arc::clone(&feedback) as _,
+        monitor: Arc::new(Monitor::new(settings, feedback)),
+    })
+}
+
+/// Refuses what cannot work, then makes the publication if it is missing, before any slot exists (PG-09, PG-10b).
+/// Hands back the captured tables.
+async fn prepare(control: &Control, settings: &Settings) -> Result<Vec<PublishedTable>> {
+    let looked = preflight::run(control.client(), settings, &settings.tables).await?;
+    let Preflight { findings, tables, publication, .. } = looked;
+    for finding in findings {
+        if finding.severity == Severity::Error {
+            return Err(finding.into_error());
+        }
+        // A publication that is missing is made below.
+        if publication.is_some() {
+            tracing::warn!(code = finding.code, remedy = finding.remedy, "{}", finding.message);
+        }
+    }
+    if publication.is_some() {
+        return Ok(tables);
+    }
+    setup::ensure_publication(control.client(), settings).await?;
+    let mut tables = published_tables(control.client(), &settings.publication).await?;
+    tables.retain(|table| settings.tables.captures_name(&table.name));
+    Ok(tables)
+}
+
+async fn captured(control: &Control, settings: &Settings) -> Result<Vec<Captured>> {
+    let mut captured = Vec::new();
+    for published in prepare(control, settings).await? {
+        let described = describe_table(control.client(), &settings.publication, published.oid).await?;
+        captured.push(Captured { published, described: Arc::new(described) });
+    }
+    Ok(captured)
+}
+
+async fn decide(
+    control: &Control,
+    replication: &mut Connection,
+    settings: &Settings,
+    resume: &Resume,
+    captured: &[Captured],
+) -> Result<(SystemIdentity, Plan)> {
+    let system = identify(replication).await?;
+    let slot = Slot::read(control, &settings.slot).await?;
+    if let Some(pid) = slot.as_ref().and_then(|slot| slot.active_pid) {
+        return Err(held_by_another(control, &settings.slot, pid).await);
+    }
+    let mut switches = Vec::new();
+    for stored in resume.sinks.iter().filter_map(|sink| sink.progress.resume_from()) {
+        if StoredPosition::parse(stored)?.identity.timeline != system.identity.timeline {
+            switches = timeline_switches(replication, system.identity.timeline).await?;
+            break;
+        }
+    }
+    let server = ServerState {
+        identity: system.identity,
+        flushed: system.flushed,
+        switches,
+        database: settings.database.clone(),
+        slot_name: settings.slot.clone(),
+        slot,
+    };
+    let names: Vec<TableName> = captured.iter().map(|table| table.published.name.clone()).collect();
+    Ok((system, plan(resume, &server, &names, settings.snapshot)?))
+}
+
+/// Where the server left its earlier timelines. See `TIMELINE_HISTORY` in the manual; a line is the timeline, its end
+/// and a reason.
+async fn timeline_switches(replication: &mut Connection, timeline: u32) -> Result<Vec<(u32, Lsn)>> {
+    if timeline <= 1 {
+        return Ok(Vec::new());
+    }
+    let rows = replication.query("read the timelines", &format!("TIMELINE_HISTORY {timeline}")).await?;
+    let text = rows.first().and_then(|row| row.get(1)?.as_deref()).unwrap_or_default();
+    let switch = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(switch).collect())
+}
+
+/// The tables to read, the largest first, with their shapes as they are before the snapshot is taken.
+async fn wanted(
+    control: &Control,
+    settings: &Settings,
+    captured: &[Captured],
+    names: &[TableName],
+) -> Result<Vec<SnapshotTable>> {
+    let chosen: Vec<&Captured> = captured.iter().filter(|table| names.contains(&table.published.name)).collect();
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let oids: Vec<u32> = chosen.iter().map(|table| table.published.oid).collect();
+    let mut shapes: HashMap<u32, _> = shapes(control, &settings.publication, &oids).await?;
+    let mut tables = Vec::with_capacity(chosen.len());
+    for table in chosen {
+        let shape = shapes.remove(&table.published.oid).ok_or_else(|| {
+            Error::retry("snapshot_table_changed", format!("table `{}` has just gone", table.published.name))
+        })?;
+        let (published, described) = (table.published.clone(), Arc::clone(&table.described));
+        tables.push(SnapshotTable { published, described, shape });
+    }
+    tables.sort_by_key(|table| std::cmp::Reverse(table.published.pages_estimated));
+    Ok(tables)
+}
+
+/// Creates the slot, or a temporary one that only lends its snapshot, or none.
+async fn take_slot(replication: &mut Connection, settings: &Settings, plan: &Plan) -> Result<Option<Exported>> {
+    let snapshot = if plan.tables.is_empty() { "NOEXPORT_SNAPSHOT" } else { "EXPORT_SNAPSHOT" };
+    let sql = match (plan.slot, plan.tables.is_empty()) {
+        (SlotUse::Keep, true) => return Ok(None),
+        (SlotUse::Create, _) => format!("CREATE_REPLICATION_SLOT \"{}\" LOGICAL pgoutput {snapshot}", settings.slot),
+        (SlotUse::Keep, false) => {
+            // Ends with the session; the name only has to be free.
+            let name = format!("tidewire_snapshot_{}_{:x}", std::process::id(), crate::stream::now_micros());
+            format!("CREATE_REPLICATION_SLOT \"{name}\" TEMPORARY LOGICAL pgoutput {snapshot}")
+        }
+    };
+    let created = async {
+        let create = replication.query("create the replication slot", &sql);
+        tokio::pin!(create);
+        if let Ok(rows) = tokio::time::timeout(SLOT_CREATION_NOTICE, &mut create).await {
+            return rows;
+        }
+        tracing::info!(slot = settings.slot, "the new slot waits for transactions that are older to end");
+        create.await
+    };
+    let rows = tokio::time::timeout(SLOT_CREATION, created).await.map_err(|_| {
+        Error::retry("slot_creation_timeout", "the new slot waits too long for older transactions")
+            .with_remedy("end the oldest transactions of `pg_stat_activity` and `pg_prepared_xacts`")
+    })??;
+    let exported = rows
+        .first()
+        .and_then(|row| Some(Exported { point: row.get(1)?.as_deref()?.parse().ok()?, snapshot: row.get(2)?.clone() }));
+    let exported = exported.ok_or_else(|| protocol("the answer to CREATE_REPLICATION_SLOT cannot be read"))?;
+    tracing::info!(slot = settings.slot, place = %exported.point, kept = plan.slot == SlotUse::Keep, "the slot is ready");
+    Ok(Some(exported))
+}

@@ -1,0 +1,51 @@
+//! What must hold before a source starts, and what an operator should know. Reads the catalog and decides by
+//! what it says, never by a message's text; changes nothing. Each finding has its own code and the statement
+//! that mends it.
+
+mod facts;
+mod server;
+mod tables;
+
+pub(crate) use facts::{Facts, Names, PublicationFacts, RelationFacts, ServerFacts, read};
+pub(crate) use tables::is_table;
+
+use crate::catalog::PublishedTable;
+use crate::config::Settings;
+use crate::tables::TableFilter;
+use tidewire_core::{Finding, Result, Severity};
+use tokio_postgres::Client;
+
+/// The outcome of a check.
+#[derive(Debug)]
+pub(crate) struct Preflight {
+    /// What is missing or odd, errors first.
+    pub(crate) findings: Vec<Finding>,
+    /// The tables that are published and captured, by oid.
+    pub(crate) tables: Vec<PublishedTable>,
+    /// The server.
+    pub(crate) server: ServerFacts,
+    /// The publication, if it exists.
+    pub(crate) publication: Option<PublicationFacts>,
+}
+
+impl Preflight {
+    /// The first finding that stops, if there is one.
+    pub(crate) fn first_error(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// Checks the server, the publication, the slot and every captured table.
+pub(crate) async fn run(client: &Client, settings: &Settings, filter: &TableFilter) -> Result<Preflight> {
+    let names = Names { slot: &settings.slot, publication: &settings.publication };
+    let facts = read(client, names).await?;
+    let mut findings = server::findings(&facts, names);
+    findings.extend(tables::findings(&facts, filter, &settings.publication));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let Facts { server, publication, mut published, .. } = facts;
+    published.retain(|table| filter.captures_name(&table.name));
+    Ok(Preflight { findings, tables: published, server, publication })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! Findings about the captured tables.
+
+use super::facts::{Facts, PublicationFacts, RelationFacts};
+use crate::catalog::{quoted, quoted_table};
+use crate::tables::TableFilter;
+use std::collections::{BTreeSet, HashSet};
+use tidewire_core::{Finding, Severity};
+
+/// How many names a finding lists.
+const NAMES_SHOWN: usize = 5;
+
+/// All of them.
+pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let captured: Vec<&RelationFacts> =
+        facts.relations.iter().filter(|relation| filter.captures_name(&relation.name)).collect();
+    kinds(&captured, filter, &mut findings);
+    let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
+    if let Some(state) = &facts.publication {
+        partitions(facts, filter, state, &mut findings);
+        unpublished(&captured, &published, filter, state, publication, &mut findings);
+    }
+    let read: Vec<&RelationFacts> = captured
+        .iter()
+        .copied()
+        .filter(|relation| match facts.publication {
+            Some(_) => published.contains(&relation.oid),
+            None => is_table(relation),
+        })
+        .collect();
+    if read.is_empty() {
+        findings.push(Finding::error(
+            "no_table_captured",
+            "no table is both named by `tables` and in the publication",
+            "name tables that exist in `tables`, and run `tidewire setup` to publish them",
+        ));
+    }
+    rights(&read, facts, &mut findings);
+    let writes = facts.publication.as_ref().is_none_or(|state| state.updates || state.deletes);
+    for relation in &read {
+        identity(relation, facts.server.version_num, writes, &mut findings);
+        narrowed(relation, &mut findings);
+    }
+    toast(&read, &mut findings);
+    findings
+}
+
+/// Whether the log carries its rows.
+pub(crate) fn is_table(relation: &RelationFacts) -> bool {
+    matches!(relation.kind, 'r' | 'p') && relation.persistence == 'p'
+}
+
+/// PG-27. Where everything is captured, views are passed over without a word.
+fn kinds(captured: &[&RelationFacts], filter: &TableFilter, findings: &mut Vec<Finding>) {
+    for relation in captured {
+        let what = match (relation.kind, relation.persistence) {
+            ('f', _) => "a foreign table",
+            ('r' | 'p', 'u') => "an unlogged table",
+            ('r' | 'p', 't') => "a temporary table",
+            ('v', _) if !filter.captures_all() => "a view",
+            ('m', _) if !filter.captures_all() => "a materialized view",
+            _ => continue,
+        };
+        findings.push(Finding::warning(
+            "unsupported_relation_kind",
+            format!("`{}` is {what}: its rows are not in the log and are not shipped", relation.name),
+            format!("take it out with \"!{}\" in `tables`", relation.name),
+        ));
+    }
+}
+
+/// PG-24: what is named must be what arrives.
+fn partitions(facts: &Facts, filter: &TableFilter, publication: &PublicationFacts, findings: &mut Vec<Finding>) {
+    let root_of = |relation: &RelationFacts| {
+        relation.root.and_then(|root| facts.relations.iter().find(|candidate| candidate.oid == root))
+    };
+    for relation in &facts.relations {
+        if publication.via_root {
+            let Some(root) = root_of(relation) else { continue };
+            if filter.captures_name(&relation.name) && !filter.captures_name(&root.name) {
+                findings.push(Finding::error(
+                    "partition_without_root",
+                    format!(
+                        "rows of partition `{}` arrive as `{}`, which `tables` does not capture",
+                        relation.name, root.name
+                    ),
+                    format!("add \"{}\" to `tables`", root.name),
+                ));
+            }
+        } else if relation.kind == 'p' && relation.root.is_none() && filter.captures_name(&relation.name) {
+            let mut leaves = facts.relations.iter().filter(|leaf| leaf.root == Some(relation.oid) && leaf.kind == 'r');
+            if leaves.any(|leaf| !filter.captures_name(&leaf.name)) {
+                findings.push(Finding::error(
+                    "root_without_partitions",
+                    format!(
+                        "rows of `{}` arrive under the names of its partitions, which `tables` does not all capture",
+                        relation.name
+                    ),
+                    "ALTER PUBLICATION ... SET (publish_via_partition_root = true), or name the partitions in `tables`",
+                ));
+            }
+        }
+    }
+}
+
+fn unpublished(
+    captured: &[&RelationFacts],
+    published: &HashSet<u32>,
+    filter: &TableFilter,
+    state: &PublicationFacts,
+    publication: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let severity = if filter.captures_all() { Severity::Warning } else { Severity::Error };
+    for relation in captured {
+        // A partitioned table and its partitions stand for each other.
+        let covered = published.contains(&relation.oid)
+            || relation.root.is_some_and(|root| published.contains(&root))
+            || relation.kind == 'p' && !state.via_root;
+        if covered || !is_table(relation) {
+            continue;
+        }
+        findings.push(Finding {
+            severity,
+            code: "table_not_published",
+            message: format!("table `{}` is not in publication `{publication}`", relation.name),
+            remedy: Some(format!(
+                "ALTER PUBLICATION {} ADD TABLE {};",
+                quoted(publication),
+                quoted_table(&relation.name)
+            )),
+        });
+    }
+}
+
+fn rights(read: &[&RelationFacts], facts: &Facts, findings: &mut Vec<Finding>) {
+    let user = &facts.server.user;
+    let closed: BTreeSet<&str> =
+        read.iter().filter(|relation| !relation.schema_usable).map(|relation| &*relation.name.schema).collect();
+    for schema in closed {
+        findings.push(Finding::error(
+            "schema_not_usable",
+            format!("role `{user}` may not use schema `{schema}`"),
+            format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(user)),
+        ));
+    }
+    for relation in read {
+        if !relation.readable {
+            findings.push(Finding::error(
+                "table_not_readable",
+                format!("role `{user}` may not read table `{}`", relation.name),
+                format!("GRANT SELECT ON {} TO {};", quoted_table(&relation.name), quoted(user)),
+            ));
+        }
+        if relation.row_security && !facts.server.bypasses_row_security {
+            findings.push(Finding::error(
+                "row_level_security",
+                format!(
+                    "row security on table `{}` would hide rows from the snapshot, but not from the log",
+                    relation.name
+                ),
+                format!("ALTER ROLE {} BYPASSRLS;", quoted(user)),
+            ));
+        }
+    }
+}
+
+fn identity(relation: &RelationFacts, version: i32, writes: bool, findings: &mut Vec<Finding>) {
+    let table = quoted_table(&relation.name);
+    if !relation.identified() && writes {
+        findings.push(Finding::warning(
+            "table_without_key",
+            format!(
+                "table `{}` has no replica identity: while it is published for updates and deletes, the server refuses them",
+                relation.name
+            ),
+            format!("ALTER TABLE {table} REPLICA IDENTITY FULL; -- or give it a primary key"),
+        ));
+    } else if relation.identity == 'f' && !relation.primary_key {
+        findings.push(Finding::warning(
+            "table_without_primary_key",
+            format!("table `{}` has no primary key: its rows cannot be told apart, mirrors refuse it", relation.name),
+            format!("ALTER TABLE {table} ADD PRIMARY KEY (...);"),
+        ));
+    }
+    if !relation.generated.is_empty() && version >= 180_000 && relation.identity == 'f' {
+        findings.push(Finding::warning(
+            "generated_column_in_identity",
+            format!("table `{}` has a full replica identity with generated columns: unless they are published, the server refuses its updates", relation.name),
+            "ALTER PUBLICATION ... SET (publish_generated_columns = stored);",
+        ));
+    } else if !relation.generated.is_empty() {
+        let how = match version >= 180_000 {
+            true => "unless the publication has publish_generated_columns = stored",
+            false => "before PostgreSQL 18",
+        };
+        findings.push(Finding::warning(
+            "generated_column_unpublished",
+            format!(
+                "generated columns of table `{}` ({}) are not in the log {how}",
+                relation.name,
+                list(&relation.generated)
+            ),
+            "compute them where the rows are read",
+        ));
+    }
+}
+
+fn narrowed(relation: &RelationFacts, findings: &mut Vec<Finding>) {
+    if !relation.folding.is_empty() {
+        findings.push(Finding::warning(
+            "columns_fold_together",
+            format!(
+                "columns {} of table `{}` differ only in case, which Delta tables do not allow",
+                list(&relation.folding),
+                relation.name
+            ),
+            format!("ALTER TABLE {} RENAME COLUMN ...;", quoted_table(&relation.name)),
+        ));
+    }
+    if relation.column_list {
+        findings.push(Finding::warning(
+            "column_list",
+            format!("the publication shows only some columns of table `{}`", relation.name),
+            "nothing, if this is meant",
+        ));
+    }
+    if let Some(filter) = &relation.row_filter {
+        findings.push(Finding::warning(
+            "row_filter",
+            format!("the publication shows only rows of table `{}` where {filter}", relation.name),
+            "nothing, if this is meant; the snapshot reads the same rows",
+        ));
+    }
+}
+
+/// PG-32. Nearly every table has such columns: one finding for all.
+fn toast(read: &[&RelationFacts], findings: &mut Vec<Finding>) {
+    let at_risk = |relation: &&&RelationFacts| relation.toastable && relation.primary_key && relation.identity != 'f';
+    let names: Vec<String> = read.iter().filter(at_risk).map(|relation| relation.name.to_string()).collect();
+    if names.is_empty() {
+        return;
+    }
+    findings.push(Finding::warning(
+        "toast_key_change",
+        format!("when a key is changed, long values that stay the same are not in the log: {}", list(&names)),
+        "ALTER TABLE ... REPLICA IDENTITY FULL; for tables whose keys change",
+    ));
+}
+
+fn list(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,268 @@
+//! The log: one reader that walks frames in place, and one task that writes back (`stream/feedback.rs`).
+//!
+//! # Whole transactions, in commit order
+//!
+//! `proto_version '1'` on every server: it sends a transaction only after its commit, as one run of messages. A long
+//! transaction is spooled by the server, on its own disk, and not by us; our memory stays flat whatever its size, and
+//! a rollback costs us nothing. Streaming of open transactions (protocol 2 and later) would only move that spool to
+//! our side.
+//!
+//! # When a batch is handed out
+//!
+//! When it is full, or when the socket has nothing more to give at this moment. A finished transaction is never held
+//! back for a fuller batch. Only in the middle of a transaction, whose rest is on its way, a short wait saves a batch
+//! that ends inside it.
+//!
+//! # Idle
+//!
+//! The server tells how far it has sent; with no transaction open and nothing pending all that commits before is known
+//! to hold nothing for us. That place is handed out as an empty batch, so that the sinks record it before it is
+//! acknowledged (PG-69, PG-6A, PG-74).
+
+mod feedback;
+mod publication;
+mod side;
+
+pub(crate) use feedback::Feedback;
+
+use crate::assemble::{Applied, Assembler};
+use crate::catalog;
+use crate::config::{Host, Settings};
+use crate::connection::{Connection, LogReader, SessionKind};
+use crate::control::Control;
+use crate::error::{connection_lost, protocol};
+use crate::metrics::SourceMetrics;
+use crate::position::Lsn;
+use crate::wire::message::server_error;
+use crate::wire::pgoutput::RelationBody;
+use crate::wire::replication::{self, Replication};
+pub(crate) use feedback::now_micros;
+use side::Side;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::{Batch, Error, Result};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Wait for the rest of a transaction that has begun to arrive.
+const REST_OF_TRANSACTION: Duration = Duration::from_millis(10);
+/// Longest silence of a server whose own timeout is off; it is asked for an answer much more often.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// Shortest pause between two places recorded because the server asked where we stand.
+const ANSWER_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the log needs to start.
+pub(crate) struct StreamStart {
+    /// Settings of the source.
+    pub(crate) settings: Arc<Settings>,
+    /// The server.
+    pub(crate) host: Host,
+    /// First place.
+    pub(crate) start: Lsn,
+    /// Puts changes together.
+    pub(crate) assembler: Assembler,
+    /// Shared with the acknowledger.
+    pub(crate) feedback: Arc<Feedback>,
+    /// Handles.
+    pub(crate) metrics: SourceMetrics,
+}
+
+/// The log as it runs.
+pub(crate) struct LogStream {
+    log: LogReader,
+    assembler: Assembler,
+    side: Side,
+    feedback: Arc<Feedback>,
+    metrics: SourceMetrics,
+    /// A relation that the assembler waits for; kept here so that a dropped future can be taken up again.
+    undefined: Option<RelationBody>,
+    /// Whether the log has moved on without changes since the last batch.
+    moved: bool,
+    /// Whether the server waits to hear that we have everything.
+    asked: bool,
+    handed_out: Instant,
+    heard: Instant,
+    silence_max: Duration,
+    heartbeat: Duration,
+    /// Ends the writing task, and the watch, with the reader.
+    _stop: DropGuard,
+}
+
+/// What has been read.
+enum Step {
+    /// A batch is due.
+    Full,
+    /// Nothing is left in the buffer.
+    Drained,
+}
+
+impl LogStream {
+    /// Connects, starts replication and spawns the writing task.
+    pub(crate) async fn start(start: StreamStart) -> Result<LogStream> {
+        let StreamStart { settings, host, start, assembler, feedback, metrics } = start;
+        let mut connection = Connection::open(&settings, &host, SessionKind::Replication).await?;
+        let server_timeout = wal_sender_timeout(&mut connection).await?;
+        let sql = start_command(&settings, connection.server_version(), start);
+        let messages = connection.server_version() >= 140_000;
+        let (log, write) = connection.start_replication(&sql).await?;
+        let stop = CancellationToken::new();
+        let interval = server_timeout.map_or(settings.status_interval, |limit| settings.status_interval.min(limit / 3));
+        tokio::spawn(feedback::run(Arc::clone(&feedback), write, interval, metrics.clone(), stop.clone()));
+        let side = Side::start(Arc::clone(&settings), host, messages, &stop).await?;
+        tracing::info!(slot = settings.slot, start = %start, "the log is being read");
+        let now = Instant::now();
+        Ok(LogStream {
+            log,
+            assembler,
+            side,
+            feedback,
+            metrics,
+            undefined: None,
+            moved: false,
+            asked: false,
+            handed_out: now,
+            heard: now,
+            silence_max: server_timeout.map_or(SILENCE_MAX, |limit| limit * 2),
+            heartbeat: settings.heartbeat_interval,
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    /// The next batch. Dropping the future loses nothing.
+    pub(crate) async fn next_batch(&mut self) -> Result<Batch> {
+        loop {
+            self.side.check()?;
+            self.define().await?;
+            match self.decode()? {
+                Step::Full => return Ok(self.hand_out()),
+                Step::Drained if self.undefined.is_some() => continue,
+                Step::Drained => {}
+            }
+            if self.log.read_ready().await? {
+                self.heard = Instant::now();
+                continue;
+            }
+            let wait_until = match self.due() {
+                Due::Now => return Ok(self.hand_out()),
+                Due::At(time) => time,
+            };
+            match timeout_at(wait_until, self.log.read()).await {
+                Ok(read) => {
+                    read?;
+                    self.heard = Instant::now();
+                }
+                Err(_) if self.assembler.has_changes() => return Ok(self.hand_out()),
+                Err(_) => self.check_silence()?,
+            }
+        }
+    }
+
+    /// When a batch is due if nothing more is heard.
+    fn due(&self) -> Due {
+        let now = Instant::now();
+        if self.assembler.has_changes() {
+            return if self.assembler.in_transaction() { Due::At(now + REST_OF_TRANSACTION) } else { Due::Now };
+        }
+        let silence = self.heard + self.silence_max;
+        if !self.moved || self.assembler.in_transaction() {
+            return Due::At(silence.max(now));
+        }
+        let pause = if self.asked { ANSWER_PAUSE.min(self.heartbeat) } else { self.heartbeat };
+        let record = self.handed_out + pause;
+        if record <= now { Due::Now } else { Due::At(record.min(silence).max(now)) }
+    }
+
+    fn check_silence(&self) -> Result<()> {
+        if self.heard.elapsed() < self.silence_max {
+            return Ok(());
+        }
+        let seconds = self.silence_max.as_secs();
+        Err(Error::retry("server_silent", format!("the server has said nothing for {seconds} s")))
+    }
+
+    async fn define(&mut self) -> Result<()> {
+        let Some(relation) = &self.undefined else { return Ok(()) };
+        let described = catalog::describe(self.side.control().await?.client(), relation).await?;
+        self.assembler.define(described)?;
+        self.undefined = None;
+        Ok(())
+    }
+
+    /// Decodes what is in the buffer. No row allocates here.
+    fn decode(&mut self) -> Result<Step> {
+        let mut bytes = 0;
+        let step = loop {
+            if self.assembler.is_full() {
+                break Step::Full;
+            }
+            let Some(frame) = self.log.next_frame()? else { break Step::Drained };
+            bytes += frame.body.len();
+            match frame.tag {
+                b'd' => match replication::parse(frame.body).map_err(|cause| protocol(cause.to_string()))? {
+                    Replication::XLogData { wal_start, payload } => {
+                        self.feedback.receive(Lsn(wal_start));
+                        match self.assembler.apply(wal_start, payload)? {
+                            Applied::Nothing | Applied::Changed => {}
+                            Applied::TransactionEnd => self.moved = true,
+                            Applied::NeedsCatalog(relation) => {
+                                self.undefined = Some(relation);
+                                break Step::Drained;
+                            }
+                        }
+                    }
+                    Replication::Keepalive { wal_end, reply_requested } => {
+                        self.feedback.receive(wal_end);
+                        if reply_requested {
+                            self.asked = true;
+                            self.feedback.want_reply();
+                        }
+                        self.moved |= self.assembler.keepalive(wal_end.0);
+                    }
+                },
+                b'E' => return Err(server_error(frame.body).into_error("read the log")),
+                b'N' => publication::check_notice(&server_error(frame.body))?,
+                b'c' | b'C' | b'Z' => {
+                    return Err(connection_lost("read the log", std::io::ErrorKind::UnexpectedEof.into()));
+                }
+                b'S' | b'A' => {}
+                other => return Err(protocol(format!("message kind {other:#04x} was not expected in the log"))),
+            }
+        };
+        if bytes > 0 {
+            self.metrics.log_bytes.increment(bytes as u64);
+        }
+        Ok(step)
+    }
+
+    fn hand_out(&mut self) -> Batch {
+        self.moved = false;
+        self.asked = false;
+        self.handed_out = Instant::now();
+        self.metrics.log_batches.increment(1);
+        self.assembler.finish(now_micros())
+    }
+}
+
+enum Due {
+    Now,
+    At(Instant),
+}
+
+fn start_command(settings: &Settings, server_version: u32, start: Lsn) -> String {
+    let publication = settings.publication.replace('"', "\"\"").replace('\'', "''");
+    // Messages let a heartbeat through, and carry what applications write there.
+    let messages = if server_version >= 140_000 { ", messages 'true'" } else { "" };
+    format!(
+        "START_REPLICATION SLOT \"{}\" LOGICAL {start} (proto_version '1', publication_names '\"{publication}\"'{messages})",
+        settings.slot
+    )
+}
+
+/// `None` when it is off.
+async fn wal_sender_timeout(connection: &mut Connection) -> Result<Option<Duration>> {
+    let sql = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
+    let rows = connection.query("read wal_sender_timeout", sql).await?;
+    let millis = rows.first().and_then(|row| row.first()?.as_deref()?.parse::<u64>().ok());
+    let millis = millis.ok_or_else(|| protocol("wal_sender_timeout cannot be read"))?;
+    Ok((millis > 0).then(|| Duration::from_millis(millis)))
+}

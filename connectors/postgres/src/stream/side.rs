@@ -1,0 +1,142 @@
+//! What goes on beside the log: catalog questions of the reader, the watch over the publication, and the heartbeat
+//! message. The watch is a task of its own and ends with the reader.
+
+use super::publication::{Narrowed, Publication, changed, exists};
+use crate::config::{Host, Settings};
+use crate::control::Control;
+use crate::error::control;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tidewire_core::{Error, ErrorKind, Result};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often the publication is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(15);
+/// Log that the server must have written since the last heartbeat message before another one is worth its bytes.
+const HEARTBEAT_BYTES: i64 = 1 << 20;
+/// What marks our message in the log; it is never shipped.
+const HEARTBEAT_PREFIX: &str = "tidewire.heartbeat";
+
+/// The reader's end.
+pub(super) struct Side {
+    settings: Arc<Settings>,
+    host: Host,
+    control: Option<Control>,
+    /// Written by the watch when the source must stop.
+    verdict: Arc<Mutex<Option<Error>>>,
+}
+
+impl Side {
+    /// Reads the publication as it is now and spawns the watch.
+    pub(super) async fn start(
+        settings: Arc<Settings>,
+        host: Host,
+        messages: bool,
+        stop: &CancellationToken,
+    ) -> Result<Side> {
+        let control = Control::connect_to(&settings, &host).await?;
+        let publication = Publication::read(&control, &settings.publication, &settings.tables).await?;
+        let verdict = Arc::new(Mutex::new(None));
+        let watch = Watch {
+            settings: Arc::clone(&settings),
+            host: host.clone(),
+            control: None,
+            publication,
+            verdict: Arc::clone(&verdict),
+            heartbeat: messages && settings.heartbeat_message,
+            beaten: None,
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watch.run()));
+        Ok(Side { settings, host, control: Some(control), verdict })
+    }
+
+    /// The watch's verdict.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// A session for catalog questions; connects again when it was lost.
+    pub(super) async fn control(&mut self) -> Result<&Control> {
+        if self.control.as_ref().is_none_or(|control| control.client().is_closed()) {
+            self.control = None;
+            let control = Control::connect_to(&self.settings, &self.host).await?;
+            return Ok(self.control.insert(control));
+        }
+        self.control.as_ref().ok_or_else(|| Error::bug("control_session", "the control session is missing"))
+    }
+}
+
+struct Watch {
+    settings: Arc<Settings>,
+    host: Host,
+    control: Option<Control>,
+    publication: Publication,
+    verdict: Arc<Mutex<Option<Error>>>,
+    heartbeat: bool,
+    /// End of the log at the last heartbeat message.
+    beaten: Option<String>,
+}
+
+impl Watch {
+    async fn run(mut self) {
+        let interval =
+            if self.heartbeat { self.settings.heartbeat_interval.min(WATCH_INTERVAL) } else { WATCH_INTERVAL };
+        loop {
+            sleep(interval).await;
+            match self.look().await {
+                Ok(()) => {}
+                // The log's own connection decides whether the server is gone.
+                Err(error) if error.kind() == ErrorKind::Retry => self.control = None,
+                Err(error) => {
+                    *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<()> {
+        if self.control.as_ref().is_none_or(|control| control.client().is_closed()) {
+            self.control = Some(Control::connect_to(&self.settings, &self.host).await?);
+        }
+        let Some(session) = &self.control else { return Ok(()) };
+        let name = &self.settings.publication;
+        let now = Publication::read(session, name, &self.settings.tables).await?;
+        match self.publication.narrowed(&now) {
+            Narrowed::No => {}
+            Narrowed::Yes(what) => return Err(changed(name, &what)),
+            Narrowed::IfExisting(tables) => {
+                for table in tables {
+                    if exists(session, &table).await? {
+                        return Err(changed(name, &format!("table `{}.{}` was taken out", table.0, table.1)));
+                    }
+                }
+            }
+        }
+        self.publication = now;
+        if self.heartbeat {
+            self.beaten = beat(session, self.beaten.take()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a small message when the log has grown since the last one. It is transactional, because only then the
+/// server works out anew how much log it must keep (PG-74).
+async fn beat(session: &Control, beaten: Option<String>) -> Result<Option<String>> {
+    let sql = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
+               pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), coalesce($1::text::pg_lsn, '0/0'))::int8";
+    let failed = |cause| control("write a heartbeat message", cause);
+    let row = session.client().query_one(sql, &[&beaten]).await.map_err(failed)?;
+    let (end, grown): (String, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+    if grown < HEARTBEAT_BYTES {
+        return Ok(beaten);
+    }
+    let sql = "SELECT pg_catalog.pg_logical_emit_message(true, $1, '')::text";
+    session.client().query_one(sql, &[&HEARTBEAT_PREFIX]).await.map_err(failed)?;
+    Ok(Some(end))
+}
