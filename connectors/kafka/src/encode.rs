@@ -31,7 +31,7 @@ use source_block::{Place, SourceBlock};
 use std::collections::HashMap;
 use std::sync::Arc;
 use table::{TablePlan, open};
-use tidewire_core::{Batch, Change, Error, Op, Result, SourceDescriptor, TableSchema, Transaction};
+use tidewire_core::{Batch, Change, Error, Op, Result, SourceDescriptor, TableSchema};
 use transaction::{IdForm, OpenTransaction, Status};
 
 /// Most table versions that stay prepared; beyond it all are prepared anew when needed.
@@ -68,7 +68,7 @@ struct Buffers {
 /// Where the snapshot stands, for the word in `source.snapshot`.
 #[derive(Debug, Default)]
 struct SnapshotMarks {
-    rows: bool,
+    tables: u64,
     table: Option<u32>,
 }
 
@@ -161,7 +161,7 @@ impl Encoder {
         match change.op {
             Op::Schema | Op::SnapshotEnd => Ok(()),
             Op::SnapshotStart => {
-                self.marks.table = None;
+                self.marks.start_table();
                 Ok(())
             }
             Op::Truncate if !self.settings.truncates => Ok(()),
@@ -313,17 +313,19 @@ impl Topics {
 }
 
 impl SnapshotMarks {
+    fn start_table(&mut self) {
+        self.tables += 1;
+        self.table = None;
+    }
+
     // Whether a table is the last is not known while it streams by, so `last` is never said.
     fn word(&mut self, batch: &Batch, change: &Change) -> &'static str {
         let next = batch.changes.element_offset(change).and_then(|index| batch.changes.get(index + 1));
         let first_of_table = self.table.replace(change.table).is_none();
-        let first = !std::mem::replace(&mut self.rows, true);
         if next.is_some_and(|next| next.op == Op::SnapshotEnd) {
             "last_in_data_collection"
-        } else if first {
-            "first"
         } else if first_of_table {
-            "first_in_data_collection"
+            if self.tables <= 1 { "first" } else { "first_in_data_collection" }
         } else {
             "true"
         }

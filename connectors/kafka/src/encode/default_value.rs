@@ -35,9 +35,8 @@ pub(crate) fn constant_default(column: &ColumnSchema, form: &Form, profile: Prof
         DataType::Enum { .. } => Value::Enum(literal.as_bytes()),
         _ => return None,
     };
-    let mut out = Vec::new();
-    let (mut out_buffer, mut scratch) = (&mut out, Vec::new());
-    let mut writer = ValueWriter { out: &mut out_buffer, scratch: &mut scratch, profile };
+    let (mut out, mut scratch) = (Vec::new(), Vec::new());
+    let mut writer = ValueWriter { out: &mut out, scratch: &mut scratch, profile };
     writer.write(form, value).ok()?;
     Some(out)
 }

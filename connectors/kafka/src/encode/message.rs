@@ -77,8 +77,7 @@ fn key_schema(source: &SourceBlock) -> String {
 fn value_schema(source: &SourceBlock, binary: BinaryMode) -> String {
     let content = if binary == BinaryMode::Bytes { "bytes" } else { "string" };
     let message = [field("string", true, "prefix"), field(content, true, "content")];
-    // Connect gives this struct no version.
-    let message = ConnectType::structure(&name(source, "Message"), 0, &message);
+    let message = ConnectType::structure(&name(source, "Message"), 1, &message);
     let fields = [
         field("string", false, "op"),
         field("int64", true, "ts_ms"),

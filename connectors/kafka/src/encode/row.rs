@@ -96,7 +96,9 @@ impl RowContext<'_> {
         self.write_value(buffers, event, open.take())?;
         let key = self.plan.has_key().then_some(&*buffers.key);
         self.emit(key, Some(&buffers.value), &[], out)?;
-        if change.op == Op::Delete && self.settings.tombstones && key.is_some() {
+        // Debezium writes a tombstone without a key, too, which says nothing to anyone.
+        let says_something = key.is_some() || self.settings.profile == Profile::Debezium3;
+        if change.op == Op::Delete && self.settings.tombstones && says_something {
             self.emit(key, None, &[], out)?;
         }
         Ok(())

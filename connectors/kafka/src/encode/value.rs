@@ -188,16 +188,14 @@ impl ValueWriter<'_> {
         // Elements come row-major: after each, as many lists close as dimensions are full.
         let depth = count.max(1);
         self.out.extend(std::iter::repeat_n(b'[', depth));
-        let mut written = 0u64;
-        for value in array.elements() {
+        for (written, value) in array.elements().enumerate() {
             if written > 0 {
-                let full = full_dimensions(lengths, written);
+                let full = full_dimensions(lengths, written as u64);
                 self.out.extend(std::iter::repeat_n(b']', full));
                 self.out.push(b',');
                 self.out.extend(std::iter::repeat_n(b'[', full));
             }
             self.write(form, value)?;
-            written += 1;
         }
         self.out.extend(std::iter::repeat_n(b']', depth));
         Ok(())

@@ -1,0 +1,1 @@
+//! What our own profile does where Debezium loses a value.
