@@ -2,24 +2,26 @@
 //! that a test reads from top to bottom; everything started here ends with the test process, even if that is killed.
 //! Knows the daemon only from outside: its command line, its configuration file, its status page, its log.
 //!
-//! Modules stand in layer order; each uses only those above it.
+//! Groups of modules stand in layer order; each uses only those above it.
 
-pub mod cache;
-pub mod certificate;
-pub mod fetch;
-pub mod folder;
-pub mod kafka;
-pub mod postgres;
 pub mod process;
 pub mod wait;
-//pub mod proxy;
+
+pub mod cache;
+pub mod folder;
+
+pub mod certificate;
+pub mod fetch;
+
 pub mod daemon;
+pub mod kafka;
+pub mod postgres;
+pub mod proxy;
+
+pub mod canonical;
 pub mod readers;
-//pub mod canonical;
-//pub mod oracle;
-//pub mod workload;
 
 pub use daemon::Daemon;
 pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Postgres, PostgresOptions, Version};
-//pub use proxy::Proxy;
+pub use proxy::Proxy;
