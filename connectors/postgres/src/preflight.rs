@@ -6,13 +6,13 @@ mod facts;
 mod server;
 mod tables;
 
-pub(crate) use facts::{Facts, Names, PublicationFacts, RelationFacts, ServerFacts, read};
+pub(crate) use facts::{Facts, Names, PublicationFacts, RelationFacts, read};
 pub(crate) use tables::is_table;
 
 use crate::catalog::PublishedTable;
 use crate::config::Settings;
 use crate::tables::TableFilter;
-use tidewire_core::{Finding, Result, Severity};
+use tidewire_core::{Finding, Result};
 use tokio_postgres::Client;
 
 /// The outcome of a check.
@@ -22,17 +22,8 @@ pub(crate) struct Preflight {
     pub(crate) findings: Vec<Finding>,
     /// The tables that are published and captured, by oid.
     pub(crate) tables: Vec<PublishedTable>,
-    /// The server.
-    pub(crate) server: ServerFacts,
     /// The publication, if it exists.
     pub(crate) publication: Option<PublicationFacts>,
-}
-
-impl Preflight {
-    /// The first finding that stops, if there is one.
-    pub(crate) fn first_error(&self) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.severity == Severity::Error)
-    }
 }
 
 /// Checks the server, the publication, the slot and every captured table.
@@ -42,9 +33,9 @@ pub(crate) async fn run(client: &Client, settings: &Settings, filter: &TableFilt
     let mut findings = server::findings(&facts, names);
     findings.extend(tables::findings(&facts, filter, &settings.publication));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let Facts { server, publication, mut published, .. } = facts;
+    let Facts { publication, mut published, .. } = facts;
     published.retain(|table| filter.captures_name(&table.name));
-    Ok(Preflight { findings, tables: published, server, publication })
+    Ok(Preflight { findings, tables: published, publication })
 }
 
 #[cfg(test)]

@@ -44,8 +44,6 @@ pub(crate) struct ServerFacts {
     pub(crate) senders_max: i64,
     /// Walsenders at work.
     pub(crate) senders: i64,
-    /// `wal_sender_timeout` in milliseconds, 0 when off.
-    pub(crate) wal_sender_timeout_ms: i64,
     /// Whether it is a standby.
     pub(crate) in_recovery: bool,
     /// `max_slot_wal_keep_size` in MiB, -1 for no limit.
@@ -58,8 +56,6 @@ pub(crate) struct ServerFacts {
     pub(crate) may_replicate: bool,
     /// Whether row security does not bind it.
     pub(crate) bypasses_row_security: bool,
-    /// Whether it is a superuser.
-    pub(crate) superuser: bool,
     /// Whether it may create a publication in this database.
     pub(crate) may_create: bool,
     /// Database.
@@ -86,18 +82,12 @@ pub(crate) struct SlotFacts {
 pub(crate) struct PublicationFacts {
     /// A publication made anew has a new one (PG-10).
     pub(crate) oid: u32,
-    /// Whether it holds all tables.
-    pub(crate) all_tables: bool,
     pub(crate) inserts: bool,
     pub(crate) updates: bool,
     pub(crate) deletes: bool,
     pub(crate) truncates: bool,
     /// Whether partitions are published as their root.
     pub(crate) via_root: bool,
-    /// Whether the login owns it.
-    pub(crate) owned: bool,
-    /// Whether it holds whole schemas.
-    pub(crate) schemas: bool,
 }
 
 /// A relation that the configuration may mean.
@@ -154,7 +144,6 @@ const SERVER: &str = "
            (SELECT count(*) FROM pg_catalog.pg_replication_slots),
            pg_catalog.current_setting('max_wal_senders')::int8,
            (SELECT count(*) FROM pg_catalog.pg_stat_replication),
-           (SELECT s.setting::int8 FROM pg_catalog.pg_settings s WHERE s.name = 'wal_sender_timeout'),
            pg_catalog.pg_is_in_recovery(),
            (SELECT s.setting::int8 FROM pg_catalog.pg_settings s WHERE s.name = 'max_slot_wal_keep_size'),
            coalesce((SELECT s.setting::int8 FROM pg_catalog.pg_settings s WHERE s.name = 'idle_replication_slot_timeout'), 0),
@@ -163,7 +152,6 @@ const SERVER: &str = "
              SELECT FROM pg_catalog.pg_roles m
               WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER')),
            r.rolbypassrls OR r.rolsuper,
-           r.rolsuper,
            pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
            pg_catalog.current_database()::text
       FROM pg_catalog.pg_roles r
@@ -180,8 +168,7 @@ const SLOT: &str = "
      WHERE s.slot_name = $1";
 
 const PUBLICATION: &str = "
-    SELECT p.oid, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot,
-           pg_catalog.pg_has_role(p.pubowner, 'USAGE')
+    SELECT p.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot
       FROM pg_catalog.pg_publication p
      WHERE p.pubname = $1";
 
@@ -225,14 +212,14 @@ const NARROWED: &str = "
 pub(crate) async fn read(client: &Client, names: Names<'_>) -> Result<Facts> {
     let server = server(client).await?;
     let slot = slot(client, names.slot).await?;
-    let mut publication = publication(client, names.publication).await?;
+    let publication = publication(client, names.publication).await?;
     let published = match publication {
         Some(_) => published_tables(client, names.publication).await?,
         None => Vec::new(),
     };
     let mut relations = relations(client).await?;
-    if let Some(publication) = publication.as_mut().filter(|_| server.version_num >= 150_000) {
-        narrowed(client, publication, &mut relations).await?;
+    if let Some(publication) = publication.as_ref().filter(|_| server.version_num >= 150_000) {
+        narrowed(client, publication.oid, &mut relations).await?;
     }
     Ok(Facts { server, slot, publication, published, relations })
 }
@@ -247,16 +234,14 @@ async fn server(client: &Client) -> Result<ServerFacts> {
         slots: get(&row, 3, act)?,
         senders_max: get(&row, 4, act)?,
         senders: get(&row, 5, act)?,
-        wal_sender_timeout_ms: get(&row, 6, act)?,
-        in_recovery: get(&row, 7, act)?,
-        slot_wal_keep_mib: get(&row, 8, act)?,
-        idle_slot_timeout_s: get(&row, 9, act)?,
-        user: get(&row, 10, act)?,
-        may_replicate: get(&row, 11, act)?,
-        bypasses_row_security: get(&row, 12, act)?,
-        superuser: get(&row, 13, act)?,
-        may_create: get(&row, 14, act)?,
-        database: get(&row, 15, act)?,
+        in_recovery: get(&row, 6, act)?,
+        slot_wal_keep_mib: get(&row, 7, act)?,
+        idle_slot_timeout_s: get(&row, 8, act)?,
+        user: get(&row, 9, act)?,
+        may_replicate: get(&row, 10, act)?,
+        bypasses_row_security: get(&row, 11, act)?,
+        may_create: get(&row, 12, act)?,
+        database: get(&row, 13, act)?,
     })
 }
 
@@ -282,14 +267,11 @@ async fn publication(client: &Client, name: &str) -> Result<Option<PublicationFa
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some(PublicationFacts {
         oid: get(row, 0, act)?,
-        all_tables: get(row, 1, act)?,
-        inserts: get(row, 2, act)?,
-        updates: get(row, 3, act)?,
-        deletes: get(row, 4, act)?,
-        truncates: get(row, 5, act)?,
-        via_root: get(row, 6, act)?,
-        owned: get(row, 7, act)?,
-        schemas: false,
+        inserts: get(row, 1, act)?,
+        updates: get(row, 2, act)?,
+        deletes: get(row, 3, act)?,
+        truncates: get(row, 4, act)?,
+        via_root: get(row, 5, act)?,
     }))
 }
 
@@ -322,9 +304,9 @@ async fn relations(client: &Client) -> Result<Vec<RelationFacts>> {
         .collect()
 }
 
-async fn narrowed(client: &Client, publication: &mut PublicationFacts, relations: &mut [RelationFacts]) -> Result<()> {
+async fn narrowed(client: &Client, publication: u32, relations: &mut [RelationFacts]) -> Result<()> {
     let act = "read the publication's column lists and row filters";
-    let rows = client.query(NARROWED, &[&publication.oid]).await.map_err(|cause| error::control(act, cause))?;
+    let rows = client.query(NARROWED, &[&publication]).await.map_err(|cause| error::control(act, cause))?;
     for row in &rows {
         let oid: u32 = get(row, 0, act)?;
         if let Some(relation) = relations.iter_mut().find(|relation| relation.oid == oid) {
@@ -332,8 +314,5 @@ async fn narrowed(client: &Client, publication: &mut PublicationFacts, relations
             relation.row_filter = get(row, 2, act)?;
         }
     }
-    const SCHEMAS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = $1)";
-    let row = client.query_one(SCHEMAS, &[&publication.oid]).await.map_err(|cause| error::control(act, cause))?;
-    publication.schemas = get(&row, 0, act)?;
     Ok(())
 }

@@ -19,9 +19,8 @@ pub(super) fn findings(facts: &Facts, names: Names<'_>) -> Vec<Finding> {
     if let Some(slot) = &facts.slot {
         slot_state(slot, &facts.server, names.slot, &mut findings);
     }
-    match &facts.publication {
-        Some(publication) => operations(publication, names.publication, &mut findings),
-        None => missing(facts, names.publication, &mut findings),
+    if let Some(publication) = &facts.publication {
+        operations(publication, names.publication, &mut findings);
     }
     findings
 }
@@ -149,26 +148,4 @@ fn operations(publication: &PublicationFacts, name: &str, findings: &mut Vec<Fin
             format!("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate');", quoted(name)),
         ));
     }
-}
-
-/// PG-09, PG-10, PG-10b: a publication must be older than the slot. The server looks it up as of each change;
-/// made anew it is missing for the changes before, which 13 to 17 refuse and 18 passes over silently.
-fn missing(facts: &Facts, name: &str, findings: &mut Vec<Finding>) {
-    let message = format!("publication `{name}` does not exist in database `{}`", facts.server.database);
-    findings.push(if facts.slot.is_some() {
-        Finding::error(
-            "publication_missing",
-            format!("{message}, but the slot does: changes since it was dropped cannot be told from the log"),
-            "give the slot back with `tidewire remove`, then start the source anew",
-        )
-    } else if facts.server.may_create {
-        Finding::warning(
-            "publication_missing",
-            message,
-            "it is created at the first start, or now by `tidewire setup --apply`",
-        )
-    } else {
-        let remedy = "run the statements that `tidewire setup` prints as the owner of the tables";
-        Finding::error("publication_missing", message, remedy)
-    });
 }

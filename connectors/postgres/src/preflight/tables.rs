@@ -35,6 +35,9 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
             "name tables that exist in `tables`, and run `tidewire setup` to publish them",
         ));
     }
+    if facts.publication.is_none() {
+        missing(facts, &read, publication, &mut findings);
+    }
     rights(&read, facts, &mut findings);
     let writes = facts.publication.as_ref().is_none_or(|state| state.updates || state.deletes);
     for relation in &read {
@@ -67,6 +70,28 @@ fn kinds(captured: &[&RelationFacts], filter: &TableFilter, findings: &mut Vec<F
             format!("take it out with \"!{}\" in `tables`", relation.name),
         ));
     }
+}
+
+/// PG-09, PG-10, PG-10b: a publication must be older than the slot. The server looks it up as of each change;
+/// made anew it is missing for the changes before, which 13 to 17 refuse and 18 passes over silently.
+fn missing(facts: &Facts, read: &[&RelationFacts], name: &str, findings: &mut Vec<Finding>) {
+    let message = format!("publication `{name}` does not exist in database `{}`", facts.server.database);
+    findings.push(if facts.slot.is_some() {
+        Finding::error(
+            "publication_missing",
+            format!("{message}, but the slot does: changes since it was dropped cannot be told from the log"),
+            "give the slot back with `tidewire remove`, then start the source anew",
+        )
+    } else if facts.server.may_create && read.iter().all(|relation| relation.owned) {
+        Finding::warning(
+            "publication_missing",
+            message,
+            "it is created at the first start, or now by `tidewire setup --apply`",
+        )
+    } else {
+        let remedy = "run the statements that `tidewire setup` prints as the owner of the tables";
+        Finding::error("publication_missing", message, remedy)
+    });
 }
 
 /// PG-24: what is named must be what arrives.

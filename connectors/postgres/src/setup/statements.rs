@@ -1,0 +1,137 @@
+//! The statements that a database still needs, from what its catalog says. Pure.
+
+use crate::catalog::{literal, quoted, quoted_table};
+use crate::config::Settings;
+use crate::preflight::{Facts, RelationFacts, is_table};
+use std::collections::{BTreeSet, HashSet};
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Statement {
+    /// What it is for.
+    pub(super) reason: String,
+    /// The statement.
+    pub(super) sql: String,
+    /// Whether a person must weigh it first, because it changes how others use the table or the server.
+    pub(super) weighed_first: bool,
+}
+
+impl Statement {
+    fn new(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
+        Statement { reason: reason.into(), sql: sql.into(), weighed_first: false }
+    }
+
+    fn to_weigh(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
+        Statement { reason: reason.into(), sql: sql.into(), weighed_first: true }
+    }
+}
+
+/// The comment by which a publication is known as made by this source.
+pub(super) fn mark(source: &str) -> String {
+    format!("made by tidewire for source {source}")
+}
+
+/// All of them, in the order to run them.
+pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    server(facts, &settings.user, &mut statements);
+    let captured = captured(facts, settings);
+    grants(&captured, &settings.user, facts, &mut statements);
+    identities(&captured, &mut statements);
+    match &facts.publication {
+        None => statements.extend(create_publication(facts, settings)),
+        Some(_) => additions(facts, &captured, settings, &mut statements),
+    }
+    statements
+}
+
+/// Creates the publication and marks it as ours; `None` when there is no table to publish.
+pub(super) fn create_publication(facts: &Facts, settings: &Settings) -> Option<Statement> {
+    let tables: Vec<String> = captured(facts, settings)
+        .into_iter()
+        .filter(|relation| relation.root.is_none() && relation.identified())
+        .map(|relation| quoted_table(&relation.name))
+        .collect();
+    if tables.is_empty() {
+        return None;
+    }
+    let name = quoted(&settings.publication);
+    let sql = format!(
+        "CREATE PUBLICATION {name} FOR TABLE {} WITH (publish_via_partition_root = true); COMMENT ON PUBLICATION {name} IS {};",
+        tables.join(", "),
+        literal(&mark(&settings.name)),
+    );
+    Some(Statement::new("publish the captured tables", sql))
+}
+
+/// Captured tables whose rows are in the log. A partition counts when its root is captured: it is published
+/// under the root's name.
+fn captured<'a>(facts: &'a Facts, settings: &Settings) -> Vec<&'a RelationFacts> {
+    let tables = facts.relations.iter().filter(|relation| is_table(relation));
+    tables.filter(|relation| settings.tables.captures_name(&relation.name)).collect()
+}
+
+fn server(facts: &Facts, user: &str, statements: &mut Vec<Statement>) {
+    if facts.server.wal_level != "logical" {
+        statements.push(Statement::to_weigh(
+            "write what logical decoding needs to the log; takes effect when the server is restarted",
+            "ALTER SYSTEM SET wal_level = 'logical';",
+        ));
+    }
+    if !facts.server.may_replicate {
+        statements.push(Statement::new("let the login replicate", format!("ALTER ROLE {} REPLICATION;", quoted(user))));
+    }
+}
+
+fn grants(captured: &[&RelationFacts], user: &str, facts: &Facts, statements: &mut Vec<Statement>) {
+    let schemas: BTreeSet<&str> =
+        captured.iter().filter(|relation| !relation.schema_usable).map(|relation| &*relation.name.schema).collect();
+    for schema in schemas {
+        let sql = format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(user));
+        statements.push(Statement::new(format!("let the login use schema `{schema}`"), sql));
+    }
+    for relation in captured {
+        if !relation.readable {
+            let sql = format!("GRANT SELECT ON {} TO {};", quoted_table(&relation.name), quoted(user));
+            statements.push(Statement::new(format!("let the snapshot read table `{}`", relation.name), sql));
+        }
+    }
+    let hidden = captured.iter().any(|relation| relation.row_security);
+    if hidden && !facts.server.bypasses_row_security {
+        statements.push(Statement::to_weigh(
+            "let the snapshot read all rows of tables with row security, as the log has them",
+            format!("ALTER ROLE {} BYPASSRLS;", quoted(user)),
+        ));
+    }
+}
+
+fn identities(captured: &[&RelationFacts], statements: &mut Vec<Statement>) {
+    for relation in captured.iter().filter(|relation| !relation.identified()) {
+        statements.push(Statement::to_weigh(
+            format!(
+                "table `{}` has no replica identity: give it one before it is published, or the server refuses its updates",
+                relation.name
+            ),
+            format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quoted_table(&relation.name)),
+        ));
+    }
+}
+
+fn additions(facts: &Facts, captured: &[&RelationFacts], settings: &Settings, statements: &mut Vec<Statement>) {
+    let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
+    let via_root = facts.publication.as_ref().is_some_and(|publication| publication.via_root);
+    for relation in captured {
+        let covered = published.contains(&relation.oid)
+            || relation.root.is_some_and(|root| published.contains(&root))
+            || relation.kind == 'p' && !via_root;
+        if covered || !relation.identified() {
+            continue;
+        }
+        let sql =
+            format!("ALTER PUBLICATION {} ADD TABLE {};", quoted(&settings.publication), quoted_table(&relation.name));
+        statements.push(Statement::new(format!("publish table `{}`", relation.name), sql));
+    }
+}
+
+#[cfg(test)]
+mod tests;
