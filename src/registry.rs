@@ -68,7 +68,11 @@ fn source(
             let built = tidewire_postgres::connector(options, raw);
             built
                 .map_err(|list| {
-                    list.into_iter().for_each(|fault| faults.push(&below(&prefix, &fault.key), fault.message))
+                    for fault in list {
+                        // The globs stand beside the connector's table.
+                        let above = if fault.key == "tables" { &key } else { &prefix };
+                        faults.push(&below(above, fault.key), fault.message);
+                    }
                 })
                 .ok()
         }
@@ -156,4 +160,51 @@ fn sink_of_kind(
 
 fn below(prefix: &str, key: &str) -> String {
     if key.is_empty() { prefix.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, FileSecrets};
+    use std::path::Path;
+
+    fn faults_of(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidewire.toml");
+        std::fs::write(&path, text).unwrap();
+        let (config, mut faults) = match config::load(&path) {
+            Ok(loaded) => loaded,
+            Err(faults) => return faults.to_string(),
+        };
+        let secrets: Arc<dyn SecretResolver> = Arc::new(FileSecrets::from_environment());
+        build(&config, &mut faults, &secrets, None);
+        faults.to_string()
+    }
+
+    fn example() -> String {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap()
+    }
+
+    #[test]
+    fn the_example_is_accepted_as_it_is() {
+        assert_eq!(faults_of(&example()), "");
+    }
+
+    #[test]
+    fn the_example_is_accepted_with_every_commented_setting_too() {
+        let is_setting = |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[' || c == '"'));
+        let text: String = example().lines().map(|line| format!("{}\n", if is_setting(line) { line.trim_start_matches('#') } else { line })).collect();
+        assert!(text.lines().filter(|line| !line.starts_with('#')).count() > 50, "settings were uncommented");
+        assert_eq!(faults_of(&text), "");
+    }
+
+    #[test]
+    fn connectors_add_their_faults_with_places() {
+        let text = "[sources.a]\n[sources.a.postgres]\nurl = \"mysql://x\"\nslto = \"y\"\n[sources.b.mysql]\nurl = \"mysql://x\"\n[sinks.c]\n[sinks.d.kafka]\nbrokers = []\n[sinks.e.delta]\nlocation = \"ftp://x\"\n[sinks.e.null]\n";
+        let shown = faults_of(text);
+        for expect in [":4:1: sources.a.postgres.slto: unknown key", ":5:2: sources.b.mysql: MySQL and MariaDB are not available", ":7:2: sinks.c: a sink needs", "sinks.d.kafka.brokers", ":10:2: sinks.e: a sink is one thing"] {
+            let found = shown.contains(expect) || shown.lines().any(|line| expect.split(": ").all(|part| line.contains(part)));
+            assert!(found, "{expect}\nin\n{shown}");
+        }
+    }
 }
