@@ -14,6 +14,7 @@ pub mod mask;
 mod message;
 mod native;
 mod number;
+mod plans;
 mod row;
 mod source_block;
 mod table;
@@ -26,16 +27,15 @@ pub use table::TopicId;
 use crate::format::{FormatSettings, Profile};
 use crate::topics::{TopicTemplate, message_topic, transaction_topic};
 use message::MessagePlan;
+use plans::Plans;
 use row::{Clock, RowContext};
 use source_block::{Place, SourceBlock};
 use std::collections::HashMap;
 use std::sync::Arc;
 use table::{TablePlan, open};
+use tidewire_core::batch::Provenance;
 use tidewire_core::{Batch, Change, Error, Op, Result, SourceDescriptor, TableSchema};
 use transaction::{IdForm, OpenTransaction, Status};
-
-/// Most table versions that stay prepared; beyond it all are prepared anew when needed.
-const PLANS_MAX: usize = 4_096;
 
 /// A record, borrowed from the encoder's buffers until the callback returns.
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +91,7 @@ pub struct Encoder {
     template: TopicTemplate,
     source: SourceBlock,
     topics: Topics,
-    plans: Vec<TablePlan>,
-    /// By the address of the schema, which the plan keeps alive.
-    plan_of: HashMap<usize, usize>,
-    last_plan: (usize, usize),
+    plans: Plans,
     message: Option<MessagePlan>,
     transaction_topic: Option<TransactionTopic>,
     id_form: IdForm,
@@ -126,9 +123,7 @@ impl Encoder {
             template,
             source: SourceBlock::new(source, settings.profile),
             topics,
-            plans: Vec::new(),
-            plan_of: HashMap::new(),
-            last_plan: (0, 0),
+            plans: Plans::default(),
             message: None,
             transaction_topic,
             id_form,
@@ -181,14 +176,12 @@ impl Encoder {
             Error::bug("change_without_table", "a change of a row names no table of its batch".to_owned())
         })?;
         let place = self.place(batch, change);
-        if change.op != Op::Read {
-            self.begin_transaction(place, out)?;
-        }
+        self.begin_transaction(place, out)?;
         let index = self.plan(schema)?;
         let Some(plan) = self.plans.get(index) else {
             return Err(Error::bug("plan_lost", "a prepared table is not where it was put"));
         };
-        let open = if place.snapshot == "false" { self.open.as_mut() } else { None };
+        let open = self.open.as_mut().filter(|_| place.counted);
         let context = RowContext {
             settings: &self.settings,
             source: &self.source,
@@ -206,9 +199,7 @@ impl Encoder {
             .message(change)
             .ok_or_else(|| Error::bug("message_without_content", "a message carries no content".to_owned()))?;
         let place = self.place(batch, change);
-        if place.transaction.is_some() {
-            self.begin_transaction(place, out)?;
-        }
+        self.begin_transaction(place, out)?;
         let plan = match &mut self.message {
             Some(plan) => plan,
             slot @ None => {
@@ -219,7 +210,7 @@ impl Encoder {
         let Buffers { key, value, scratch, .. } = &mut self.buffers;
         scratch.clear();
         match &mut self.open {
-            Some(open) if place.transaction.is_some() => {
+            Some(open) if place.counted => {
                 let counts = open.count(&plan.collection);
                 open.write_block(scratch, self.id_form, change.offset, counts);
             }
@@ -237,36 +228,29 @@ impl Encoder {
         let transaction = batch.transaction(change);
         let micros = transaction.map_or(batch.received_micros, |transaction| transaction.commit_time_micros);
         let snapshot = if change.op == Op::Read { self.marks.word(batch, change) } else { "false" };
-        // A source gives a message outside transactions one without an id, to carry its time.
-        let transaction = transaction.filter(|transaction| change.op != Op::Message || !transaction.id.is_empty());
-        Place { change, transaction, micros, snapshot }
+        // A message outside transactions stands in one of its own, of which nothing is known.
+        let known = |value: &Provenance| *value != Provenance::Absent;
+        let counted = match change.op {
+            Op::Read => false,
+            Op::Message => transaction.is_some_and(|transaction| transaction.provenance.iter().any(known)),
+            _ => transaction.is_some(),
+        };
+        Place { change, transaction, counted, micros, snapshot }
     }
 
     fn plan(&mut self, schema: &Arc<TableSchema>) -> Result<usize> {
-        let address = Arc::as_ptr(schema).addr();
-        if self.last_plan.0 == address {
-            return Ok(self.last_plan.1);
+        if let Some(index) = self.plans.find(schema) {
+            return Ok(index);
         }
-        let index = match self.plan_of.get(&address) {
-            Some(index) => *index,
-            None => {
-                if self.plans.len() >= PLANS_MAX {
-                    self.plans.clear();
-                    self.plan_of.clear();
-                }
-                let name = self.template.name(&self.source.descriptor().name, &schema.name);
-                let topic = self.topics.id(name.clone());
-                self.plans.push(TablePlan::new(schema, topic, &name, &self.settings, &self.source)?);
-                self.plan_of.insert(address, self.plans.len() - 1);
-                self.plans.len() - 1
-            }
-        };
-        self.last_plan = (address, index);
-        Ok(index)
+        let name = self.template.name(&self.source.descriptor().name, &schema.name);
+        let topic = self.topics.id(name.clone());
+        Ok(self.plans.add(TablePlan::new(schema, topic, &name, &self.settings, &self.source)?))
     }
 
     fn begin_transaction(&mut self, place: Place<'_>, out: &mut Output<'_>) -> Result<()> {
-        let (true, Some(transaction)) = (self.transaction_topic.is_some(), place.transaction) else { return Ok(()) };
+        let Some(transaction) = place.transaction.filter(|_| place.counted && self.transaction_topic.is_some()) else {
+            return Ok(());
+        };
         if self.open.as_ref().is_some_and(|open| open.is(transaction)) {
             return Ok(());
         }

@@ -70,6 +70,8 @@ pub(crate) fn plan(
         DataType::Bool => (Form::Bool, ConnectType::plain("boolean")),
         DataType::Int { .. } if native == "year" => (Form::Int, ConnectType::named("int32", "io.debezium.time.Year")),
         DataType::Int { bits } => (Form::Int, ConnectType::plain(signed_word(*bits))),
+        // PostgreSQL's transaction ids, for which Debezium has no schema.
+        DataType::UInt { .. } if debezium && matches!(native, "xid" | "cid" | "xid8") => return None,
         DataType::UInt { bits: 64 } if debezium => (Form::WrappedUInt, ConnectType::plain("int64")),
         DataType::UInt { bits } => (Form::UInt, ConnectType::plain(signed_word(bits.saturating_add(1)))),
         DataType::Float32 => (Form::Float32, ConnectType::plain("float")),

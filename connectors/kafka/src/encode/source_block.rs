@@ -36,8 +36,10 @@ pub(crate) struct SourceNames {
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) change: &'a Change,
-    /// None for a message outside transactions.
     pub(crate) transaction: Option<&'a Transaction>,
+    /// Whether the change counts among its transaction's: not when a snapshot read it, nor as a message
+    /// outside transactions.
+    pub(crate) counted: bool,
     /// When it happened, in microseconds since 1970.
     pub(crate) micros: i64,
     /// The word of `source.snapshot`; `false` in the log.
