@@ -21,6 +21,10 @@ pub mod proxy;
 pub mod canonical;
 pub mod readers;
 
+pub mod oracle;
+
+pub mod workload;
+
 pub use daemon::Daemon;
 pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Postgres, PostgresOptions, Version};
