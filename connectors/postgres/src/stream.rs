@@ -29,7 +29,6 @@ use crate::assemble::{Applied, Assembler};
 use crate::catalog;
 use crate::config::{Host, Settings};
 use crate::connection::{Connection, LogReader, SessionKind};
-use crate::control::Control;
 use crate::error::{connection_lost, protocol};
 use crate::metrics::SourceMetrics;
 use crate::position::Lsn;
@@ -201,6 +200,9 @@ impl LogStream {
                 b'd' => match replication::parse(frame.body).map_err(|cause| protocol(cause.to_string()))? {
                     Replication::XLogData { wal_start, payload } => {
                         self.feedback.receive(Lsn(wal_start));
+                        if side::is_heartbeat(payload) {
+                            continue;
+                        }
                         match self.assembler.apply(wal_start, payload)? {
                             Applied::Nothing | Applied::Changed => {}
                             Applied::TransactionEnd => self.moved = true,

@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use crate::assemble::{Assembler, PROVENANCE};
 use crate::catalog::{Described, PublishedTable, describe_table, published_tables};
-use crate::config::{Host, Settings};
+use crate::config::Settings;
 use crate::connection::{Connection, SessionKind, SystemIdentity, identify};
 use crate::control::Control;
 use crate::error::protocol;

@@ -34,7 +34,7 @@ impl Publication {
         let act = "read the publication";
         let failed = |cause| control(act, cause);
         let sql = "SELECT pg_catalog.row_to_json(p)::text FROM \
-                   (SELECT *, oid FROM pg_catalog.pg_publication WHERE pubname = $1) p";
+                   (SELECT * FROM pg_catalog.pg_publication WHERE pubname = $1) p";
         let row = session.client().query_opt(sql, &[&name]).await.map_err(failed)?;
         let Some(row) = row else { return Err(changed(name, "it is gone")) };
         let header = serde_json::from_str(row.try_get(0).map_err(failed)?)

@@ -18,6 +18,14 @@ const HEARTBEAT_BYTES: i64 = 1 << 20;
 /// What marks our message in the log; it is never shipped.
 const HEARTBEAT_PREFIX: &str = "tidewire.heartbeat";
 
+/// Whether a message of the log is our own heartbeat: it only has to pass through the server. Layout of `M`: flags,
+/// LSN, prefix with a zero byte.
+pub(super) fn is_heartbeat(payload: &[u8]) -> bool {
+    let Some((b"M", rest)) = payload.split_at_checked(1) else { return false };
+    let prefix = rest.split_at_checked(1 + 8).and_then(|(_, rest)| rest.strip_prefix(HEARTBEAT_PREFIX.as_bytes()));
+    prefix.is_some_and(|rest| rest.first() == Some(&0))
+}
+
 /// The reader's end.
 pub(super) struct Side {
     settings: Arc<Settings>,
@@ -139,4 +147,18 @@ async fn beat(session: &Control, beaten: Option<String>) -> Result<Option<String
     let sql = "SELECT pg_catalog.pg_logical_emit_message(true, $1, '')::text";
     session.client().query_one(sql, &[&HEARTBEAT_PREFIX]).await.map_err(failed)?;
     Ok(Some(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pg_74_only_our_own_message_is_passed_over() {
+        let message = |prefix: &[u8]| [b"M\x01\0\0\0\0\0\0\0\x07", prefix, b"\0\0\0\0\0"].concat();
+        assert!(is_heartbeat(&message(b"tidewire.heartbeat")));
+        for other in [message(b"tidewire.heartbeats"), message(b""), b"M".to_vec(), b"I".to_vec(), Vec::new()] {
+            assert!(!is_heartbeat(&other));
+        }
+    }
 }

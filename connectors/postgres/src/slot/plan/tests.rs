@@ -105,7 +105,8 @@ fn pg_01_pg_04_pg_61_lost_and_foreign_slots_are_refused() {
 #[test]
 fn pg_02_pg_05_unusable_slots_are_refused() {
     let nothing = resume(vec![]);
-    let edits: [(&str, fn(&mut Slot)); 8] = [
+    type Edit = fn(&mut Slot);
+    let edits: [(&str, Edit); 8] = [
         ("slot_unusable", |slot| slot.plugin = Some("test_decoding".to_owned())),
         ("slot_unusable", |slot| slot.slot_type = Some("physical".to_owned())),
         ("slot_unusable", |slot| slot.database = Some("other".to_owned())),
