@@ -57,6 +57,8 @@ def read(reader, path, version):
         import duckdb_extension_delta  # noqa: F401  the extension comes as a package, not over the network
 
         connection = duckdb.connect()
+        # A query that takes a while draws a bar, and on a pipe it draws it into our output.
+        connection.execute("SET enable_progress_bar = false")
         load_extension(connection)
         connection.execute("set timezone='UTC'")
         at = f", version => {version}" if version is not None else ""

@@ -1,0 +1,133 @@
+//! What most tests stand on: a PostgreSQL with the workload's tables, a broker where asked, a daemon, and the
+//! question whether it has caught up.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tidewire_testkit::kafka::{Isolation, Record};
+use tidewire_testkit::oracle::{self, Witness};
+use tidewire_testkit::postgres::Client;
+use tidewire_testkit::readers::Reader;
+use tidewire_testkit::workload::{TABLES, Workload};
+use tidewire_testkit::{Daemon, Kafka, KafkaOptions, Postgres, PostgresOptions};
+
+/// Path of the daemon under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
+
+/// The version that tests use which are not about versions.
+pub(crate) const POSTGRES: u16 = 17;
+
+/// Which sinks a rig has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sinks {
+    Lake,
+    Events,
+    Both,
+}
+
+pub(crate) struct Rig {
+    // Fields are dropped in this order: the daemon first.
+    pub(crate) daemon: Daemon,
+    pub(crate) kafka: Option<Kafka>,
+    pub(crate) postgres: Postgres,
+    pub(crate) lake: TempDir,
+}
+
+impl Rig {
+    /// Servers with the workload's tables and a daemon that is not started yet.
+    pub(crate) fn new(sinks: Sinks) -> Result<Rig> {
+        Rig::with(sinks, &PostgresOptions::version(POSTGRES), "")
+    }
+
+    /// The same with a server of one's choice and more lines of configuration at its end.
+    pub(crate) fn with(sinks: Sinks, options: &PostgresOptions, more: &str) -> Result<Rig> {
+        let postgres = Postgres::start(options)?;
+        Workload::create_tables(&postgres.client()?)?;
+        let kafka = (sinks != Sinks::Lake).then(|| Kafka::start(&KafkaOptions::default())).transpose()?;
+        let lake = tempfile::tempdir().context("make a folder for the tables")?;
+        let url = postgres.url("postgres");
+        let config = config(&url, kafka.as_ref(), (sinks != Sinks::Events).then(|| lake.path()), more);
+        Ok(Rig { daemon: Daemon::new(BINARY, &config)?, kafka, postgres, lake })
+    }
+
+    pub(crate) fn client(&self) -> Result<Client> {
+        self.postgres.client()
+    }
+
+    /// Folder of a mirror.
+    pub(crate) fn table(&self, table: &str) -> PathBuf {
+        self.lake.path().join("shop/public").join(table)
+    }
+
+    /// Waits until every sink holds all that is committed now.
+    pub(crate) fn catch_up(&mut self) -> Result<()> {
+        let target = lsn(&self.client()?.value("SELECT pg_current_wal_lsn()")?)?;
+        self.daemon.wait_for("every sink to hold what is committed", |status| holds(status, target))?;
+        Ok(())
+    }
+
+    /// Compares every mirror with its source, by every column.
+    pub(crate) fn check_lake(&self, with: &[Reader]) -> Result<()> {
+        let client = self.client()?;
+        for table in TABLES {
+            oracle::check_mirror(&client, "public", table, &self.table(table), with)?;
+        }
+        Ok(())
+    }
+
+    /// A topic's committed records.
+    pub(crate) fn records(&self, table: &str) -> Result<Vec<Record>> {
+        let kafka = self.kafka.as_ref().context("this rig has no broker")?;
+        kafka.consume(&format!("shop.public.{table}"), Isolation::ReadCommitted)
+    }
+
+    /// Compares every topic, folded, with its source, and, with a witness, each change with what was committed.
+    pub(crate) fn check_events(&self, witness: Option<&Witness>) -> Result<()> {
+        let client = self.client()?;
+        for table in TABLES {
+            let fold = oracle::check_topic(&client, "public", table, &self.records(table)?)?;
+            if let Some(witness) = witness {
+                witness.must_equal(&format!("public.{table}"), fold.changes(), true)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A configuration for one source `shop` and the sinks `events` and `lake`.
+pub(crate) fn config(url: &str, kafka: Option<&Kafka>, lake: Option<&Path>, more: &str) -> String {
+    let mut text = format!(
+        "[sources.shop]\ntables = [\"public.*\"]\n[sources.shop.postgres]\nurl = \"{url}\"\nheartbeat_interval = \"1s\"\n"
+    );
+    if let Some(kafka) = kafka {
+        text.push_str(&format!("[sinks.events.kafka]\nbrokers = [\"{}\"]\n", kafka.brokers()));
+    }
+    if let Some(lake) = lake {
+        text.push_str(&format!("[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"200ms\"\n", lake.display()));
+    }
+    text.push_str(more);
+    text
+}
+
+/// `X/Y` as a number.
+pub(crate) fn lsn(text: &str) -> Result<u64> {
+    let (high, low) = text.split_once('/').context("an LSN has a slash")?;
+    Ok(u64::from_str_radix(high, 16)? << 32 | u64::from_str_radix(low, 16)?)
+}
+
+/// The LSN in a position's text, `pg:system/timeline/X/Y/ordinal`.
+pub(crate) fn position_lsn(text: &str) -> Result<u64> {
+    match text.split('/').collect::<Vec<_>>().as_slice() {
+        [_, _, high, low, _] => lsn(&format!("{high}/{low}")),
+        _ => bail!("`{text}` is no position"),
+    }
+}
+
+/// Whether every sink of every source holds everything up to `target`.
+pub(crate) fn holds(status: &Value, target: u64) -> bool {
+    let sinks = status["sources"].as_object().into_iter().flat_map(|sources| sources.values());
+    let mut sinks = sinks.flat_map(|source| source["sinks"].as_object().into_iter().flat_map(|sinks| sinks.values())).peekable();
+    sinks.peek().is_some()
+        && sinks.all(|sink| sink["position"].as_str().and_then(|text| position_lsn(text).ok()).is_some_and(|lsn| lsn >= target))
+}
