@@ -322,6 +322,41 @@ fn check(bench: &mut Bench) -> Outcome {
     expect("a finding", away.len() == 1)
 }
 
+// Keeps committing while somebody stops, starts or kills the broker; opens the sink anew after an error, as a
+// worker would. Every batch must be seen once in the end. `SECONDS` says for how long.
+fn endure(bench: &mut Bench) -> Outcome {
+    let seconds = std::env::var("SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut batches, mut longest, mut failures) = (0, Duration::ZERO, 0);
+    let (mut sink, mut held) = bench.open("")?;
+    while Instant::now() < end {
+        let started = Instant::now();
+        let batch = bench.batch(10, b"endured");
+        let target = bench.progress();
+        while held != target {
+            let outcome = sink.write(&batch, Selection::All).and_then(|()| sink.commit(&target));
+            match outcome {
+                Ok(()) => held = target.clone(),
+                Err(error) => {
+                    println!("  after {:.1?}: {}", started.elapsed(), shown(error));
+                    failures += 1;
+                    drop(sink);
+                    (sink, held) = loop {
+                        match bench.connector("")?.open(&bench.source) {
+                            Ok(opened) => break opened,
+                            Err(error) => println!("  not opened: {}", shown(error)),
+                        }
+                    };
+                }
+            }
+        }
+        batches += 1;
+        longest = longest.max(started.elapsed());
+    }
+    println!("  {batches} batches, {failures} failures, the longest took {longest:.1?}");
+    bench.expect_rows(batches * 10)
+}
+
 // Throughput of a backlog, then the time of small commits.
 fn speed(bench: &mut Bench) -> Outcome {
     let changes: u64 = std::env::var("CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(300_000);
@@ -345,21 +380,20 @@ fn speed(bench: &mut Bench) -> Outcome {
         written as f64 / wall,
         cpu * 1e6 / written as f64
     );
-    for rows in [1, 50] {
+    for pause_ms in [0, 1, 2, 3, 5, 10, 20] {
         let mut times = Vec::new();
-        for _ in 0..500 {
-            let batch = bench.batch(rows, b"some text of forty characters or so, ok.");
+        for _ in 0..200 {
+            let batch = bench.batch(20, b"some text of forty characters or so, ok.");
+            std::thread::sleep(Duration::from_millis(pause_ms));
             let started = Instant::now();
             write(sink.as_mut(), &batch)?;
             sink.commit(&bench.progress()).map_err(shown)?;
             times.push(started.elapsed());
         }
         times.sort();
+        let [p50, p90, p99] = [100, 180, 198].map(|index| times.get(index).copied().unwrap_or_default());
         println!(
-            "  write and commit of {rows}: p50 {:?}, p99 {:?}, max {:?}",
-            times.get(250),
-            times.get(495),
-            times.last()
+            "  {pause_ms} ms after a commit, 20 changes and a commit: p50 {p50:.1?}, p90 {p90:.1?}, p99 {p99:.1?}"
         );
     }
     Ok(())
@@ -394,6 +428,7 @@ fn main() -> Outcome {
             "expire" => expire(&mut bench)?,
             "too_large" => too_large(&mut bench)?,
             "check" => check(&mut bench)?,
+            "endure" => endure(&mut bench)?,
             "speed" => speed(&mut bench)?,
             _ => return Err(format!("`{scenario}` is no scenario").into()),
         }

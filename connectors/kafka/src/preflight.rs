@@ -207,3 +207,61 @@ fn batch_bytes(settings: &Settings) -> u32 {
     let given = settings.librdkafka.get("batch.size").and_then(|size| size.parse().ok());
     given.unwrap_or(crate::client::BATCH_BYTES).min(RECORD_BYTES_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, SinkOptions};
+    use tidewire_core::schema::{KeyKind, OldRow};
+    use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
+    use tidewire_core::{SchemaVersion, Severity};
+
+    struct NoSecrets;
+
+    impl SecretResolver for NoSecrets {
+        fn resolve(&self, _: &SecretRef) -> Result<Secret> {
+            Ok(Secret::new(""))
+        }
+    }
+
+    fn codes(json: &str, tables: &[(&str, &str, &str)]) -> Vec<&'static str> {
+        let config: Config = serde_json::from_str(json).expect("a configuration");
+        let options = SinkOptions { name: "events".into(), secrets: Arc::new(NoSecrets) };
+        let settings = Settings::try_from_config(options, config).expect("settings");
+        let schema = |schema: &str, table: &str| TableSchema {
+            name: TableName::new(schema, table),
+            version: SchemaVersion(1),
+            native_id: 1,
+            columns: Vec::new(),
+            key: Vec::new(),
+            key_kind: KeyKind::None,
+            old_row: OldRow::Full,
+        };
+        let tables: Vec<_> =
+            tables.iter().map(|(source, of, table)| (Arc::from(*source), Arc::new(schema(of, table)))).collect();
+        let mut findings = Vec::new();
+        topic_names(&settings, &tables, &mut findings);
+        assert!(findings.iter().all(|finding| finding.severity == Severity::Error && finding.remedy.is_some()));
+        findings.into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn shared_and_illegal_names_are_found_before_the_start() {
+        let default = r#"{"brokers": ["k:1"]}"#;
+        let table_only = r#"{"brokers": ["k:1"], "topic": "{table}"}"#;
+        for (json, tables, expect) in [
+            (default, &[("shop", "a", "x"), ("crm", "a", "x")][..], &[][..]),
+            (default, &[("shop", "a", "x y"), ("shop", "a", "x_y")], &["topic_collision"]),
+            (table_only, &[("shop", "a", "x"), ("crm", "b", "x")], &["topic_collision"]),
+            (table_only, &[("shop", "a", "tidewire-progress")], &["topic_collision"]),
+            (table_only, &[("shop", "a", "shop.message")], &["topic_collision"]),
+            (
+                table_only,
+                &[("shop", "a", ".."), ("shop", "a", &"t".repeat(250))],
+                &["topic_name_refused", "topic_name_refused"],
+            ),
+        ] {
+            assert_eq!(codes(json, tables), expect, "{json} {tables:?}");
+        }
+    }
+}

@@ -164,3 +164,60 @@ pub(crate) fn create_command(settings: &Settings, name: &str) -> String {
         settings.brokers, creation.partitions
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_core::schema::{KeyKind, OldRow};
+    use tidewire_core::{BatchBuilder, BatchLimits, Phase, SchemaVersion, SourceDescriptor, TableSchema};
+
+    fn batch(tables: &[(&str, &str)]) -> Batch {
+        let source = SourceDescriptor {
+            name: "shop".into(),
+            connector: "postgresql",
+            database: "shop".into(),
+            provenance: &[],
+            has_sequence: true,
+            snapshot_floor: None,
+        };
+        let mut builder = BatchBuilder::new(Arc::new(source), Phase::Stream, BatchLimits::default());
+        for (schema, table) in tables {
+            builder.table(&Arc::new(TableSchema {
+                name: TableName::new(*schema, *table),
+                version: SchemaVersion(1),
+                native_id: 1,
+                columns: Vec::new(),
+                key: Vec::new(),
+                key_kind: KeyKind::None,
+                old_row: OldRow::Full,
+            }));
+        }
+        builder.finish(None, true, 0)
+    }
+
+    fn learn(template: &str, tables: &[(&str, &str)]) -> Result<TableTopics> {
+        let mut topics = TableTopics::default();
+        let template = TopicTemplate::parse(template).expect("a template");
+        topics.learn(&batch(tables), &template).map(|()| topics)
+    }
+
+    #[test]
+    fn a_topic_has_one_table() {
+        let topics = learn(TopicTemplate::DEFAULT, &[("a", "x"), ("a", "y"), ("a", "x")]).expect("topics");
+        assert_eq!(topics.table_of("shop.a.y"), Some(&TableName::new("a", "y")));
+        for (template, tables) in
+            [("{table}", [("a", "x"), ("b", "x")]), (TopicTemplate::DEFAULT, [("a", "x y"), ("a", "x_y")])]
+        {
+            let error = learn(template, &tables).err().expect("a collision");
+            assert_eq!(error.code(), "topic_collision");
+        }
+    }
+
+    #[test]
+    fn a_name_is_never_cut() {
+        let long = "t".repeat(NAME_LENGTH_MAX);
+        assert!(learn("{table}", &[("a", &long)]).is_ok());
+        let error = learn("x{table}", &[("a", &long)]).err().expect("too long");
+        assert_eq!(error.code(), "topic_name_too_long");
+    }
+}
