@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What Debezium writes in place of a TOASTed value that the log does not carry.
+/// Header of a create that is one half of a change of a key.
+const OLD_KEY: &str = "__debezium.oldkey";
 const UNAVAILABLE: &str = "\"__debezium_unavailable_value\"";
 
 type Image = BTreeMap<String, Box<RawValue>>;
@@ -47,6 +49,8 @@ pub struct Change {
 pub struct Fold {
     columns: Vec<String>,
     rows: BTreeMap<String, BTreeMap<String, Value>>,
+    /// The row deleted last, with its key: a change of a key is a delete and a create of what is partly the same row.
+    deleted: Option<(String, BTreeMap<String, Value>)>,
     changes: Vec<Change>,
 }
 
@@ -54,7 +58,7 @@ impl Fold {
     /// Folds the records of one topic, in the order of their partitions.
     pub fn of(records: &[Record], columns: &[Column]) -> Result<Fold> {
         let names = columns.iter().map(|column| column.name.clone()).collect();
-        let mut fold = Fold { columns: names, rows: BTreeMap::new(), changes: Vec::new() };
+        let mut fold = Fold { columns: names, rows: BTreeMap::new(), deleted: None, changes: Vec::new() };
         let mut homes: BTreeMap<String, i32> = BTreeMap::new();
         for record in records {
             let place = || format!("partition {}, offset {}", record.partition, record.offset);
@@ -80,7 +84,12 @@ impl Fold {
         let row_key = key.clone().unwrap_or_else(|| format!("record {}-{}", record.partition, record.offset));
         match (envelope.op.as_str(), envelope.after) {
             ("c" | "r" | "u", Some(after)) => {
-                let row = self.rows.entry(row_key).or_default();
+                let old = record.headers.iter().find(|(name, _)| name == OLD_KEY).map(|(_, key)| text(key.as_deref()));
+                let moved = match (old.transpose()?.flatten(), self.deleted.take()) {
+                    (Some(old), Some((key, row))) if old == key => Some(row),
+                    _ => None,
+                };
+                let row = self.rows.entry(row_key).or_insert_with(|| moved.unwrap_or_default());
                 let mut image = BTreeMap::new();
                 for column in columns {
                     let raw = after.get(&column.name).with_context(|| format!("no column `{}`", column.name))?;
@@ -95,7 +104,7 @@ impl Fold {
                 ensure!(after.len() == columns.len(), "{} columns instead of {}", after.len(), columns.len());
                 *row = image;
             }
-            ("d", None) => drop(self.rows.remove(&row_key)),
+            ("d", None) => self.deleted = self.rows.remove(&row_key).map(|row| (row_key, row)),
             ("t", None) => self.rows.clear(),
             ("m", _) => return Ok(()),
             (op, after) => bail!("op `{op}` {} an after image", if after.is_some() { "with" } else { "without" }),
