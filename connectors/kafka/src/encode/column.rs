@@ -46,10 +46,13 @@ pub(crate) enum Form {
     /// Bits as bytes, the least significant first, without trailing zeros.
     BitBytes,
     Geometry,
+    /// Well-known binary of a point as `x`, `y` and itself.
+    WkbPoint,
     /// A point's text as `x`, `y` and well-known binary.
     Point,
     /// The text of an hstore as a JSON object in a string.
     Hstore,
+    /// A list, or nested lists: the schema block tells the innermost type only, as Debezium's does.
     Array(Box<Form>),
 }
 
@@ -97,6 +100,7 @@ pub(crate) fn plan(
         DataType::Enum { labels } => (Form::Text, ConnectType::labels("io.debezium.data.Enum", labels)),
         DataType::Set { labels } => (Form::Text, ConnectType::labels("io.debezium.data.EnumSet", labels)),
         DataType::Bits { length, .. } => bits(*length, debezium),
+        DataType::Geometry if native == "point" => (Form::WkbPoint, ConnectType::point()),
         DataType::Geometry => (Form::Geometry, ConnectType::geometry()),
         DataType::Array { element, element_native } => {
             return array(element, element_native, settings, time_in_micros);
@@ -144,8 +148,8 @@ fn byte_values() -> String {
     values.join(",")
 }
 
-// `public.citext` and `numeric(5,2)` without schema, quotes and modifiers.
-fn base_name(native: &str) -> &str {
+/// `public.citext` and `numeric(5,2)` without schema, quotes and modifiers.
+pub(crate) fn base_name(native: &str) -> &str {
     let name = native.split_once('(').map_or(native, |(name, _)| name).trim_end();
     name.rsplit_once('.').map_or(name, |(_, name)| name).trim_matches('"')
 }

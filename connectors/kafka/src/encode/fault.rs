@@ -9,18 +9,19 @@ pub(crate) fn row_error(plan: &TablePlan, key: &[u8], fault: RowFault) -> Error 
     let table = &plan.schema.name;
     let column = |index: usize| plan.schema.columns.get(index).map_or("?", |column| &*column.name);
     let key = match key {
+        [] if plan.has_key() => "key not known".to_owned(),
         [] => "no key".to_owned(),
         key => format!("key {}", String::from_utf8_lossy(key)),
     };
     let error = match fault {
-        RowFault::Value(index, Fault::OutOfRange { setting, remedy }) => Error::operator(
+        RowFault::Value(index, Fault::OutOfRange { remedy }) => Error::operator(
             "value_out_of_range",
             format!(
-                "the value of column `{}` of table `{table}` ({key}) has no place in the configured `{setting}` form",
+                "the value of column `{}` of table `{table}` ({key}) has no place in the configured form",
                 column(index)
             ),
         )
-        .with_remedy(format!("set `{setting} = \"{remedy}\"` in the sink's `format`")),
+        .with_remedy(remedy),
         RowFault::Unknown(index) => Error::operator(
             "value_not_logged",
             format!(

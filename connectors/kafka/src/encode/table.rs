@@ -3,7 +3,7 @@
 
 use super::column::{self, Form};
 use super::connect_type::{ConnectType, field};
-use super::default_value::constant_default;
+use super::default_value::column_default;
 use super::json::write_name;
 use super::source_block::{SourceBlock, SourceNames};
 use super::transaction::block_schema;
@@ -82,7 +82,7 @@ impl TablePlan {
                 columns.push(None);
                 continue;
             };
-            let default = constant_default(column, &form, settings.profile);
+            let default = column_default(column, &form, settings.profile);
             let debezium = settings.profile == Profile::Debezium3;
             // A reader puts the default in place of null, so that a column with both would lose its nulls.
             let shown = default.as_deref().filter(|_| debezium || !column.nullable);

@@ -2,7 +2,7 @@
 
 use super::column::Form;
 use super::json::{write_base64, write_hex, write_int, write_string};
-use super::native::{write_hstore, write_point};
+use super::native::{write_hstore, write_point, write_srid, write_wkb_point};
 use super::number::{write_decimal_fixed, write_decimal_variable, write_float32, write_float64};
 use super::temporal::{self, Unit};
 use crate::format::Profile;
@@ -17,15 +17,15 @@ const DIMENSIONS_MAX: usize = 16;
 /// Why a value could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The form has no place for it; the setting and the value of it that has one.
-    OutOfRange { setting: &'static str, remedy: &'static str },
+    /// The form has no place for it; what to set instead.
+    OutOfRange { remedy: &'static str },
     /// The cell is not of the column's type.
     Mismatch,
 }
 
-const DECIMAL: Fault = Fault::OutOfRange { setting: "decimal", remedy: "string" };
-const TEMPORAL: Fault = Fault::OutOfRange { setting: "temporal", remedy: "iso" };
-const PROFILE: Fault = Fault::OutOfRange { setting: "profile", remedy: "(leave it out)" };
+const DECIMAL: Fault = Fault::OutOfRange { remedy: "set `decimal = \"string\"` in the sink's `format`" };
+const TEMPORAL: Fault = Fault::OutOfRange { remedy: "set `temporal = \"iso\"` in the sink's `format`" };
+const PROFILE: Fault = Fault::OutOfRange { remedy: "leave `debezium-3` out of the sink's `format`" };
 
 /// What writing needs beside the value.
 pub(crate) struct ValueWriter<'a> {
@@ -66,6 +66,9 @@ impl ValueWriter<'_> {
             (Form::BitFlag, Value::Bits(bits)) => self.boolean(bits.contains(&b'1')),
             (Form::BitBytes, Value::Bits(bits)) => self.bits(bits),
             (Form::Geometry, Value::Geometry(srid, wkb)) => self.geometry(srid, wkb),
+            (Form::WkbPoint, Value::Geometry(srid, wkb)) => {
+                write_wkb_point(self.out, srid, wkb).ok_or(Fault::Mismatch)?;
+            }
             (Form::Point, value) => write_point(self.out, self.scratch, text_of(value)?).ok_or(Fault::Mismatch)?,
             (Form::Hstore, value) => write_hstore(self.out, self.scratch, text_of(value)?).ok_or(Fault::Mismatch)?,
             (Form::Array(element), Value::Array(array)) => return self.array(element, array),
@@ -159,12 +162,7 @@ impl ValueWriter<'_> {
     fn geometry(&mut self, srid: u32, wkb: &[u8]) {
         self.out.extend_from_slice(b"{\"wkb\":");
         write_base64(self.out, wkb);
-        self.out.extend_from_slice(b",\"srid\":");
-        match srid {
-            0 => self.out.extend_from_slice(b"null"),
-            srid => write_int(self.out, srid),
-        }
-        self.out.push(b'}');
+        write_srid(self.out, srid);
     }
 
     // One dimension is a list, more are nested lists. Debezium writes a null for each outer element.
