@@ -34,6 +34,8 @@ use tidewire_core::{Error, ErrorKind, failpoint};
 /// entries.
 const CHECKPOINT_ENTRIES: u64 = 50;
 const CHECKPOINT_ENTRY_BYTES: u64 = 4 << 20;
+/// A table that never rests is not maintained; at this many times the limits a commit writes the checkpoint itself.
+const CHECKPOINT_OVERDUE: u64 = 2;
 /// Expired files and entries are looked for at most this often.
 const CLEAN_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Entries of others that leave our files alone and may come between two of ours at once.
@@ -59,6 +61,7 @@ pub(crate) struct LiveFile {
 
 impl LiveFile {
     /// Rows that are deleted.
+    #[cfg(test)]
     pub(crate) fn deleted_count(&self) -> u64 {
         self.deletion_vector.as_ref().map_or(0, |dv| u64::try_from(dv.cardinality).unwrap_or(0))
     }
@@ -202,6 +205,7 @@ impl Table {
     }
 
     /// The newest version.
+    #[cfg(test)]
     pub(crate) fn version(&self) -> i64 {
         self.version
     }
@@ -228,6 +232,7 @@ impl Table {
     }
 
     /// A live file.
+    #[cfg(test)]
     pub(crate) fn file(&self, path: &str) -> Option<&LiveFile> {
         self.state.files.get(path)
     }
@@ -280,6 +285,12 @@ impl Table {
         failpoint::pass("delta_files_written");
         self.publish(built?, &app_id)?;
         self.stale = false;
+        if self.is_checkpoint_due(CHECKPOINT_OVERDUE)
+            && let Err(error) = self.checkpoint()
+        {
+            // The commit stands; the next one tries again.
+            tracing::warn!(table = self.store.place(""), error = %error.chain(), "checkpoint put off");
+        }
         Ok(self.version)
     }
 
@@ -308,22 +319,25 @@ impl Table {
 
     /// Writes a checkpoint when one is due and removes what has expired.
     pub(crate) fn maintain(&mut self) -> Result<()> {
-        if self.stale || (self.entries < CHECKPOINT_ENTRIES && self.entry_bytes < CHECKPOINT_ENTRY_BYTES) {
+        if self.stale || !self.is_checkpoint_due(1) {
             return Ok(());
         }
         self.checkpoint()
     }
 
+    fn is_checkpoint_due(&self, times: u64) -> bool {
+        self.entries >= CHECKPOINT_ENTRIES * times || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * times
+    }
+
     fn checkpoint(&mut self) -> Result<()> {
         let now = now_millis();
         let clean = self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_INTERVAL);
-        if clean {
-            clean::expired_files(&self.store, &mut self.state, now)?;
-        }
+        let cleaned_all = clean && clean::expired_files(&self.store, &mut self.state, now)?;
         checkpoint::write(&self.store, self.version, &self.state)?;
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
         (self.entries, self.entry_bytes) = (0, 0);
-        if clean {
+        // Until all is clean, every checkpoint goes on with it.
+        if cleaned_all {
             let cutoff = now.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
             let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
             ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);

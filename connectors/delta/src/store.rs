@@ -229,3 +229,6 @@ impl io::Write for DataFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

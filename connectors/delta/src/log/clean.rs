@@ -38,12 +38,13 @@ fn parse_interval(text: &str) -> Option<i64> {
     count.parse::<i64>().ok().filter(|count| *count >= 0)?.checked_mul(unit)
 }
 
-/// Removes files whose removal has expired and that nothing else names, and forgets those removals.
-pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<()> {
+/// Removes files whose removal has expired and that nothing else names, and forgets those removals. Says whether that was
+/// all of them.
+pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
     let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
     let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
     if !state.tombstones.iter().any(expired) {
-        return Ok(());
+        return Ok(true);
     }
     let mut needed: BTreeSet<String> = BTreeSet::new();
     for (path, file) in &state.files {
@@ -76,7 +77,7 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     }
     state.tombstones = kept;
     ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(gone.len() < FILES_MAX), Err)
 }
 
 /// The stored name of a path in the log; `None` for one that lies elsewhere or that would have to be decoded: this

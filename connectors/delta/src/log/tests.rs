@@ -1,6 +1,8 @@
 //! Commits against a model, reopening, crash points, lost answers and other writers, on a real directory.
 
 use super::*;
+mod crash;
+
 use crate::store::Store;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -161,6 +163,17 @@ fn everything_survives_a_checkpoint_without_the_entries_sk_3g() {
     assert_eq!(content(&mut again), content(&mut table));
     assert_eq!(again.state.tombstones.len(), table.state.tombstones.len());
     again.commit(Commit { removes: vec!["2.parquet".to_owned()], ..commit(61) }).unwrap();
+}
+
+#[test]
+fn a_table_that_never_rests_is_checkpointed_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    for version in 1..=100 {
+        table.commit(commit(version)).unwrap();
+    }
+    assert!(table.store().head(&checkpoint::name(99)).unwrap().is_some());
+    assert_eq!(reopen(&directory).entries, 1);
 }
 
 #[test]
@@ -364,6 +377,72 @@ fn the_log_is_cleaned_behind_a_checkpoint_only_sk_34() {
     assert_eq!(table.store().clean_log(6, far).unwrap(), 5);
     let mut again = reopen(&directory);
     assert_eq!((again.version(), content(&mut again)), (6, content(&mut table)));
+}
+
+#[test]
+fn two_writers_lose_no_version_sk_36() {
+    let directory = tempfile::tempdir().unwrap();
+    create(&directory);
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let directory = &directory;
+            scope.spawn(move || {
+                for n in 0..30 {
+                    let add = file(&format!("{writer}-{n}.parquet"), 1);
+                    while reopen(directory).commit(Commit { adds: vec![add.clone()], ..commit(1) }).is_err() {}
+                }
+            });
+        }
+    });
+    let table = reopen(&directory);
+    assert_eq!((table.version(), table.files().count()), (60, 60));
+}
+
+/// The log as another implementation reads it, from entries and from a checkpoint alone.
+#[test]
+fn delta_rs_reads_the_same_sk_3f() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for version in 1..=60 {
+        let deletes = match version {
+            1 => BTreeMap::new(),
+            _ => BTreeMap::from([(format!("{}.parquet", version / 2), RoaringBitmap::from_iter([version as u32]))]),
+        };
+        let adds = vec![file(&format!("{version}.parquet"), 100)];
+        table.commit(Commit { adds, deletes, ..commit(version) }).unwrap();
+        table.maintain().unwrap();
+        if version == 30 || version == 60 {
+            let url = Url::from_directory_path(table.store().local_path().unwrap()).unwrap();
+            let (theirs, txn) = runtime.block_on(async {
+                let opened = deltalake::open_table(url).await.unwrap();
+                let snapshot = opened.snapshot().unwrap();
+                let txn = snapshot.transaction_version(opened.log_store().as_ref(), APP).await.unwrap();
+                (opened, txn)
+            });
+            assert_eq!((theirs.version(), txn), (u64::try_from(table.version()).ok(), Some(version)));
+            let files: BTreeMap<String, (usize, i64)> = theirs
+                .snapshot()
+                .unwrap()
+                .log_data()
+                .iter()
+                .map(|file| {
+                    let deleted = file.deletion_vector_descriptor().map_or(0, |vector| vector.cardinality);
+                    (file.path().into_owned(), (file.num_records().unwrap(), deleted))
+                })
+                .collect();
+            let ours = table.files().map(|file| {
+                let rows = usize::try_from(file.num_records).unwrap();
+                (file.path.clone(), (rows, file.deleted_count() as i64))
+            });
+            assert_eq!(files, ours.collect());
+        }
+        if version == 50 {
+            for old in 0..49 {
+                table.store().delete(&load::entry_name(old)).unwrap();
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

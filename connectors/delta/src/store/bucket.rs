@@ -70,6 +70,16 @@ impl BucketPrefix {
         Ok(BucketPrefix { shared: Arc::new(shared), prefix: prefix.as_ref().to_owned() })
     }
 
+    /// A bucket kept in memory, with the same rules as a remote one.
+    #[cfg(test)]
+    pub(super) fn in_memory(prefix: &str) -> BucketPrefix {
+        let bucket = Url::parse("s3://bucket").unwrap();
+        let runtime = runtime(&bucket).unwrap();
+        let store = Arc::new(object_store::memory::InMemory::new());
+        let shared = Shared { store, bucket, options: BTreeMap::new(), runtime };
+        BucketPrefix { shared: Arc::new(shared), prefix: prefix.to_owned() }
+    }
+
     pub(super) fn child(&self, relative: &str) -> BucketPrefix {
         BucketPrefix { shared: Arc::clone(&self.shared), prefix: join(&self.prefix, relative) }
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
-use tidewire_core::Error;
+use tidewire_core::{Error, failpoint};
 use url::Url;
 
 /// What to do when the directory of a new file is missing.
@@ -192,6 +192,7 @@ impl LocalFile {
     fn link(self) -> Result<Created> {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        failpoint::pass("delta_store_synced");
         match fs::hard_link(&self.temporary.0, &self.target) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Created::Exists),
@@ -199,6 +200,7 @@ impl LocalFile {
         }
         // The temporary name goes first, so that one sync of the directory covers both.
         let directory = self.target.parent().unwrap_or(Path::new("/")).to_path_buf();
+        failpoint::pass("delta_store_linked");
         drop(self.temporary);
         sync_directory(&directory)?;
         Ok(Created::Yes)

@@ -1,0 +1,103 @@
+//! One contract, every backend: create-only, whole or absent, listed in order.
+
+use super::*;
+use std::io::Write;
+use tempfile::TempDir;
+
+fn backends() -> Vec<(TempDir, TableStore)> {
+    let local = || {
+        let directory = tempfile::tempdir().unwrap();
+        let url = Url::from_directory_path(directory.path()).unwrap();
+        let store = Store::open(&url, &BTreeMap::new()).unwrap().table("a b/100%25/t");
+        (directory, store)
+    };
+    let bucket = || {
+        let prefix = bucket::BucketPrefix::in_memory("pre/fix");
+        (tempfile::tempdir().unwrap(), Store(Backend::Bucket(prefix)).table("a b/100%25/t"))
+    };
+    vec![local(), bucket()]
+}
+
+fn names(store: &TableStore, prefix: &str, after: &str) -> Vec<String> {
+    store.list(prefix, after).unwrap().into_iter().map(|object| object.name).collect()
+}
+
+#[test]
+fn a_taken_name_keeps_its_content_sk_36() {
+    for (_directory, store) in backends() {
+        assert_eq!(store.put_new("_delta_log/0.json", "first".into()).unwrap(), Created::Yes);
+        assert_eq!(store.put_new("_delta_log/0.json", "second".into()).unwrap(), Created::Exists);
+        assert_eq!(store.put_new_in_place("_delta_log/0.json", "second".into()).unwrap(), Created::Exists);
+        assert_eq!(store.get("_delta_log/0.json").unwrap().unwrap(), "first");
+        store.probe_create_only().unwrap();
+    }
+}
+
+#[test]
+fn objects_are_read_listed_and_removed() {
+    for (_directory, store) in backends() {
+        assert_eq!(store.get("x").unwrap(), None);
+        assert_eq!(store.get_range("x", 0..1).unwrap(), None);
+        assert_eq!(store.head("x").unwrap(), None);
+        assert!(names(&store, "_delta_log", "").is_empty());
+        store.delete("x").unwrap();
+        for name in ["2.json", "10.json", "1.json"] {
+            store.put_new(&format!("_delta_log/{name}"), name.as_bytes().to_vec().into()).unwrap();
+        }
+        store.put_new("_delta_log/deeper/1.json", "".into()).unwrap();
+        store.put_new("part", "0123456789".into()).unwrap();
+        assert_eq!(names(&store, "_delta_log", ""), ["1.json", "10.json", "2.json"]);
+        assert_eq!(names(&store, "_delta_log", "1.json"), ["10.json", "2.json"]);
+        assert_eq!(names(&store, "", ""), ["part"]);
+        assert_eq!(store.get_range("part", 3..5).unwrap().unwrap(), "34");
+        assert_eq!(store.get_range("part", 8..20).unwrap().unwrap(), "89");
+        let before = store.head("part").unwrap().unwrap();
+        assert_eq!((before.name.as_str(), before.size), ("part", 10));
+        store.put("part", "abc".into()).unwrap();
+        assert_ne!(store.head("part").unwrap().unwrap().identity, before.identity);
+        store.delete("part").unwrap();
+        assert_eq!(store.get("part").unwrap(), None);
+    }
+}
+
+#[test]
+fn a_data_file_appears_whole_or_not_at_all_sk_32() {
+    for (_directory, store) in backends() {
+        for size in [0, 10, (20 << 20) + 1] {
+            let name = format!("part-{size}");
+            let mut file = store.data_file(&name).unwrap();
+            let content: Vec<u8> = (0..size).map(|n: usize| n as u8).collect();
+            content.chunks(1 << 20).for_each(|chunk| file.write_all(chunk).unwrap());
+            assert_eq!(store.get(&name).unwrap(), None, "not before its end");
+            assert_eq!(file.finish().unwrap(), size as u64);
+            assert_eq!(store.get(&name).unwrap().unwrap(), content);
+        }
+        let mut dropped = store.data_file("dropped").unwrap();
+        dropped.write_all(&vec![1; 9 << 20]).unwrap();
+        drop(dropped);
+        assert_eq!(store.get("dropped").unwrap(), None);
+        assert_eq!(names(&store, "", "").len(), 3, "no temporary names are left");
+    }
+}
+
+#[test]
+fn a_directory_that_is_gone_is_not_made_again_sk_3a() {
+    let (_directory, store) = backends().swap_remove(0);
+    assert_eq!(store.put_new_in_place("_delta_log/1.json", "x".into()).unwrap_err().code(), "storage_missing");
+    assert!(!store.local_path().unwrap().exists());
+}
+
+#[test]
+fn locations_are_checked() {
+    let code = |location: &str, options: &[(&str, &str)]| {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Store::open(&Url::parse(location).unwrap(), &options).err().map(|error| error.code())
+    };
+    assert_eq!(code("file:///srv/lake", &[]), None);
+    assert_eq!(code("ftp://host/lake", &[]), Some("location_scheme"));
+    let local =
+        [("aws_endpoint_url", "http://127.0.0.1:1"), ("aws_access_key_id", "a"), ("aws_secret_access_key", "b")];
+    assert_eq!(code("s3://bucket/lake", &local), None);
+    let unsafe_rename = [local.as_slice(), &[("AWS_S3_ALLOW_UNSAFE_RENAME", "true")]].concat();
+    assert_eq!(code("s3://bucket/lake", &unsafe_rename), Some("storage_settings"));
+}
