@@ -58,7 +58,9 @@ impl Bench {
     }
 
     fn connector(&self, more: &str) -> Result<Box<dyn SinkConnector>, Box<dyn StdError>> {
-        let config: Config = serde_json::from_str(&format!(r#"{{"brokers": ["{}"]{more}}}"#, self.broker))?;
+        // `ALWAYS` holds further members for every scenario, such as `, "tls": {"ca": "ca.pem"}`.
+        let always = std::env::var("ALWAYS").unwrap_or_default();
+        let config: Config = serde_json::from_str(&format!(r#"{{"brokers": ["{}"]{always}{more}}}"#, self.broker))?;
         let options = SinkOptions { name: "smoke".into(), secrets: Arc::new(Inline) };
         connector(options, config).map_err(|faults| format!("{faults:?}").into())
     }
@@ -357,6 +359,18 @@ fn endure(bench: &mut Bench) -> Outcome {
     bench.expect_rows(batches * 10)
 }
 
+// Logs in and commits; what is seen is not read, since this program's own reader cannot log in.
+fn login(bench: &mut Bench) -> Outcome {
+    println!("  {:#?}", bench.connector("")?.check(&[]).map_err(shown)?);
+    let (mut sink, _) = bench.open("")?;
+    let batch = bench.batch(10, b"safe");
+    write(sink.as_mut(), &batch)?;
+    sink.commit(&bench.progress()).map_err(shown)?;
+    drop(sink);
+    let (_, progress) = bench.open("")?;
+    expect("the progress is there", progress == bench.progress())
+}
+
 // Throughput of a backlog, then the time of small commits.
 fn speed(bench: &mut Bench) -> Outcome {
     let changes: u64 = std::env::var("CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(300_000);
@@ -428,6 +442,7 @@ fn main() -> Outcome {
             "expire" => expire(&mut bench)?,
             "too_large" => too_large(&mut bench)?,
             "check" => check(&mut bench)?,
+            "login" => login(&mut bench)?,
             "endure" => endure(&mut bench)?,
             "speed" => speed(&mut bench)?,
             _ => return Err(format!("`{scenario}` is no scenario").into()),
