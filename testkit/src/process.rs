@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal};
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -35,15 +36,18 @@ pub fn spawn(command: Command) -> Result<Child> {
     inbox.recv().context("the spawning thread is gone")?.with_context(|| format!("start {name}"))
 }
 
-/// A command that the kernel kills when this process ends. Where `setpriv` is missing it is the bare command.
+/// A command that the kernel kills when this process ends, in a process group of its own: a Ctrl-C on the terminal is
+/// for us to handle. Where `setpriv` is missing it is the bare command.
 pub fn guarded(program: &Path) -> Command {
-    if setpriv_exists() {
+    let mut command = if setpriv_exists() {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);
         command
     } else {
         Command::new(program)
-    }
+    };
+    command.process_group(0);
+    command
 }
 
 /// The same, as the user that servers run as: PostgreSQL refuses root.
@@ -54,7 +58,8 @@ pub fn guarded_as_server(program: &Path) -> Result<Command> {
         .arg(format!("--reuid={}", user.uid))
         .arg(format!("--regid={}", user.gid))
         .args(["--clear-groups", "--pdeathsig", "KILL", "--"])
-        .arg(program);
+        .arg(program)
+        .process_group(0);
     Ok(command)
 }
 

@@ -1,1 +1,60 @@
-fn main() {}
+//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `tidy`. Scripts hold no logic; this does.
+
+mod bench;
+mod build;
+mod demo;
+mod test;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Commands of the Tidewire repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetches the servers and readers that tests need, then runs every test of the workspace.
+    Test {
+        /// Passed on to the test runner, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Shows Tidewire at work on a throw-away PostgreSQL with a small shop; ends on Ctrl-C and leaves nothing behind.
+    Demo(demo::Options),
+    /// Fetches the servers and readers that tests need.
+    Fetch,
+    /// Measures.
+    Bench,
+    /// Checks the form of the repository; `cargo test` does so too.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test { rest } => test::run(&rest),
+        Command::Demo(options) => demo::run(&options),
+        Command::Fetch => test::fetch(),
+        Command::Bench => bench::run(),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().unwrap_or(here).to_path_buf())
+}

@@ -23,6 +23,11 @@ impl Witness {
         Ok(Witness { client, slot: slot.to_owned() })
     }
 
+    /// Takes another session: its server was restarted.
+    pub fn reconnect(&mut self, client: Client) {
+        self.client = client;
+    }
+
     /// What was committed so far, by `schema.table` as PostgreSQL quotes it.
     pub fn counts(&self) -> Result<BTreeMap<String, Counts>> {
         let rows = self.client.rows(&format!(
