@@ -246,3 +246,9 @@ pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
 ) -> Result<T> {
     row.try_get(index).map_err(|cause| Error::bug("catalog_answer", act.to_owned()).with_cause(cause))
 }
+
+/// Describes a table of built-in types without a server.
+#[cfg(test)]
+pub(crate) fn described_without_server(relation: &RelationBody) -> Described {
+    shape::tests::described(relation, None)
+}

@@ -1,1 +1,277 @@
+use super::*;
+use crate::catalog::described_without_server;
+use tidewire_core::batch::{Before, Provenance};
+use tidewire_core::cell::Value;
+use tidewire_core::{Change, Mark, Position};
 
+/// `tests/recorded/changes.sql` on PostgreSQL 15.18, as `pg_logical_slot_get_binary_changes` gave it.
+const RECORDED: &str = include_str!("../../tests/recorded/pgoutput-15.txt");
+
+fn recorded() -> Vec<(u64, Vec<u8>)> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let line = |line: &str| {
+        let (lsn, hex) = line.split_once(' ').unwrap();
+        (lsn.parse::<Lsn>().unwrap().0, hex.as_bytes().chunks(2).map(byte).collect())
+    };
+    RECORDED.lines().map(line).collect()
+}
+
+fn assembler(filter: &[&str], changes_max: usize) -> Assembler {
+    let descriptor = SourceDescriptor {
+        name: "test".into(),
+        connector: "postgresql",
+        database: "test".into(),
+        provenance: PROVENANCE,
+        has_sequence: true,
+        snapshot_floor: None,
+    };
+    let limits = BatchLimits { changes_max, ..BatchLimits::default() };
+    let identity = ServerIdentity { system_id: 1, timeline: 1 };
+    Assembler::new(Arc::new(descriptor), identity, limits, TableFilter::parse(filter).unwrap())
+}
+
+fn feed(assembler: &mut Assembler, wal_start: u64, payload: &[u8]) -> Result<Applied> {
+    match assembler.apply(wal_start, payload)? {
+        Applied::NeedsCatalog(relation) => {
+            assembler.define(described_without_server(&relation))?;
+            Ok(Applied::Nothing)
+        }
+        applied => Ok(applied),
+    }
+}
+
+/// The recording as batches of at most so many changes, from the transaction with number `from` on.
+fn batches(filter: &[&str], changes_max: usize, from: usize) -> Vec<Batch> {
+    let mut assembler = assembler(filter, changes_max);
+    let messages = recorded();
+    let starts: Vec<usize> =
+        messages.iter().enumerate().filter(|(_, (_, payload))| payload[0] == b'B').map(|(index, _)| index).collect();
+    let mut out = Vec::new();
+    let mut described = std::collections::HashSet::new();
+    for (index, (wal_start, payload)) in messages.iter().enumerate() {
+        if index < starts[from] {
+            continue;
+        }
+        // A server that starts here describes every table anew.
+        if matches!(payload[0], b'I' | b'U' | b'D') && described.insert(payload[1..5].to_vec()) {
+            let earlier = messages[..index].iter().rev();
+            let relation = earlier.filter(|(_, m)| m[0] == b'R').find(|(_, m)| m[1..5] == payload[1..5]).unwrap();
+            feed(&mut assembler, *wal_start, &relation.1).unwrap();
+        }
+        feed(&mut assembler, *wal_start, payload).unwrap();
+        if assembler.is_full() {
+            out.push(assembler.finish(0));
+        }
+    }
+    out.push(assembler.finish(0));
+    out
+}
+
+fn show_cell(cell: &tidewire_core::Cell, arena: &[u8]) -> String {
+    match cell.value(arena) {
+        Value::Null => "null".to_owned(),
+        Value::Unknown => "?".to_owned(),
+        Value::Int(value) => value.to_string(),
+        Value::Decimal(value) => String::from_utf8_lossy(value.text()).into_owned(),
+        Value::Text(text) if text.len() > 40 => format!("{}x{}", char::from(text[0]), text.len()),
+        Value::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn show(batch: &Batch, change: &Change) -> String {
+    let row = |cells: Option<&[tidewire_core::Cell]>| {
+        cells.map_or(String::new(), |cells| {
+            format!(" [{}]", cells.iter().map(|cell| show_cell(cell, batch.arena())).collect::<Vec<_>>().join(", "))
+        })
+    };
+    if let Some((prefix, content)) = batch.message(change) {
+        return format!(
+            "{} Message {:?} {:?}",
+            change.ordinal,
+            String::from_utf8_lossy(prefix),
+            String::from_utf8_lossy(content)
+        );
+    }
+    let table = batch.table(change).unwrap();
+    let before = match change.before_kind {
+        Before::Absent => String::new(),
+        kind => format!(" {kind:?}{}", row(batch.before(change))),
+    };
+    format!(
+        "{} {:?} {} v{}{before}{}",
+        change.ordinal,
+        change.op,
+        table.name.table,
+        table.version.0,
+        row(batch.after(change))
+    )
+}
+
+fn shown(batches: &[Batch]) -> Vec<String> {
+    batches.iter().flat_map(|batch| batch.changes.iter().map(|change| show(batch, change))).collect()
+}
+
+#[test]
+fn the_recording_becomes_these_changes() {
+    let batches = batches(&["public.*"], 10_000, 0);
+    let expected = [
+        "1 Insert t v1 [1, 10, 'one']",
+        "2 Insert t v1 [2, null, null]",
+        "3 Insert t v1 [3, -5, 'tab\t\"quote\" \\ ü']",
+        "1 Update t v1 [1, 10, 'uno']",
+        // The key changed: only the key's columns of the old row are known (PG-13).
+        "2 Update t v1 Key [2, ?, ?] [20, null, null]",
+        "3 Delete t v1 Key [3, ?, ?]",
+        "1 Insert big v1 [1, 'v', xx2100]",
+        // PG-30: unknown, and never null.
+        "1 Update big v1 [1, 'w', ?]",
+        // PG-32.
+        "1 Update big v1 Key [1, ?, ?] [2, 'w', ?]",
+        "1 Insert bigkey v1 [kx2100, 'v']",
+        // PG-33: the key itself is TOASTed.
+        "1 Update bigkey v1 Key [kx2100, ?] [kx2100, 'w']",
+        "1 Insert fullrow v1 [1, 'v', yx2100]",
+        // PG-34.
+        "1 Update fullrow v1 Full [1, 'v', yx2100] [1, 'w', yx2100]",
+        "1 Delete fullrow v1 Full [1, 'w', yx2100]",
+        "1 Insert idx v1 [1, 2, 'c']",
+        "1 Update idx v1 Key [1, 2, ?] [3, 2, 'c']",
+        "1 Delete idx v1 Key [3, 2, ?]",
+        "1 Insert z v1 []",
+        // PG-65: the free message comes before its transaction.
+        "1 Message \"free\" \"now\"",
+        "1 Insert u v1 [1]",
+        "2 Message \"bound\" \"with it\"",
+        // PG-20.
+        "1 Truncate t v1",
+        "2 Truncate u v1",
+        // PG-48.
+        "1 Insert t v1 [1, 1, 'a']",
+        "1 Schema t v2",
+        "2 Insert t v2 [2, 'b']",
+        "2 Schema t v3",
+        "3 Insert t v3 [3, 'c', 7]",
+        "3 Schema t v4",
+        "4 Insert t v4 [4, 'd', 7]",
+        "4 Schema t v5",
+        "5 Insert t v5 [5, 'e', 1.50]",
+        "1 Insert t v5 [6, 'f', 2.00]",
+    ];
+    assert_eq!(shown(&batches), expected);
+}
+
+#[test]
+fn pg_60_63_64_marks_rise_and_numbers_do_not_depend_on_the_start() {
+    let whole = batches(&["public.*"], 10_000, 0);
+    let marks = |batches: &[Batch]| -> Vec<(Mark, String)> {
+        let rows = batches.iter().flat_map(|batch| batch.changes.iter().map(move |change| (batch, change)));
+        let rows = rows.filter(|(_, change)| change.op != Op::Schema);
+        rows.map(|(batch, change)| (batch.mark(change), show(batch, change).replace(char::is_numeric, ""))).collect()
+    };
+    let all = marks(&whole);
+    assert!(all.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    for from in 1..18 {
+        let later = marks(&batches(&["public.*"], 10_000, from));
+        assert_eq!(later, all[all.len() - later.len()..], "from transaction {from}");
+    }
+}
+
+#[test]
+fn pg_13_40_a_transaction_is_split_anywhere() {
+    let whole = batches(&["public.*"], 10_000, 0);
+    for changes_max in 1..8 {
+        let split = batches(&["public.*"], changes_max, 0);
+        assert_eq!(shown(&split), shown(&whole));
+        let positions: Vec<&Position> = split.iter().filter_map(|batch| batch.position.as_ref()).collect();
+        assert!(positions.is_sorted(), "{positions:?}");
+        for batch in &split {
+            let position = batch.position.as_ref().unwrap();
+            assert_eq!(batch.boundary, position.mark.minor == 0);
+            for change in &batch.changes {
+                assert!(batch.mark(change) <= position.mark, "{} {position}", show(batch, change));
+            }
+        }
+        assert_eq!(split.last().unwrap().position, whole.last().unwrap().position);
+    }
+}
+
+#[test]
+fn transactions_carry_their_provenance() {
+    let batches = batches(&["public.*"], 10_000, 0);
+    let last = batches[0].transactions.last().unwrap();
+    assert_eq!(last.provenance[1], Provenance::Text("elsewhere".into()));
+    assert_eq!(last.commit_time_micros, 1_704_067_200_000_000);
+    let second = &batches[0].transactions[1];
+    // T(n) ends where the first change of T(n+1) begins.
+    assert_eq!(second.previous_commit, Some(batches[0].changes[3].offset));
+    assert_eq!(second.provenance[0], Provenance::Int(second.id.parse().unwrap()));
+    assert_eq!(batches[0].transactions[0].previous_commit, None);
+}
+
+#[test]
+fn tables_that_are_not_captured_are_passed_over_and_not_counted() {
+    let batches = batches(&["public.u", "public.z"], 10_000, 0);
+    let expected = [
+        "1 Insert z v1 []",
+        "1 Message \"free\" \"now\"",
+        "1 Insert u v1 [1]",
+        "2 Message \"bound\" \"with it\"",
+        "1 Truncate u v1",
+    ];
+    assert_eq!(shown(&batches), expected);
+    assert!(batches[0].boundary);
+}
+
+#[test]
+fn pg_68_a_keepalive_moves_only_an_idle_stream() {
+    let mut assembler = assembler(&[], 100);
+    assert!(assembler.keepalive(100) && !assembler.keepalive(100) && !assembler.keepalive(99));
+    let batch = assembler.finish(0);
+    assert_eq!((batch.position.unwrap().text.as_ref(), batch.boundary), ("pg:1/1/0/64/0", true));
+    let messages = recorded();
+    feed(&mut assembler, messages[0].0, &messages[0].1).unwrap();
+    assert!(assembler.in_transaction() && !assembler.keepalive(u64::MAX));
+}
+
+#[test]
+fn pg_49_a_table_under_an_old_name_is_another_table() {
+    let mut assembler = assembler(&[], 100);
+    let messages = recorded();
+    feed(&mut assembler, messages[0].0, &messages[0].1).unwrap();
+    feed(&mut assembler, messages[1].0, &messages[1].1).unwrap();
+    let mut other = messages[1].1.clone();
+    other[4] ^= 1;
+    assert_eq!(assembler.apply(1, &other).unwrap_err().code(), "table_recreated");
+}
+
+#[test]
+fn r5_what_does_not_fit_is_refused() {
+    let messages = recorded();
+    let code = |indexes: &[usize], filter: &[&str]| {
+        let mut assembler = assembler(filter, 100);
+        let outcomes = indexes.iter().map(|index| feed(&mut assembler, messages[*index].0, &messages[*index].1));
+        outcomes.filter_map(Result::err).next().map(|error| error.code())
+    };
+    assert_eq!(code(&[0, 2], &[]), Some("relation_unknown"));
+    assert_eq!(code(&[1, 2], &[]), Some("log_out_of_order"));
+    assert_eq!(code(&[0, 0], &[]), Some("log_out_of_order"));
+    assert_eq!(code(&[0, 10], &[]), Some("log_out_of_order"));
+    assert_eq!(code(&[5], &[]), Some("log_out_of_order"));
+    // Transactions in another order than that of their commits.
+    assert_eq!(code(&[6, 10, 0], &[]), Some("log_out_of_order"));
+    let mut narrow = assembler(&[], 100);
+    feed(&mut narrow, 1, &messages[0].1).unwrap();
+    feed(&mut narrow, 1, &messages[1].1).unwrap();
+    let relation = u32::from_be_bytes(messages[1].1[1..5].try_into().unwrap());
+    let mut row = vec![b'I'];
+    row.extend_from_slice(&relation.to_be_bytes());
+    row.extend_from_slice(b"N\0\x01n");
+    assert_eq!(narrow.apply(1, &row).unwrap_err().code(), "column_count_mismatch");
+    let mut binary = assembler(&[], 100);
+    feed(&mut binary, 1, &messages[0].1).unwrap();
+    feed(&mut binary, 1, &messages[1].1).unwrap();
+    row.truncate(6);
+    row.extend_from_slice(b"\0\x03b\0\0\0\x01xnn");
+    assert_eq!(binary.apply(1, &row).unwrap_err().code(), "binary_value");
+}

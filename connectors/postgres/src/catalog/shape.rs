@@ -213,4 +213,4 @@ fn key(relation: &RelationBody, facts: Option<&TableFacts>) -> (Vec<usize>, KeyK
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

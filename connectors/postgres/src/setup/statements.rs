@@ -132,6 +132,3 @@ fn additions(facts: &Facts, captured: &[&RelationFacts], settings: &Settings, st
         statements.push(Statement::new(format!("publish table `{}`", relation.name), sql));
     }
 }
-
-#[cfg(test)]
-mod tests;

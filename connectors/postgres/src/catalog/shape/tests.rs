@@ -1,1 +1,110 @@
+use super::*;
+use crate::typemap::resolve::TypeFacts;
+use crate::wire::pgoutput::RelationColumn;
+use tidewire_core::DataType;
 
+fn facts(kind: TypeKind) -> TypeFacts {
+    TypeFacts {
+        name: "citext".to_owned(),
+        built_in: true,
+        kind,
+        element: None,
+        delimiter: b',',
+        base: None,
+        labels: Arc::from([]),
+    }
+}
+
+/// Every type is built in, but 50,000 (an extension's) and 50,001 (its array).
+pub(in crate::catalog) fn described(relation: &RelationBody, table: Option<&TableFacts>) -> Described {
+    let mut types = HashMap::new();
+    for column in &relation.columns {
+        types.insert(column.type_oid, facts(TypeKind::Base));
+    }
+    types.insert(50_000, TypeFacts { built_in: false, ..facts(TypeKind::Base) });
+    types.insert(50_001, TypeFacts { element: Some(50_000), built_in: false, ..facts(TypeKind::Base) });
+    let types = TypeCatalog::new(types);
+    let mut names = TypeNames::default();
+    for bare in bare_types(relation, &types) {
+        let plain = format!("type{}", bare.oid);
+        let full = if bare.modifier < 0 { plain.clone() } else { format!("{plain}({})", bare.modifier) };
+        names.insert(&types, bare, &full, &plain);
+    }
+    describe(relation, table, &types, &names).unwrap()
+}
+
+fn column(name: &str, identity: bool, type_oid: u32) -> RelationColumn {
+    RelationColumn { identity, name: name.to_owned(), type_oid, type_modifier: -1 }
+}
+
+fn relation(replica_identity: u8, columns: Vec<RelationColumn>) -> RelationBody {
+    RelationBody { oid: 7, namespace: "public".to_owned(), name: "t".to_owned(), replica_identity, columns }
+}
+
+fn table(primary_key: &[&str], identity_index: &[&str]) -> TableFacts {
+    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let columns = ["a", "b", "c"].map(|name| TableFactsColumn {
+        name: name.to_owned(),
+        type_oid: 23,
+        type_modifier: -1,
+        not_null: name != "c",
+        generated: false,
+        default: (name == "b").then(|| "7".to_owned()),
+    });
+    TableFacts {
+        primary_key: own(primary_key),
+        identity_index: own(identity_index),
+        columns: columns.into(),
+        ..TableFacts::default()
+    }
+}
+
+#[test]
+fn pg_28_the_key_is_the_replica_identity_in_its_own_order() {
+    let columns = |flags: [bool; 3]| {
+        ["a", "b", "c"].iter().zip(flags).map(|(name, flag)| column(name, flag, 23)).collect::<Vec<_>>()
+    };
+    let both = [true, true, false];
+    for (identity, flags, facts, key, kind, old_row) in [
+        (b'd', both, Some(table(&["b", "a"], &[])), vec![1, 0], KeyKind::Primary, OldRow::Key),
+        (b'd', [false; 3], Some(table(&[], &[])), vec![], KeyKind::None, OldRow::Nothing),
+        (b'i', both, Some(table(&["c"], &["b", "a"])), vec![1, 0], KeyKind::UniqueIndex, OldRow::Key),
+        (b'f', [true; 3], Some(table(&["b"], &[])), vec![1], KeyKind::Primary, OldRow::Full),
+        (b'f', [true; 3], Some(table(&[], &[])), vec![], KeyKind::None, OldRow::Full),
+        (b'n', [false; 3], Some(table(&["a"], &[])), vec![], KeyKind::None, OldRow::Nothing),
+        // The table has gone, or its key has since been renamed or moved: the message alone decides.
+        (b'd', both, None, vec![0, 1], KeyKind::Primary, OldRow::Key),
+        (b'd', both, Some(table(&["x", "a"], &[])), vec![0, 1], KeyKind::Primary, OldRow::Key),
+        (b'd', both, Some(table(&["c"], &[])), vec![0, 1], KeyKind::Primary, OldRow::Key),
+        // PG-38: a column list without part of the key.
+        (b'd', [true, false, false], Some(table(&["a", "x"], &[])), vec![], KeyKind::None, OldRow::Nothing),
+    ] {
+        let schema = described(&relation(identity, columns(flags)), facts.as_ref()).schema;
+        assert_eq!(
+            (schema.key.clone(), schema.key_kind, schema.old_row),
+            (key, kind, old_row),
+            "{}",
+            char::from(identity)
+        );
+    }
+}
+
+#[test]
+fn the_catalog_adds_only_what_still_matches() {
+    let columns = vec![column("a", true, 23), column("b", false, 23), column("c", false, 25), column("d", false, 23)];
+    let schema = described(&relation(b'd', columns), Some(&table(&["a"], &[]))).schema;
+    let seen: Vec<(bool, Option<&str>)> =
+        schema.columns.iter().map(|column| (column.nullable, column.default.as_deref())).collect();
+    // `c` has another type by now and `d` is no more.
+    assert_eq!(seen, [(false, None), (false, Some("7")), (true, None), (true, None)]);
+    assert_eq!(schema.native_id, 7);
+}
+
+#[test]
+fn types_of_extensions_go_by_their_own_name() {
+    let schema = described(&relation(b'd', vec![column("a", true, 50_000), column("b", false, 50_001)]), None).schema;
+    let natives: Vec<&str> = schema.columns.iter().map(|column| &*column.native_type).collect();
+    assert_eq!(natives, ["citext", "citext[]"]);
+    let element = DataType::Array { element: Box::new(DataType::Text), element_native: "citext".into() };
+    assert_eq!(schema.columns[1].data_type, element);
+}

@@ -1,0 +1,18 @@
+INSERT INTO t VALUES (1, 10, 'one'), (2, NULL, NULL), (3, -5, 'tab	"quote" \ ü');
+BEGIN; UPDATE t SET v='uno' WHERE id=1; UPDATE t SET id=20 WHERE id=2; DELETE FROM t WHERE id=3; COMMIT;
+INSERT INTO big VALUES (1, 'v', repeat('x', 2100));
+UPDATE big SET v='w';
+UPDATE big SET id=2;
+INSERT INTO bigkey VALUES (repeat('k', 2100), 'v');
+UPDATE bigkey SET v='w';
+INSERT INTO fullrow VALUES (1, 'v', repeat('y', 2100));
+UPDATE fullrow SET v='w';
+DELETE FROM fullrow;
+INSERT INTO idx VALUES (1, 2, 'c');
+UPDATE idx SET a=3;
+DELETE FROM idx;
+INSERT INTO z DEFAULT VALUES;
+BEGIN; SELECT pg_logical_emit_message(false, 'free', 'now'); INSERT INTO u VALUES (1); SELECT pg_logical_emit_message(true, 'bound', 'with it'); COMMIT;
+TRUNCATE t CASCADE;
+BEGIN; INSERT INTO t VALUES (1, 1, 'a'); ALTER TABLE t DROP a; INSERT INTO t VALUES (2, 'b'); ALTER TABLE t ADD b int DEFAULT 7; INSERT INTO t VALUES (3, 'c'); ALTER TABLE t RENAME v TO w; INSERT INTO t VALUES (4, 'd'); ALTER TABLE t ALTER b TYPE numeric(10,2); INSERT INTO t VALUES (5, 'e', 1.5); COMMIT;
+SELECT pg_replication_origin_create('elsewhere'); SELECT pg_replication_origin_session_setup('elsewhere'); BEGIN; SELECT pg_replication_origin_xact_setup('0/AAAA', '2024-01-01'); INSERT INTO t VALUES (6, 'f', 2); COMMIT;

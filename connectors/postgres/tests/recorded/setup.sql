@@ -1,0 +1,15 @@
+CREATE TABLE t(id bigint PRIMARY KEY, a int, v text);
+CREATE TABLE big(id int PRIMARY KEY, v text, big text);
+ALTER TABLE big ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE bigkey(k text PRIMARY KEY, v text);
+ALTER TABLE bigkey ALTER k SET STORAGE EXTERNAL;
+CREATE TABLE fullrow(id int PRIMARY KEY, v text, big text);
+ALTER TABLE fullrow ALTER big SET STORAGE EXTERNAL;
+ALTER TABLE fullrow REPLICA IDENTITY FULL;
+CREATE TABLE idx(a int NOT NULL, b int NOT NULL, c text);
+CREATE UNIQUE INDEX idx_ba ON idx(b, a);
+ALTER TABLE idx REPLICA IDENTITY USING INDEX idx_ba;
+CREATE TABLE u(id int PRIMARY KEY REFERENCES t(id));
+CREATE TABLE z();
+CREATE PUBLICATION p FOR ALL TABLES;
+SELECT pg_create_logical_replication_slot('s','pgoutput');
