@@ -1,7 +1,8 @@
 //! Reads a source and counts what comes, acknowledging it at once: shows that a server is set up, and what the source
 //! alone can carry.
 //!
-//! `pg_null URL NAME [CHANGES]`: ends after so many changes, else when told to.
+//! `pg_null URL NAME [CHANGES [never]]`: ends after so many changes, else when told to; `never` leaves existing rows
+//! out. A publication `tidewire_NAME` and a slot of the same name are used, and made when missing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,13 +26,17 @@ impl SecretResolver for InlineOnly {
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(name)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: pg_null URL NAME [CHANGES]".into());
+        return Err("usage: pg_null URL NAME [CHANGES [never]]".into());
     };
     let most: u64 = arguments.next().map_or(Ok(u64::MAX), |text| text.parse())?;
+    let snapshot = match arguments.next().as_deref() {
+        Some("never") => SnapshotMode::Never,
+        _ => SnapshotMode::Initial,
+    };
     let options = SourceOptions {
         name: Arc::from(name),
         tables: Vec::new(),
-        snapshot: SnapshotMode::Initial,
+        snapshot,
         secrets: Arc::new(InlineOnly),
     };
     let config: Config = serde_json::from_value(serde_json::json!({ "url": url, "heartbeat_interval": "1s" }))?;

@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidewire_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding as Binding, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config};
@@ -20,8 +19,6 @@ use tokio_postgres::{Client, Config};
 pub(crate) struct Control {
     client: Client,
     host: Host,
-    /// Moves the session's bytes; ends when the session is dropped.
-    driver: JoinHandle<()>,
 }
 
 impl Control {
@@ -81,11 +78,10 @@ impl Control {
         let Dialed { stream, binding } = dialed;
         let connected = config.connect_raw(stream, Encrypted { binding }).await;
         let (client, connection) = connected.map_err(|cause| control("log in", cause))?;
-        let driver = tokio::spawn(async move {
-            // The client's next query tells what happened to the session.
-            connection.await.ok();
-        });
-        Ok(Control { client, host: host.clone(), driver })
+        // Moves the session's bytes; says goodbye and ends when the client is dropped, or breaks off with the
+        // connection, which the client's next query tells.
+        tokio::spawn(async move { connection.await.ok() });
+        Ok(Control { client, host: host.clone() })
     }
 
     /// The session.
@@ -116,12 +112,6 @@ impl Control {
             Target::PreferStandby => true,
         };
         Ok(if wanted { Suits::Yes } else { Suits::No })
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }
 
