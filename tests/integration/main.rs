@@ -3,4 +3,5 @@
 
 mod rig;
 
+mod crash;
 mod first_flow;

@@ -1,0 +1,157 @@
+//! Killed at random moments and at every named place, under load: nothing is lost, nothing is there twice.
+//! SK-05, SK-08, SK-32, SK-33, SK-64, PG-18, PG-60, PG-63, PG-64.
+
+use crate::rig::{Rig, Sinks};
+use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+use tidewire_testkit::oracle::Witness;
+use tidewire_testkit::readers::Reader;
+use tidewire_testkit::wait;
+use tidewire_testkit::workload::{Dice, Workload};
+
+/// Kills in one run of the test.
+const KILLS: u64 = 50;
+
+/// Places that are passed with the lake, in the order of one commit.
+const LAKE_PLACES: [&str; 12] = [
+    "before_write:2",
+    "after_write:2",
+    "before_commit:2",
+    "delta_store_synced:3",
+    "delta_store_linked:3",
+    "delta_files_written:2",
+    "delta_committed:2",
+    "delta_table_committed:2",
+    "delta_checkpoint_written",
+    "after_commit:2",
+    "before_acknowledge:2",
+    "after_acknowledge:2",
+];
+
+/// Places that are passed with the events, in the order of one transaction.
+const EVENTS_PLACES: [&str; 8] = [
+    "before_write:2",
+    "after_write:2",
+    "before_commit:2",
+    "kafka_before_commit:2",
+    "kafka_after_commit:2",
+    "after_commit:2",
+    "before_acknowledge:2",
+    "after_acknowledge:2",
+];
+
+fn load(seed: u64, transactions: u64) -> Workload {
+    Workload { seed, transactions, largest: 300, pause: Duration::from_millis(4), ..Workload::default() }
+}
+
+/// Lets the daemon live until it has committed something or a seeded moment has passed, then kills it.
+fn live_and_die(rig: &mut Rig, dice: &mut Dice) -> Result<()> {
+    rig.daemon.run()?;
+    let moment = Instant::now() + Duration::from_millis(60 + dice.below(700));
+    // The moment of the kill is the stimulus itself: it must not follow from anything the daemon does.
+    wait::until("the moment of the kill", Duration::from_secs(10), || Ok((Instant::now() >= moment).then_some(())))?;
+    rig.daemon.kill9()
+}
+
+fn kill_many_times(sinks: Sinks, seed: u64) -> Result<()> {
+    let mut rig = Rig::new(sinks)?;
+    let url = rig.postgres.url("postgres");
+    rig.daemon.allow_log("slot_active");
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.daemon.kill9()?;
+    let witness = Witness::start(rig.client()?, "witness")?;
+    let running = load(seed, 4_000).start(&url)?;
+    let mut dice = Dice::new(seed);
+    for _ in 0..KILLS {
+        live_and_die(&mut rig, &mut dice)?;
+    }
+    let report = running.stop()?;
+    ensure!(report.committed > 200, "the load was real: {report:?}");
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    if sinks != Sinks::Events {
+        rig.check_lake(&[Reader::Deltalake, Reader::Duckdb])?;
+    }
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(&witness))?;
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn the_lake_survives_fifty_kills() -> Result<()> {
+    kill_many_times(Sinks::Lake, 11)
+}
+
+#[test]
+fn the_events_survive_fifty_kills() -> Result<()> {
+    kill_many_times(Sinks::Events, 12)
+}
+
+fn end_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
+    let mut rig = Rig::new(sinks)?;
+    let url = rig.postgres.url("postgres");
+    rig.daemon.allow_log("slot_active");
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    let witness = Witness::start(rig.client()?, "witness")?;
+    for (number, place) in places.iter().enumerate() {
+        let running = load(seed + number as u64, 10_000).start(&url)?;
+        rig.daemon.set_failpoint(Some(place));
+        rig.daemon.run()?;
+        let status = rig.daemon.wait_exit()?;
+        running.stop()?;
+        ensure!(!status.success(), "{place} was passed and ended the daemon");
+        rig.daemon.set_failpoint(None);
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        ensure!(rig.daemon.terminate()? == 0, "after {place}");
+    }
+    if sinks != Sinks::Events {
+        rig.check_lake(&[Reader::Deltalake])?;
+    }
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(&witness))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_lake_survives_an_end_at_every_place() -> Result<()> {
+    end_at_every_place(Sinks::Lake, &LAKE_PLACES, 20)
+}
+
+#[test]
+fn the_events_survive_an_end_at_every_place() -> Result<()> {
+    end_at_every_place(Sinks::Events, &EVENTS_PLACES, 40)
+}
+
+#[test]
+fn servers_may_be_killed_too() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Both)?;
+    let url = rig.postgres.url("postgres");
+    // What is expected of a daemon whose servers die under it is that it says so.
+    for line in ["source retried", "sink retried", "commit", "transaction"] {
+        rig.daemon.allow_log(line);
+    }
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let mut witness = Witness::start(rig.client()?, "witness")?;
+    for round in 0..3 {
+        load(60 + round, 150).run(&url)?;
+        rig.postgres.kill()?;
+        rig.postgres.restart()?;
+        load(70 + round, 150).run(&url)?;
+        if let Some(kafka) = rig.kafka.as_mut() {
+            kafka.kill()?;
+            kafka.restart()?;
+        }
+    }
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    witness.reconnect(rig.client()?);
+    rig.check_events(Some(&witness))
+}
