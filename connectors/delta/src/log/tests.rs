@@ -380,6 +380,38 @@ fn the_log_is_cleaned_behind_a_checkpoint_only_sk_34() {
 }
 
 #[test]
+fn a_schema_change_keeps_the_table_and_extends_the_protocol_sk_3b() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    let id = table.metadata_id().to_owned();
+    let schema = SCHEMA.replace("]}", r#",{"name":"at","type":"timestamp_ntz","nullable":true,"metadata":{}}]}"#);
+    let configuration = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), "id".to_owned())]);
+    let change = NewMetadata { schema_string: schema.clone(), configuration };
+    table.commit(Commit { metadata: Some(change), adds: vec![file("a.parquet", 1)], ..commit(1) }).unwrap();
+    assert_eq!(
+        lines(&table, 1)[1]["protocol"]["readerFeatures"],
+        serde_json::json!(["deletionVectors", "timestampNtz"])
+    );
+    table.checkpoint().unwrap();
+    let again = reopen(&directory);
+    assert_eq!((again.schema_string(), again.metadata_id()), (schema.as_str(), id.as_str()));
+    assert_eq!(again.configuration()["delta.enableDeletionVectors"], "true");
+    assert_eq!(again.configuration()["delta.dataSkippingStatsColumns"], "id");
+    assert_eq!(again.state.protocol, table.state.protocol);
+}
+
+#[test]
+fn rows_of_an_append_only_table_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let new = NewTable { features: Features::AppendOnly, ..new_table() };
+    let first = Commit { adds: vec![file("a.parquet", 3)], ..commit(0) };
+    let mut table = Table::create(store(&directory), new, first).unwrap();
+    assert_eq!(lines(&table, 0)[1]["protocol"]["minReaderVersion"], 1, "every reader can read it");
+    let removes = vec!["a.parquet".to_owned()];
+    assert_eq!(table.commit(Commit { removes, ..commit(1) }).unwrap_err().code(), "append_only");
+}
+
+#[test]
 fn two_writers_lose_no_version_sk_36() {
     let directory = tempfile::tempdir().unwrap();
     create(&directory);
