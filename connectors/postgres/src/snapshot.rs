@@ -102,6 +102,9 @@ async fn import(settings: &Settings, host: &Host, name: &str) -> Result<Connecti
     if !name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
         return Err(Error::bug("snapshot_name", "the exported snapshot has an unexpected name"));
     }
-    session.query(act, &format!("SET TRANSACTION SNAPSHOT '{name}'")).await?;
+    session.query(act, &format!("SET TRANSACTION SNAPSHOT '{name}'")).await.map_err(|cause| {
+        // Whatever the reason, it is gone for good and another one can be had (PG-15).
+        Error::retry("snapshot_gone", act).with_cause(cause)
+    })?;
     Ok(session)
 }

@@ -158,6 +158,7 @@ async fn decide(
         flushed: system.flushed,
         switches,
         database: settings.database.clone(),
+        source: settings.name.to_string(),
         slot_name: settings.slot.clone(),
         slot,
     };

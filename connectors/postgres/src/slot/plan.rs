@@ -17,6 +17,8 @@ pub(crate) struct ServerState {
     pub(crate) switches: Vec<(u32, Lsn)>,
     /// The database we are in.
     pub(crate) database: String,
+    /// The source's name.
+    pub(crate) source: String,
     /// The slot's name.
     pub(crate) slot_name: String,
     /// The slot.
@@ -181,9 +183,9 @@ fn slot_missing(server: &ServerState, lowest: StoredPosition) -> Error {
         format!("slot `{}` does not exist, and the sinks hold positions from {}", server.slot_name, lowest.lsn());
     Error::operator("slot_missing", message).with_remedy(format!(
         "changes since then may be lost: remove what the sinks hold of this source and start afresh; or, to go on \
-         without them, run `SELECT pg_catalog.pg_create_logical_replication_slot('{}', 'pgoutput')` and accept the \
-         server's position",
-        server.slot_name
+         without them, run `SELECT pg_catalog.pg_create_logical_replication_slot('{}', 'pgoutput')` and start once with \
+         `tidewire run --accept-slot-position {}`",
+        server.slot_name, server.source
     ))
 }
 
@@ -195,10 +197,11 @@ fn slot_ahead(server: &ServerState, slot: &Slot, confirmed: Lsn, lowest: StoredP
         if restart.is_some_and(|restart| restart > lowest.lsn()) { "slot_recreated" } else { "slot_ahead_of_sink" };
     let message =
         format!("slot `{}` goes on at {confirmed}, and a sink needs the log from {}", server.slot_name, lowest.lsn());
-    Error::operator(code, message).with_remedy(
-        "someone advanced or recreated the slot: remove what the sinks hold of this source and start afresh, or accept \
-         the server's position if nothing of the captured tables changed in between",
-    )
+    Error::operator(code, message).with_remedy(format!(
+        "someone advanced or recreated the slot: remove what the sinks hold of this source and start afresh; or, if \
+         nothing of the captured tables changed in between, start once with `tidewire run --accept-slot-position {}`",
+        server.source
+    ))
 }
 
 #[cfg(test)]

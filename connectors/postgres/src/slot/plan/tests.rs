@@ -29,6 +29,7 @@ fn server(slot: Option<Slot>) -> ServerState {
         flushed: Lsn(10_000),
         switches: Vec::new(),
         database: "shop".to_owned(),
+        source: "shop".to_owned(),
         slot_name: "s".to_owned(),
         slot,
     }
