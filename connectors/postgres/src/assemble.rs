@@ -137,7 +137,7 @@ impl Assembler {
             Message::Relation(body) => self.relation(body),
             Message::Type => Ok(Applied::Nothing),
             Message::Truncate(body) => self.truncate(wal_start, &body),
-            Message::Message(body) => self.message(&body),
+            Message::Emitted(body) => self.message(&body),
         }
     }
 

@@ -34,6 +34,9 @@ mod monitor;
 
 mod connector;
 
+#[doc(hidden)]
+pub mod probe;
+
 pub use config::{Config, ConfigFault, SnapshotMode, SourceOptions};
 pub use connector::connector;
 pub use metrics::describe as describe_metrics;

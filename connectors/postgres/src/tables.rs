@@ -70,6 +70,12 @@ impl TableFilter {
         last.map_or(self.captured_by_default, |rule| rule.captures)
     }
 
+    /// Whether the table is captured because a pattern without wildcards names it.
+    pub fn names(&self, name: &TableName) -> bool {
+        let last = self.rules.iter().rev().find(|rule| rule.matches(&name.schema, &name.table));
+        last.is_some_and(|rule| rule.captures && rule.is_literal())
+    }
+
     /// Whether the table is captured.
     pub fn captures_name(&self, name: &TableName) -> bool {
         self.captures(&name.schema, &name.table)
@@ -87,6 +93,10 @@ impl Rule {
             return Err("has an empty part: write `schema.table`, as in `public.*`");
         }
         Ok(Rule { captures, schema: schema.chars().collect(), table: table.chars().collect() })
+    }
+
+    fn is_literal(&self) -> bool {
+        !self.schema.iter().chain(&self.table).any(|c| matches!(c, '*' | '?'))
     }
 
     fn matches(&self, schema: &str, table: &str) -> bool {
@@ -152,6 +162,12 @@ mod tests {
         check(&["*.*b*c"], ("s", "abbxc"), true);
         check(&["*.*b*c"], ("s", "abbx"), false);
         check(&["public.MiXed"], ("public", "mixed"), false);
+    }
+
+    #[test]
+    fn a_name_and_a_glob_differ() {
+        let filter = TableFilter::parse(&["public.t", "crm.*"]).unwrap();
+        assert!(filter.names(&TableName::new("public", "t")) && !filter.names(&TableName::new("crm", "t")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Puts a table's shape together: what its Relation message says, what the catalog adds, and how each column
 //! is read. Pure, so that it can be tested without a server.
 
-use crate::typemap::resolve::{BareType, TypeCatalog, TypeKind};
+use crate::typemap::resolve::{BareType, TypeCatalog, TypeFacts, TypeKind};
 use crate::typemap::{ColumnDecoder, ValueError};
 use crate::wire::pgoutput::RelationBody;
 use std::collections::HashMap;
@@ -212,5 +212,40 @@ fn key(relation: &RelationBody, facts: Option<&TableFacts>) -> (Vec<usize>, KeyK
     }
 }
 
+/// Arrays of built-in types that are known without a server, with their elements.
+const ARRAYS: [(u32, u32); 4] = [(1007, 23), (1009, 25), (1115, 1114), (1231, 1700)];
+
+/// Describes a table of built-in types by its message alone.
+pub(super) fn without_server(relation: &RelationBody) -> Described {
+    let mut types = HashMap::new();
+    let names = relation.columns.iter().map(|column| column.type_oid);
+    for oid in names.chain(ARRAYS.map(|(_, element)| element)) {
+        let element = ARRAYS.iter().find(|(array, _)| *array == oid).map(|(_, element)| *element);
+        types.insert(oid, TypeFacts::built_in(element));
+    }
+    let types = TypeCatalog::new(types);
+    let mut names = TypeNames::default();
+    for bare in bare_types(relation, &types) {
+        names.insert(&types, bare, &bare.oid.to_string(), "");
+    }
+    describe(relation, None, &types, &names).unwrap_or_else(|_| Described {
+        schema: Arc::new(empty(relation)),
+        decoders: Vec::new(),
+        identity: Vec::new(),
+    })
+}
+
+fn empty(relation: &RelationBody) -> TableSchema {
+    TableSchema {
+        name: TableName::new(relation.namespace.as_str(), relation.name.as_str()),
+        version: SchemaVersion(1),
+        native_id: u64::from(relation.oid),
+        columns: Vec::new(),
+        key: Vec::new(),
+        key_kind: KeyKind::None,
+        old_row: OldRow::Nothing,
+    }
+}
+
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

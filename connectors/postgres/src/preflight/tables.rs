@@ -39,9 +39,8 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
         missing(facts, &read, publication, &mut findings);
     }
     rights(&read, facts, &mut findings);
-    let writes = facts.publication.as_ref().is_none_or(|state| state.updates || state.deletes);
     for relation in &read {
-        identity(relation, facts.server.version_num, writes, &mut findings);
+        identity(relation, facts, filter, &mut findings);
         narrowed(relation, &mut findings);
     }
     toast(&read, &mut findings);
@@ -53,22 +52,28 @@ pub(crate) fn is_table(relation: &RelationFacts) -> bool {
     matches!(relation.kind, 'r' | 'p') && relation.persistence == 'p'
 }
 
-/// PG-27. Where everything is captured, views are passed over without a word.
+/// A table that is named must be shipped; one that only a glob captures does not keep the others from it.
+fn severity(relation: &RelationFacts, filter: &TableFilter) -> Severity {
+    if filter.names(&relation.name) { Severity::Error } else { Severity::Warning }
+}
+
+/// PG-27. Views that only a glob captures are passed over without a word.
 fn kinds(captured: &[&RelationFacts], filter: &TableFilter, findings: &mut Vec<Finding>) {
     for relation in captured {
         let what = match (relation.kind, relation.persistence) {
             ('f', _) => "a foreign table",
             ('r' | 'p', 'u') => "an unlogged table",
             ('r' | 'p', 't') => "a temporary table",
-            ('v', _) if !filter.captures_all() => "a view",
-            ('m', _) if !filter.captures_all() => "a materialized view",
+            ('v', _) if filter.names(&relation.name) => "a view",
+            ('m', _) if filter.names(&relation.name) => "a materialized view",
             _ => continue,
         };
-        findings.push(Finding::warning(
-            "unsupported_relation_kind",
-            format!("`{}` is {what}: its rows are not in the log and are not shipped", relation.name),
-            format!("take it out with \"!{}\" in `tables`", relation.name),
-        ));
+        findings.push(Finding {
+            severity: severity(relation, filter),
+            code: "unsupported_relation_kind",
+            message: format!("`{}` is {what}: its rows are not in the log and are not shipped", relation.name),
+            remedy: Some(format!("take it out with \"!{}\" in `tables`", relation.name)),
+        });
     }
 }
 
@@ -136,7 +141,6 @@ fn unpublished(
     publication: &str,
     findings: &mut Vec<Finding>,
 ) {
-    let severity = if filter.captures_all() { Severity::Warning } else { Severity::Error };
     for relation in captured {
         // A partitioned table and its partitions stand for each other.
         let covered = published.contains(&relation.oid)
@@ -146,7 +150,7 @@ fn unpublished(
             continue;
         }
         findings.push(Finding {
-            severity,
+            severity: severity(relation, filter),
             code: "table_not_published",
             message: format!("table `{}` is not in publication `{publication}`", relation.name),
             remedy: Some(format!(
@@ -190,17 +194,22 @@ fn rights(read: &[&RelationFacts], facts: &Facts, findings: &mut Vec<Finding>) {
     }
 }
 
-fn identity(relation: &RelationFacts, version: i32, writes: bool, findings: &mut Vec<Finding>) {
+fn identity(relation: &RelationFacts, facts: &Facts, filter: &TableFilter, findings: &mut Vec<Finding>) {
+    let version = facts.server.version_num;
+    let created = facts.publication.is_none();
+    let writes = facts.publication.as_ref().is_none_or(|state| state.updates || state.deletes);
     let table = quoted_table(&relation.name);
     if !relation.identified() && writes {
-        findings.push(Finding::warning(
-            "table_without_key",
-            format!(
-                "table `{}` has no replica identity: while it is published for updates and deletes, the server refuses them",
-                relation.name
+        findings.push(Finding {
+            severity: if created { severity(relation, filter) } else { Severity::Warning },
+            code: "table_without_key",
+            message: format!(
+                "table `{}` has no replica identity: the server refuses its updates and deletes while it is published{}",
+                relation.name,
+                if created { ", so it is left out of the publication" } else { "" },
             ),
-            format!("ALTER TABLE {table} REPLICA IDENTITY FULL; -- or give it a primary key"),
-        ));
+            remedy: Some(format!("ALTER TABLE {table} REPLICA IDENTITY FULL; -- or give it a primary key")),
+        });
     } else if relation.identity == 'f' && !relation.primary_key {
         findings.push(Finding::warning(
             "table_without_primary_key",

@@ -189,8 +189,17 @@ fn what_is_named_must_arrive() {
             RelationFacts { oid: 2, name: TableName::new("public", "v"), kind: 'v', ..facts.relations[0].clone() };
         facts.relations.push(relation);
     };
-    assert_eq!(codes(view), ["unsupported_relation_kind"]);
-    assert_eq!(codes_for(&[], view), Vec::<&str>::new());
+    assert_eq!(codes_for(&["public.*", "public.v"], view), ["unsupported_relation_kind"]);
+    assert_eq!(codes(view), Vec::<&str>::new());
+    // A new table under a glob does not stop those that are read already; one that is named does.
+    let unpublished = |patterns: &[&str]| {
+        let mut facts = healthy();
+        facts.published.clear();
+        let findings = tables::findings(&facts, &TableFilter::parse(patterns).unwrap(), "p");
+        findings.into_iter().find(|finding| finding.code == "table_not_published").unwrap().severity
+    };
+    assert_eq!(unpublished(&["public.*"]), Severity::Warning);
+    assert_eq!(unpublished(&["public.t"]), Severity::Error);
     // PG-24.
     let partitioned = |facts: &mut Facts| {
         facts.relations[0].kind = 'p';

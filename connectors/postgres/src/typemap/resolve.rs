@@ -55,6 +55,21 @@ pub(crate) struct TypeFacts {
     pub(crate) labels: Arc<[Arc<str>]>,
 }
 
+impl TypeFacts {
+    /// A built-in base type, or an array of one.
+    pub(crate) fn built_in(element: Option<u32>) -> TypeFacts {
+        TypeFacts {
+            name: String::new(),
+            built_in: true,
+            kind: TypeKind::Base,
+            element,
+            delimiter: b',',
+            base: None,
+            labels: Arc::from([]),
+        }
+    }
+}
+
 /// The types that a table's columns need, with those below and inside them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TypeCatalog {

@@ -221,8 +221,10 @@ fn pg_93_other_encodings_are_refused() {
     }
 }
 
-/// An array as (lengths and lower bounds, elements shown).
-fn array(oid: u32, text: &str) -> Result<(Vec<(u32, i32)>, Vec<String>), ValueError> {
+/// Lengths and lower bounds, and the elements as they are shown.
+type Shown = (Vec<(u32, i32)>, Vec<String>);
+
+fn array(oid: u32, text: &str) -> Result<Shown, ValueError> {
     with_value(oid, text.as_bytes(), |value| {
         let Value::Array(array) = value? else { panic!("no array") };
         assert_eq!(array.text(), text.as_bytes());

@@ -71,7 +71,7 @@ pub(crate) enum Message<'a> {
     /// Emptied tables.
     Truncate(TruncateBody<'a>),
     /// What `pg_logical_emit_message` wrote.
-    Message(MessageBody<'a>),
+    Emitted(MessageBody<'a>),
 }
 
 /// `B`.
@@ -260,7 +260,7 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Message<'_>, DecodeError> {
         b'C' => Message::Commit(fields.commit()?),
         b'R' => Message::Relation(fields.relation()?),
         b'T' => Message::Truncate(fields.truncate()?),
-        b'M' => Message::Message(fields.message()?),
+        b'M' => Message::Emitted(fields.message()?),
         b'O' => {
             fields.u64("commit lsn")?;
             Message::Origin(OriginBody { name: fields.string("name")? })

@@ -1,5 +1,4 @@
 use super::*;
-use crate::typemap::resolve::TypeFacts;
 use crate::wire::pgoutput::RelationColumn;
 use tidewire_core::DataType;
 
@@ -16,7 +15,7 @@ fn facts(kind: TypeKind) -> TypeFacts {
 }
 
 /// Every type is built in, but 50,000 (an extension's) and 50,001 (its array).
-pub(in crate::catalog) fn described(relation: &RelationBody, table: Option<&TableFacts>) -> Described {
+fn described(relation: &RelationBody, table: Option<&TableFacts>) -> Described {
     let mut types = HashMap::new();
     for column in &relation.columns {
         types.insert(column.type_oid, facts(TypeKind::Base));

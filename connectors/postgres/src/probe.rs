@@ -1,0 +1,79 @@
+//! Doors for fuzz targets and benchmarks: the readers of outside bytes, without a server. Not part of the
+//! crate's face; nothing else may use them.
+
+use crate::assemble::{Applied, Assembler, PROVENANCE};
+use crate::catalog::{Described, described_without_server};
+use crate::copy_text::SnapshotRows;
+use crate::position::ServerIdentity;
+use crate::tables::TableFilter;
+use crate::typemap::Scratch;
+use crate::wire::pgoutput::{self, RelationBody, RelationColumn};
+use std::sync::Arc;
+use tidewire_core::batch::BatchBuilder;
+use tidewire_core::{Batch, BatchLimits, Phase, Result, SourceDescriptor};
+
+fn descriptor() -> Arc<SourceDescriptor> {
+    Arc::new(SourceDescriptor {
+        name: "probe".into(),
+        connector: "postgresql",
+        database: "probe".into(),
+        provenance: PROVENANCE,
+        has_sequence: true,
+        snapshot_floor: None,
+    })
+}
+
+fn described(types: &[u32]) -> Described {
+    let columns = types.iter().enumerate().map(|(index, type_oid)| RelationColumn {
+        identity: index == 0,
+        name: index.to_string(),
+        type_oid: *type_oid,
+        type_modifier: -1,
+    });
+    described_without_server(&RelationBody {
+        oid: 1,
+        namespace: "public".to_owned(),
+        name: "probe".to_owned(),
+        replica_identity: b'd',
+        columns: columns.collect(),
+    })
+}
+
+/// Reads one `pgoutput` message.
+pub fn pgoutput(payload: &[u8]) -> bool {
+    pgoutput::parse(payload).is_ok()
+}
+
+/// Reads one value of a built-in type.
+pub fn value(type_oid: u32, text: &[u8]) -> bool {
+    let mut builder = BatchBuilder::new(descriptor(), Phase::Stream, BatchLimits::default());
+    let described = described(&[type_oid]);
+    let mut decoders = described.decoders.iter();
+    decoders.next().is_some_and(|decoder| decoder.decode(text, &mut builder, &mut Scratch::default()).is_ok())
+}
+
+/// Reads one line of `COPY`, of columns with these types.
+pub fn copy_line(types: &[u32], line: &[u8]) -> bool {
+    let mut builder = BatchBuilder::new(descriptor(), Phase::Snapshot, BatchLimits::default());
+    SnapshotRows::new(Arc::new(described(types)), 0, 1).push_copy_data(line, &mut builder).is_ok()
+}
+
+/// Turns messages into batches; every type is taken for the built-in one of its oid.
+pub struct Stream(Assembler);
+
+impl Stream {
+    /// From the start.
+    #[expect(clippy::new_without_default, reason = "a stream has no natural default")]
+    pub fn new() -> Stream {
+        let identity = ServerIdentity { system_id: 1, timeline: 1 };
+        Stream(Assembler::new(descriptor(), identity, BatchLimits::default(), TableFilter::all()))
+    }
+
+    /// Takes one message, and hands out a batch when it is full.
+    pub fn apply(&mut self, wal_start: u64, payload: &[u8]) -> Result<Option<Batch>> {
+        if let Applied::NeedsCatalog(relation) = self.0.apply(wal_start, payload)? {
+            self.0.define(described_without_server(&relation))?;
+        }
+        Ok(self.0.is_full().then(|| self.0.finish(0)))
+    }
+}
