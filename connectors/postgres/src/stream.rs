@@ -105,7 +105,9 @@ impl LogStream {
         let messages = connection.server_version() >= 140_000;
         let (log, write) = connection.start_replication(&sql).await?;
         let stop = CancellationToken::new();
-        let interval = server_timeout.map_or(settings.status_interval, |limit| settings.status_interval.min(limit / 3));
+        // Each regular update asks how far the server has come: without that an idle place would stay unknown.
+        let interval = settings.status_interval.min(settings.heartbeat_interval);
+        let interval = server_timeout.map_or(interval, |limit| interval.min(limit / 3));
         tokio::spawn(feedback::run(Arc::clone(&feedback), write, interval, metrics.clone(), stop.clone()));
         let side = Side::start(Arc::clone(&settings), host, messages, &stop).await?;
         tracing::info!(slot = settings.slot, start = %start, "the log is being read");
