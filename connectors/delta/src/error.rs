@@ -38,9 +38,16 @@ pub(crate) fn object(act: &'static str, place: &str, cause: object_store::Error)
             "check the credentials under `storage` and the bucket's policy",
         ),
         object_store::Error::NotFound { .. } => (ErrorKind::Operator, "storage_missing", "create the bucket"),
-        object_store::Error::UnknownConfigurationKey { .. } | object_store::Error::NotSupported { .. } => {
+        object_store::Error::UnknownConfigurationKey { .. } => {
             (ErrorKind::Configuration, "storage_settings", "correct the settings under `storage`")
         }
+        // How deltalake's credential chain reports that it found none, which may pass (an instance's metadata
+        // service that does not answer).
+        object_store::Error::NotSupported { .. } => (
+            ErrorKind::Retry,
+            "storage_credentials",
+            "give the store's credentials under `storage` or in the environment",
+        ),
         _ => (ErrorKind::Retry, "storage_request", "see the cause"),
     };
     Error::new(kind, code, format!("{act} `{place}`")).with_remedy(remedy).with_cause(cause)

@@ -22,7 +22,7 @@ use url::Url;
 /// Bytes of one part of a large upload; S3's smallest is 5 MiB.
 const PART_BYTES: usize = 8 << 20;
 /// Longest that one request may take with its retries.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A prefix in a bucket.
 #[derive(Clone)]
