@@ -19,22 +19,32 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
 /// Writes UTF-8 with the escapes that Jackson uses: the short ones, `\u00XX` for other controls, and
 /// surrogate pairs for what lies beyond the basic plane.
 pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    let mut rest = text;
-    loop {
-        let Some((clean, tail)) = rest.split_at_checked(clean_length(rest)) else { return };
-        out.extend_from_slice(clean);
-        match tail {
-            [] => return,
-            [a @ 0xf0..=0xff, b, c, d, tail @ ..] => {
-                write_surrogates(out, *a, *b, *c, *d);
-                rest = tail;
-            }
-            [byte, tail @ ..] => {
-                write_escape(out, *byte);
-                rest = tail;
-            }
+    let (words, tail) = text.as_chunks::<8>();
+    // What lies before this is written.
+    let mut done = 0;
+    for (index, word) in words.iter().enumerate() {
+        let found = specials(u64::from_le_bytes(*word));
+        if found != 0 {
+            done = write_specials(out, text, done, index * 8, found);
         }
     }
+    if !tail.is_empty() {
+        // Spaces stand for what is missing: they need no escape.
+        let mut word = [b' '; 8];
+        word.iter_mut().zip(tail).for_each(|(slot, byte)| *slot = *byte);
+        let found = specials(u64::from_le_bytes(word));
+        if found != 0 {
+            done = write_specials(out, text, done, text.len() - tail.len(), found);
+        }
+    }
+    out.extend_from_slice(text.get(done..).unwrap_or_default());
+}
+
+/// Writes text that is known to need no escape as a JSON string.
+pub(crate) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 /// Writes a colon-ended member name: `"name":`.
@@ -70,22 +80,37 @@ pub(crate) fn write_int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-// Bytes before the first that needs an escape. Eight at a time: each mask has the high bit of a byte set
-// where that byte matches; a false match can only stand after a true one, so the first bit is right.
-fn clean_length(text: &[u8]) -> usize {
-    let (words, tail) = text.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let astral = word & (word << 1) & (word << 2) & (word << 3) & HIGH;
-        let found = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control | astral;
-        if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
-        }
+// The high bit of each byte that needs an escape: `"`, `\`, controls, and the first byte of what lies
+// beyond the basic plane. Exact: adding within seven bits never carries into the next byte.
+fn specials(word: u64) -> u64 {
+    let low = !HIGH;
+    let nonzero = |x: u64| ((x & low) + low) | x;
+    let quote_or_backslash = !(nonzero(word ^ (ONES * 0x22)) & nonzero(word ^ (ONES * 0x5c)));
+    let control = !(((word & low) + ONES * 0x60) | word);
+    let astral = word & (word << 1) & (word << 2) & (word << 3);
+    (quote_or_backslash | control | astral) & HIGH
+}
+
+// Writes the bytes from `done` on up to and with each special byte of the word at `base`; gives what is
+// written then.
+fn write_specials(out: &mut Vec<u8>, text: &[u8], mut done: usize, base: usize, mut found: u64) -> usize {
+    while found != 0 {
+        let at = base + found.trailing_zeros() as usize / 8;
+        found &= found - 1;
+        out.extend_from_slice(text.get(done..at).unwrap_or_default());
+        done = match text.get(at..).unwrap_or_default() {
+            [a @ 0xf0..=0xff, b, c, d, ..] => {
+                write_surrogates(out, *a, *b, *c, *d);
+                at + 4
+            }
+            [byte, ..] => {
+                write_escape(out, *byte);
+                at + 1
+            }
+            [] => at,
+        };
     }
-    let clean = tail.iter().take_while(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\' | 0xf0..)).count();
-    text.len() - tail.len() + clean
+    done
 }
 
 fn nibble(digits: &[u8; 16], value: u8) -> u8 {

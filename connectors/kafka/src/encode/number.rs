@@ -11,6 +11,8 @@ pub(crate) fn write_float64(out: &mut Vec<u8>, value: f64) {
         write_special(out, value.is_nan(), value > 0.0);
     } else if value != 0.0 && value.abs() < f64::MIN_POSITIVE {
         write_subnormal(out, value, |text| text.parse() == Ok(value), zmij::Buffer::new().format_finite(value));
+    } else if is_plain(value) {
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         write_java(out, zmij::Buffer::new().format_finite(value));
     }
@@ -23,6 +25,8 @@ pub(crate) fn write_float32(out: &mut Vec<u8>, value: f32) {
     } else if value != 0.0 && value.abs() < f32::MIN_POSITIVE {
         let same = |text: &str| text.parse() == Ok(value);
         write_subnormal(out, f64::from(value), same, zmij::Buffer::new().format_finite(value));
+    } else if is_plain(f64::from(value)) {
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         write_java(out, zmij::Buffer::new().format_finite(value));
     }
@@ -87,6 +91,11 @@ fn shortest(bytes: &[u8; 16]) -> &[u8] {
         rest = rest.split_first().map_or(rest, |(_, tail)| tail);
     }
     rest
+}
+
+// Where the shortest text already has Java's form.
+fn is_plain(value: f64) -> bool {
+    (0.001..10_000_000.0).contains(&value.abs())
 }
 
 fn write_special(out: &mut Vec<u8>, nan: bool, positive: bool) {

@@ -83,12 +83,14 @@ impl SourceBlock {
     /// Writes the object.
     pub(crate) fn write(&self, out: &mut Vec<u8>, names: &SourceNames, place: Place<'_>) {
         out.extend_from_slice(&self.head);
-        write_int(out, place.micros.div_euclid(1_000));
+        let mut digits = itoa::Buffer::new();
+        let micros = digits.format(place.micros);
+        write_millis(out, place.micros, micros);
         out.extend_from_slice(b",\"snapshot\":\"");
         out.extend_from_slice(place.snapshot.as_bytes());
         out.extend_from_slice(&names.database);
         self.write_sequence(out, place);
-        write_micros_and_nanos(out, place.micros);
+        write_digits_of_micros(out, micros);
         out.extend_from_slice(&names.table);
         let streamed = place.snapshot == "false";
         for (member, field) in &self.provenance {
@@ -166,13 +168,24 @@ impl SourceBlock {
 
 /// Writes `,"ts_us":n,"ts_ns":n` for an instant in microseconds.
 pub(crate) fn write_micros_and_nanos(out: &mut Vec<u8>, micros: i64) {
+    write_digits_of_micros(out, itoa::Buffer::new().format(micros));
+}
+
+// On the digits: one conversion serves three units, and nanoseconds of a far instant pass 64 bits.
+fn write_digits_of_micros(out: &mut Vec<u8>, micros: &str) {
     out.extend_from_slice(b",\"ts_us\":");
-    write_int(out, micros);
+    out.extend_from_slice(micros.as_bytes());
     out.extend_from_slice(b",\"ts_ns\":");
-    write_int(out, micros);
-    // On the digits, since nanoseconds of a far instant pass 64 bits.
-    if micros != 0 {
+    out.extend_from_slice(micros.as_bytes());
+    if micros != "0" {
         out.extend_from_slice(b"000");
+    }
+}
+
+fn write_millis(out: &mut Vec<u8>, value: i64, micros: &str) {
+    match micros.as_bytes().split_last_chunk::<3>() {
+        Some((millis, _)) if value >= 1_000 => out.extend_from_slice(millis),
+        _ => write_int(out, value.div_euclid(1_000)),
     }
 }
 

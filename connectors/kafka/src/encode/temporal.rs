@@ -13,6 +13,9 @@ const DEBEZIUM_INFINITY: (i64, i64) = (9_223_372_036_825_200_000, -9_223_372_036
 /// What Debezium writes for a date of `infinity`, and of `-infinity`: the wire's value wrapped around.
 const DEBEZIUM_DATE_INFINITY: (i32, i32) = (-2_147_472_692, -2_147_472_691);
 
+/// Days of 0001-01-01 and 9999-12-31.
+const COMMON_YEARS: (i32, i32) = (-719_162, 2_932_896);
+
 /// Unit of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -57,6 +60,10 @@ pub(crate) fn write_utc_time(out: &mut Vec<u8>, micros: i64, offset_seconds: i32
 
 /// Writes `2024-02-29T12:34:56.789Z`, or `infinity`, quoted.
 pub(crate) fn write_iso_timestamp(out: &mut Vec<u8>, value: Timestamp, fraction: Fraction) {
+    if (COMMON_YEARS.0..=COMMON_YEARS.1).contains(&value.date.0) && (0..MICROS_PER_DAY).contains(&value.micros) {
+        write_common_timestamp(out, value, fraction);
+        return;
+    }
     out.push(b'"');
     if value.is_infinite() {
         out.extend_from_slice(infinity_word(value.date));
@@ -149,6 +156,34 @@ pub(crate) fn debezium_interval(value: Interval) -> Option<i64> {
     i64::try_from(total).ok()
 }
 
+// The hot path: a year of four digits, put together in one place.
+fn write_common_timestamp(out: &mut Vec<u8>, value: Timestamp, fraction: Fraction) {
+    let mut text = *b"\"0000-00-00T00:00:00.000000Z\"";
+    let (year, month, day) = value.date.to_civil();
+    let two = |value: u32| [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+    let year = year as u32;
+    let seconds = (value.micros / 1_000_000) as u32;
+    let micros = (value.micros % 1_000_000) as u32;
+    [text[1], text[2]] = two(year / 100);
+    [text[3], text[4]] = two(year % 100);
+    [text[6], text[7]] = two(month);
+    [text[9], text[10]] = two(day);
+    [text[12], text[13]] = two(seconds / 3_600);
+    [text[15], text[16]] = two(seconds / 60 % 60);
+    [text[18], text[19]] = two(seconds % 60);
+    [text[21], text[22]] = two(micros / 10_000);
+    [text[23], text[24]] = two(micros / 100 % 100);
+    [text[25], text[26]] = two(micros % 100);
+    let digits = match fraction {
+        Fraction::Fixed(width) => usize::from(width.min(6)),
+        Fraction::Trimmed if micros == 0 => 0,
+        Fraction::Trimmed => text.iter().take(27).rposition(|digit| *digit != b'0').map_or(0, |last| last - 20),
+    };
+    let length = if digits == 0 { 20 } else { 21 + digits };
+    out.extend_from_slice(text.get(..length).unwrap_or_default());
+    out.extend_from_slice(b"Z\"");
+}
+
 fn infinity_word(date: Date) -> &'static [u8] {
     if date == Date::INFINITY { b"infinity" } else { b"-infinity" }
 }
@@ -218,6 +253,24 @@ mod tests {
         ] {
             assert_eq!(text(|out| write_iso_date(out, value)), format!("\"{expect}\""));
         }
+    }
+
+    #[test]
+    fn timestamps_are_iso_text_of_any_year() {
+        for (day, micros, fraction, expect) in [
+            (date(2024, 2, 29), 45_296_789_012, Fraction::Trimmed, "2024-02-29T12:34:56.789012Z"),
+            (date(2024, 2, 29), 45_296_789_000, Fraction::Trimmed, "2024-02-29T12:34:56.789Z"),
+            (date(2024, 2, 29), 45_296_000_000, Fraction::Trimmed, "2024-02-29T12:34:56Z"),
+            (date(2024, 2, 29), 45_296_789_012, Fraction::Fixed(6), "2024-02-29T12:34:56.789012Z"),
+            (date(1, 1, 1), 0, Fraction::Fixed(3), "0001-01-01T00:00:00.000Z"),
+            (date(9999, 12, 31), MICROS_PER_DAY - 1, Fraction::Fixed(0), "9999-12-31T23:59:59Z"),
+            (date(10_000, 1, 1), 0, Fraction::Fixed(1), "+10000-01-01T00:00:00.0Z"),
+            (date(0, 12, 31), 1, Fraction::Trimmed, "0000-12-31T00:00:00.000001Z"),
+        ] {
+            let value = Timestamp { date: day, micros };
+            assert_eq!(text(|out| write_iso_timestamp(out, value, fraction)), format!("\"{expect}\""));
+        }
+        assert_eq!((date(1, 1, 1).0, date(9999, 12, 31).0), COMMON_YEARS);
     }
 
     #[test]

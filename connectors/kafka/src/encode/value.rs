@@ -1,7 +1,7 @@
 //! Writes one value in the form its column was given. Allocates nothing for values that fit 128 bits.
 
 use super::column::Form;
-use super::json::{write_base64, write_hex, write_int, write_string};
+use super::json::{write_base64, write_hex, write_int, write_plain, write_string};
 use super::native::{write_hstore, write_point, write_srid, write_wkb_point};
 use super::number::{write_decimal_fixed, write_decimal_variable, write_float32, write_float64};
 use super::temporal::{self, Unit};
@@ -45,6 +45,7 @@ impl ValueWriter<'_> {
             (Form::WrappedUInt, Value::UInt(value)) => write_int(self.out, value as i64),
             (Form::Float32, Value::Float32(value)) => write_float32(self.out, value),
             (Form::Float64, Value::Float64(value)) => write_float64(self.out, value),
+            (Form::Text, Value::Uuid(text) | Value::Bits(text)) => write_plain(self.out, text),
             (Form::Text, value) => write_string(self.out, text_of(value)?),
             (Form::Base64, Value::Bytes(bytes)) => write_base64(self.out, bytes),
             (Form::Hex, Value::Bytes(bytes)) => write_hex(self.out, bytes),
@@ -89,8 +90,8 @@ impl ValueWriter<'_> {
                 Special::Infinity => b"\"POSITIVE_INFINITY\"",
                 Special::NegInfinity => b"\"NEGATIVE_INFINITY\"",
             }),
-            (Form::DecimalText, _) => write_string(self.out, value.text()),
-            (Form::DecimalDouble, Some(_)) => write_string(self.out, value.text()),
+            (Form::DecimalText, _) => write_plain(self.out, value.text()),
+            (Form::DecimalDouble, Some(_)) => write_plain(self.out, value.text()),
             (Form::DecimalDouble, None) => {
                 let text = std::str::from_utf8(value.text()).map_err(|_| Fault::Mismatch)?;
                 let nearest = text.parse::<f64>().map_err(|_| Fault::Mismatch)?;
