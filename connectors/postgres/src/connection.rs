@@ -5,7 +5,7 @@ mod dial;
 mod login;
 
 pub(crate) use dial::{Dialed, Stream, dial};
-pub(crate) use login::{SessionKind, session_options};
+pub(crate) use login::{SessionKind, UNLIMITED, session_options};
 
 use crate::config::{Host, Settings};
 use crate::error::{connection_lost, protocol};
@@ -58,11 +58,7 @@ impl Connection {
         let mut connection = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
             Err(Error::retry("connect_timeout", format!("`{host}` does not answer within {} s", limit.as_secs())))
         })?;
-        for (since, sql) in [(14, "SET idle_session_timeout = 0"), (17, "SET transaction_timeout = 0")] {
-            if connection.server_version >= since * 10_000 {
-                connection.query("set up the session", sql).await?;
-            }
-        }
+        connection.query("set up the session", login::UNLIMITED).await?;
         Ok(connection)
     }
 

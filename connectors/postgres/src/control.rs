@@ -2,7 +2,7 @@
 //! encryption and the session's settings are the same for all sessions.
 
 use crate::config::{Host, Settings, Target};
-use crate::connection::{Connection, Dialed, SessionKind, Stream, dial, session_options};
+use crate::connection::{Connection, Dialed, SessionKind, Stream, UNLIMITED, dial, session_options};
 use crate::error::control;
 use std::future::Future;
 use std::io;
@@ -81,6 +81,7 @@ impl Control {
         // Moves the session's bytes; says goodbye and ends when the client is dropped, or breaks off with the
         // connection, which the client's next query tells.
         tokio::spawn(async move { connection.await.ok() });
+        client.batch_execute(UNLIMITED).await.map_err(|cause| control("set up the session", cause))?;
         Ok(Control { client, host: host.clone() })
     }
 

@@ -47,6 +47,11 @@ const PINNED: &[(&str, &str)] = &[
     ("default_transaction_deferrable", "off"),
 ];
 
+/// Turns off the limits on sessions that older servers do not know, and would refuse a start-up packet for:
+/// `idle_session_timeout` came with 14, `transaction_timeout` with 17.
+pub(crate) const UNLIMITED: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+                                    WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
+
 /// The pinned settings as the start-up packet's `options`.
 pub(crate) fn session_options(settings: &Settings) -> String {
     let mut options = String::new();
