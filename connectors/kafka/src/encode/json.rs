@@ -103,6 +103,11 @@ fn write_specials(out: &mut Vec<u8>, text: &[u8], mut done: usize, base: usize, 
                 write_surrogates(out, *a, *b, *c, *d);
                 at + 4
             }
+            // The byte itself is copied with what follows it.
+            [b'"' | b'\\', ..] => {
+                out.push(b'\\');
+                at
+            }
             [byte, ..] => {
                 write_escape(out, *byte);
                 at + 1
@@ -119,7 +124,6 @@ fn nibble(digits: &[u8; 16], value: u8) -> u8 {
 
 fn write_escape(out: &mut Vec<u8>, byte: u8) {
     let short = match byte {
-        b'"' | b'\\' => byte,
         0x08 => b'b',
         b'\t' => b't',
         b'\n' => b'n',

@@ -211,15 +211,15 @@ impl RowContext<'_> {
         self.write_image(out, scratch, event.after, Unknown::Placeholder)?;
         out.extend_from_slice(b",\"source\":");
         self.source.write(out, &self.plan.names, self.place);
-        out.extend_from_slice(b",\"transaction\":");
         match open {
             Some(open) => {
+                out.extend_from_slice(b",\"transaction\":");
                 let counts = open.count(&self.plan.collection);
                 open.write_block(out, self.id_form, self.place.change.offset, counts);
+                out.extend_from_slice(b",\"op\":\"");
             }
-            None => out.extend_from_slice(b"null"),
+            None => out.extend_from_slice(b",\"transaction\":null,\"op\":\""),
         }
-        out.extend_from_slice(b",\"op\":\"");
         out.extend_from_slice(event.op);
         out.push(b'"');
         out.extend_from_slice(&self.clock.tail);

@@ -19,8 +19,10 @@ pub(crate) struct SourceBlock {
     descriptor: Arc<SourceDescriptor>,
     /// `{"version":...,"connector":...,"name":...,"ts_ms":`.
     head: Box<[u8]>,
-    /// Each provenance field with its `,"name":`.
+    /// Each provenance field with its `,"name":`; those that are always null stand before the next one's.
     provenance: Vec<(Box<[u8]>, ProvenanceField)>,
+    /// What follows the last of them.
+    tail: Box<[u8]>,
 }
 
 /// The parts of `source` that are constant for a table.
@@ -59,8 +61,19 @@ impl SourceBlock {
         head.extend_from_slice(b",\"name\":");
         write_string(&mut head, descriptor.name.as_bytes());
         head.extend_from_slice(b",\"ts_ms\":");
-        let provenance = descriptor.provenance.iter().map(|field| (member(field.name), *field)).collect();
-        SourceBlock { descriptor, head: head.into(), provenance }
+        let mut provenance = Vec::new();
+        let mut constant = Vec::new();
+        for field in descriptor.provenance {
+            constant.push(b',');
+            write_name(&mut constant, field.name);
+            if field.origin == ProvenanceOrigin::Null {
+                constant.extend_from_slice(b"null");
+            } else {
+                provenance.push((std::mem::take(&mut constant).into(), *field));
+            }
+        }
+        constant.push(b'}');
+        SourceBlock { descriptor, head: head.into(), provenance, tail: constant.into() }
     }
 
     /// The constant parts for a table, or for what has none (both empty). A source that reads several
@@ -101,7 +114,7 @@ impl SourceBlock {
                 out.extend_from_slice(b"null");
             }
         }
-        out.push(b'}');
+        out.extend_from_slice(&self.tail);
     }
 
     /// The schema of the object.
@@ -187,12 +200,6 @@ fn write_millis(out: &mut Vec<u8>, value: i64, micros: &str) {
         Some((millis, _)) if value >= 1_000 => out.extend_from_slice(millis),
         _ => write_int(out, value.div_euclid(1_000)),
     }
-}
-
-fn member(name: &str) -> Box<[u8]> {
-    let mut out = b",".to_vec();
-    write_name(&mut out, name);
-    out.into()
 }
 
 fn write_provenance(out: &mut Vec<u8>, field: &ProvenanceField, place: Place<'_>) {
