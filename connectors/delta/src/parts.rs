@@ -171,7 +171,7 @@ impl Parts {
 
     /// Memory that the buffer takes, in bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
-        self.buffer.iter().map(Column::size_bytes).sum()
+        if self.rows == 0 { 0 } else { self.buffer.iter().map(Column::size_bytes).sum() }
     }
 
     /// Whether there is nothing for a commit.

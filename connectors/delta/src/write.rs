@@ -163,3 +163,6 @@ fn snapshot_is_visible(
 pub(crate) fn no_floor(name: &TableName) -> Error {
     Error::bug("snapshot_floor", format!("a snapshot of `{name}` came without its place in the log"))
 }
+
+#[cfg(test)]
+mod tests;

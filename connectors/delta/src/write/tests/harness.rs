@@ -1,0 +1,449 @@
+//! A source in miniature: logical changes, the batches that carry them, a worker that drops what the sink holds,
+//! and a reader of what the table shows.
+
+use crate::config::Settings;
+use crate::encode::read::ColumnReader;
+use crate::layout::{Mode, TextColumns};
+use crate::log::Table;
+use crate::store::Store;
+use crate::write::{DeltaSink, Identity};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::batch::{Before, ChangeHead};
+use tidewire_core::cell::Tag;
+use tidewire_core::schema::{KeyKind, OldRow};
+use tidewire_core::sink::Selection;
+use tidewire_core::{
+    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Mark, Op, Phase, Position, Progress, Result,
+    SchemaVersion, Sink, SourceDescriptor, TableName, TableSchema, Transaction,
+};
+use url::Url;
+
+const SNAPSHOT_AT: u64 = 10;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shape {
+    /// The key is `id`.
+    Int,
+    /// The key is `(kind, id)`.
+    Composite,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Logical {
+    Insert {
+        id: i64,
+        v: String,
+        big: String,
+    },
+    /// `big` is `None` when the log leaves it out.
+    Update {
+        old: Option<i64>,
+        id: i64,
+        v: String,
+        big: Option<String>,
+    },
+    Delete(i64),
+    Truncate,
+}
+
+impl Logical {
+    pub(super) fn insert(id: i64, v: &str, big: &str) -> Logical {
+        Logical::Insert { id, v: text(v), big: text(big) }
+    }
+
+    pub(super) fn update(id: i64, v: &str, big: Option<&str>) -> Logical {
+        Logical::Update { old: None, id, v: text(v), big: big.map(text) }
+    }
+}
+
+pub(super) type Rows = BTreeMap<i64, (String, String)>;
+
+pub(super) fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+pub(super) fn row(id: i64, v: &str, big: &str) -> (i64, (String, String)) {
+    (id, (text(v), text(big)))
+}
+
+pub(super) fn position(major: u64) -> Position {
+    Position::new(Mark { major, minor: 0 }, format!("at/{major}"))
+}
+
+pub(super) struct Harness {
+    directory: tempfile::TempDir,
+    settings: Settings,
+    identity: Identity,
+    descriptor: SourceDescriptor,
+    schema: Arc<TableSchema>,
+    sink: Option<DeltaSink>,
+    /// As the sink told at its last start.
+    opened: Progress,
+    /// As the worker counts on.
+    progress: Progress,
+    log: Vec<(u64, Vec<Logical>)>,
+    left_out: Option<String>,
+}
+
+impl Harness {
+    pub(super) fn new(shape: Shape) -> Harness {
+        Harness::with_mode(shape, Mode::Mirror)
+    }
+
+    pub(super) fn with_mode(shape: Shape, mode: Mode) -> Harness {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            location: Url::from_directory_path(directory.path()).unwrap(),
+            storage: BTreeMap::new(),
+            table: "{source}/{schema}/{table}".to_owned(),
+            mode,
+            commit_interval: Duration::from_secs(5),
+            commit_rows: 1_000,
+            commit_bytes: 64 << 20,
+            text_columns: TextColumns::new(),
+        };
+        let descriptor = SourceDescriptor {
+            name: "shop".into(),
+            connector: "postgresql",
+            database: "shop".into(),
+            provenance: &[],
+            has_sequence: false,
+            snapshot_floor: Some(position(SNAPSHOT_AT)),
+        };
+        let mut harness = Harness {
+            directory,
+            settings,
+            identity: Identity { sink: "lake".into(), source: "shop".into() },
+            descriptor,
+            schema: Arc::new(schema(shape)),
+            sink: None,
+            opened: Progress::default(),
+            progress: Progress::default(),
+            log: Vec::new(),
+            left_out: None,
+        };
+        harness.open();
+        harness
+    }
+
+    pub(super) fn sink(&mut self) -> &mut DeltaSink {
+        self.sink.as_mut().unwrap()
+    }
+
+    pub(super) fn progress_at_open(&self) -> &Progress {
+        &self.opened
+    }
+
+    pub(super) fn spill_always(&mut self, always: bool) {
+        if always {
+            self.settings.commit_bytes = 0;
+            self.crash();
+        }
+    }
+
+    pub(super) fn rename_sink(&mut self, name: &str) {
+        std::fs::remove_dir_all(self.directory.path().join("_tidewire")).unwrap();
+        self.identity.sink = name.into();
+        self.crash();
+    }
+
+    pub(super) fn floor_at_end(&mut self) {
+        self.descriptor.snapshot_floor = Some(position(self.next_commit()));
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.settings.location, &BTreeMap::new()).unwrap()
+    }
+
+    fn open(&mut self) {
+        let (settings, identity) = (Arc::new(self.settings.clone()), Arc::new(self.identity.clone()));
+        let (sink, progress) = DeltaSink::open(settings, identity, self.store()).unwrap();
+        self.sink = Some(sink);
+        self.opened = progress.clone();
+        self.progress = progress;
+    }
+
+    /// What was not committed is gone.
+    pub(super) fn crash(&mut self) {
+        self.sink = None;
+        self.open();
+    }
+
+    /// The source sends its whole log again.
+    pub(super) fn replay(&mut self) {
+        for (commit, changes) in self.log.clone() {
+            let batch = self.batch(commit, &changes);
+            self.write(&batch).unwrap();
+        }
+    }
+
+    fn next_commit(&self) -> u64 {
+        self.log.last().map_or(SNAPSHOT_AT, |(commit, _)| *commit) + 10
+    }
+
+    pub(super) fn send(&mut self, changes: &[Logical]) {
+        self.try_send(changes).unwrap();
+    }
+
+    pub(super) fn try_send(&mut self, changes: &[Logical]) -> Result<()> {
+        let commit = self.next_commit();
+        self.log.push((commit, changes.to_vec()));
+        let batch = self.batch(commit, changes);
+        self.write(&batch)
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        let needed = |at: &u32| self.opened.needs(batch, &batch.changes[*at as usize]);
+        let selected: Vec<u32> = (0..batch.changes.len() as u32).filter(needed).collect();
+        self.progress.observe(batch, self.descriptor.snapshot_floor.as_ref());
+        self.sink.as_mut().unwrap().write(batch, Selection::Some(&selected))
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.try_commit().unwrap();
+        self.sink().maintain().unwrap();
+    }
+
+    pub(super) fn try_commit(&mut self) -> Result<()> {
+        let progress = self.progress.clone();
+        self.sink().commit(&progress)
+    }
+
+    /// As far as a commit comes when the daemon ends before the progress is stored.
+    pub(super) fn commit_tables_only(&mut self) {
+        let progress = self.progress.clone();
+        let sink = self.sink();
+        sink.note_reading(&progress).unwrap();
+        for table in sink.tables.values_mut() {
+            table.commit(progress.position.as_ref()).unwrap();
+        }
+    }
+
+    pub(super) fn snapshot_start(&mut self) {
+        self.snapshot(|b, table| b.push(head(Op::SnapshotStart, 0), table, None, None));
+    }
+
+    pub(super) fn snapshot_end(&mut self) {
+        self.snapshot(|b, table| b.push(head(Op::SnapshotEnd, 0), table, None, None));
+    }
+
+    pub(super) fn snapshot_rows(&mut self, rows: &[(i64, &str)]) {
+        let schema = Arc::clone(&self.schema);
+        self.snapshot(|b, table| {
+            for (id, v) in rows {
+                let image = b.image();
+                image_of(b, &schema, *id, Some((v, Some("snap"))), None);
+                b.push(head(Op::Read, 0), table, None, Some(image));
+            }
+        });
+    }
+
+    fn snapshot(&mut self, fill: impl FnOnce(&mut BatchBuilder, u32)) {
+        let mut b = BatchBuilder::new(Arc::new(self.descriptor.clone()), Phase::Snapshot, BatchLimits::default());
+        let table = b.table(&self.schema);
+        b.transaction(transaction(SNAPSHOT_AT));
+        fill(&mut b, table);
+        let batch = b.finish(None, true, 0);
+        self.write(&batch).unwrap();
+    }
+
+    fn batch(&self, commit: u64, changes: &[Logical]) -> Batch {
+        let mut b = BatchBuilder::new(Arc::new(self.descriptor.clone()), Phase::Stream, BatchLimits::default());
+        let (table, schema) = (b.table(&self.schema), &self.schema);
+        let left_out = self.left_out.as_deref();
+        b.transaction(transaction(commit));
+        for (ordinal, change) in (1u64..).zip(changes) {
+            let key_image = |b: &mut BatchBuilder, id: i64| {
+                let image = b.image();
+                image_of(b, schema, id, None, left_out);
+                (Before::Key, image)
+            };
+            match change {
+                Logical::Insert { id, v, big } => {
+                    let image = b.image();
+                    image_of(&mut b, schema, *id, Some((v, Some(big))), left_out);
+                    b.push(head(Op::Insert, ordinal), table, None, Some(image));
+                }
+                Logical::Update { old, id, v, big } => {
+                    let before = old.map(|old| key_image(&mut b, old));
+                    let image = b.image();
+                    image_of(&mut b, schema, *id, Some((v, big.as_deref())), left_out);
+                    b.push(head(Op::Update, ordinal), table, before, Some(image));
+                }
+                Logical::Delete(id) => {
+                    let before = key_image(&mut b, *id);
+                    b.push(head(Op::Delete, ordinal), table, Some(before), None);
+                }
+                Logical::Truncate => b.push(head(Op::Truncate, ordinal), table, None, None),
+            }
+        }
+        // A transaction ends past its commit's own place.
+        b.finish(Some(position(commit + 1)), true, 0)
+    }
+
+    fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
+        let mut schema = (*self.schema).clone();
+        schema.version = SchemaVersion(schema.version.0 + 1);
+        change(&mut schema);
+        self.schema = Arc::new(schema);
+    }
+
+    pub(super) fn add_column(&mut self, name: &str) {
+        self.change_schema(|schema| schema.columns.push(column(name, DataType::Text)));
+    }
+
+    pub(super) fn drop_column(&mut self, name: &str) {
+        self.change_schema(|schema| schema.columns.retain(|column| &*column.name != name));
+    }
+
+    pub(super) fn recreate_at_source(&mut self) {
+        self.change_schema(|schema| schema.native_id += 1);
+    }
+
+    /// From here on the log leaves this column out.
+    pub(super) fn leave_out(&mut self, name: &str) {
+        self.left_out = Some(name.to_owned());
+    }
+
+    fn table(&self) -> Option<Table> {
+        Table::open(self.store().table("shop/public/t")).unwrap()
+    }
+
+    pub(super) fn table_version(&self) -> Option<i64> {
+        self.table().map(|table| table.version())
+    }
+
+    /// Calls back for each row that a reader of the table sees, with the asked columns' arrays.
+    fn read(&self, names: &[&str], mut each: impl FnMut(&[Option<arrow_array::ArrayRef>], usize)) {
+        let Some(mut table) = self.table() else { return };
+        let files: Vec<_> = table.files().map(|f| (f.path.clone(), f.size)).collect();
+        for (path, size) in files {
+            let deleted = table.deleted_rows(&path).unwrap().clone();
+            let mut reader = ColumnReader::open(table.store(), &path, size, names, None).unwrap();
+            let mut number = 0;
+            while let Some(arrays) = reader.next_arrays().unwrap() {
+                let rows = arrays.iter().flatten().next().unwrap().len();
+                for at in 0..rows {
+                    if !deleted.contains(number) {
+                        each(&arrays, at);
+                    }
+                    number += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn physical_rows(&self) -> usize {
+        let mut count = 0;
+        self.read(&["id"], |_, _| count += 1);
+        count
+    }
+
+    pub(super) fn rows(&self) -> Rows {
+        let mut rows = Rows::new();
+        self.read(&["id", "v", "big"], |arrays, at| {
+            let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
+            let text = |column: usize| arrays[column].as_ref().unwrap().as_string::<i32>().value(at).to_owned();
+            assert_eq!(rows.insert(id, (text(1), text(2))), None, "key {id} twice");
+        });
+        rows
+    }
+
+    pub(super) fn texts_by_id(&self, name: &str) -> BTreeMap<i64, Option<String>> {
+        let mut texts = BTreeMap::new();
+        self.read(&["id", name], |arrays, at| {
+            let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
+            let array = arrays[1].as_ref().map(|array| array.as_string::<i32>());
+            let value = array.filter(|array| array.is_valid(at)).map(|array| array.value(at).to_owned());
+            texts.insert(id, value);
+        });
+        texts
+    }
+
+    pub(super) fn texts(&self, name: &str) -> Vec<Option<String>> {
+        let mut texts = Vec::new();
+        self.read(&[name], |arrays, at| {
+            let array = arrays[0].as_ref().unwrap().as_string::<i32>();
+            texts.push(array.is_valid(at).then(|| array.value(at).to_owned()));
+        });
+        texts
+    }
+
+    pub(super) fn unchanged(&self) -> Vec<Vec<String>> {
+        let mut lists = Vec::new();
+        self.read(&["_unchanged"], |arrays, at| {
+            let list = arrays[0].as_ref().unwrap().as_list::<i32>();
+            let names = list.is_valid(at).then(|| list.value(at));
+            let names = names.map(|names| names.as_string::<i32>().iter().flatten().map(text).collect());
+            lists.push(names.unwrap_or_default());
+        });
+        lists
+    }
+}
+
+fn head(op: Op, ordinal: u64) -> ChangeHead {
+    ChangeHead { op, ordinal, offset: 0, row: 0 }
+}
+
+fn transaction(commit: u64) -> Transaction {
+    Transaction {
+        id: commit.to_string().into(),
+        commit,
+        commit_time_micros: 1_700_000_000_000_000,
+        previous_commit: None,
+        provenance: Vec::new(),
+    }
+}
+
+fn column(name: &str, data_type: DataType) -> ColumnSchema {
+    ColumnSchema { name: name.into(), data_type, native_type: "x".into(), nullable: name != "id", default: None }
+}
+
+fn schema(shape: Shape) -> TableSchema {
+    TableSchema {
+        name: TableName::new("public", "t"),
+        version: SchemaVersion(1),
+        native_id: 16_384,
+        columns: vec![
+            column("kind", DataType::Text),
+            column("id", DataType::Int { bits: 64 }),
+            column("v", DataType::Text),
+            column("big", DataType::Text),
+        ],
+        key: if shape == Shape::Int { vec![1] } else { vec![0, 1] },
+        key_kind: KeyKind::Primary,
+        old_row: OldRow::Key,
+    }
+}
+
+/// Writes a row's cells: the key, and the values or, without them, unknown.
+fn image_of(
+    b: &mut BatchBuilder,
+    schema: &TableSchema,
+    id: i64,
+    values: Option<(&str, Option<&str>)>,
+    left_out: Option<&str>,
+) {
+    for (at, column) in schema.columns.iter().enumerate() {
+        let is_key = schema.key.contains(&at);
+        let text = match (&*column.name, values) {
+            (name, _) if Some(name) == left_out => None,
+            ("id", _) => {
+                b.cell(Cell::int(id));
+                continue;
+            }
+            ("kind", values) => Some("even").filter(|_| is_key || values.is_some()),
+            ("v", Some((v, _))) => Some(v),
+            ("big", Some((_, big))) => big,
+            (_, Some(_)) => Some("x"),
+            (_, None) => None,
+        };
+        let cell = text.map_or(Cell::UNKNOWN, |text| b.long(Tag::Text, text.as_bytes()));
+        b.cell(cell);
+    }
+}

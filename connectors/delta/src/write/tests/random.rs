@@ -1,0 +1,114 @@
+//! Random sequences of changes, commits, crashes and replays: what readers see equals the source at the position
+//! of the last commit (SK-3E, PG-35, VER-15).
+
+use super::harness::{Harness, Logical, Rows, Shape};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Key, value, whether `big` is in the log, where the key goes.
+    Put(u8, u16, bool, Option<u8>),
+    Delete(u8),
+    Truncate,
+    EndTransaction,
+    Commit,
+    /// The daemon ends with nothing, or only the tables, committed.
+    Crash {
+        after_tables: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => (0u8..12, any::<u16>(), any::<bool>(), proptest::option::weighted(0.2, 0u8..12))
+            .prop_map(|(key, value, whole, to)| Step::Put(key, value, whole, to)),
+        4 => (0u8..12).prop_map(Step::Delete),
+        1 => Just(Step::Truncate),
+        5 => Just(Step::EndTransaction),
+        3 => Just(Step::Commit),
+        1 => any::<bool>().prop_map(|after_tables| Step::Crash { after_tables }),
+    ]
+}
+
+/// Turns a step into what a source would log, given the rows it has.
+fn logical(rows: &mut Rows, step: &Step) -> Option<Logical> {
+    match *step {
+        Step::Put(key, value, whole, to) => {
+            let (id, v) = (i64::from(key), format!("v{value}"));
+            let Some((_, held)) = rows.get(&id).cloned() else {
+                rows.insert(id, (v.clone(), format!("big{value}")));
+                return Some(Logical::Insert { id, v, big: format!("big{value}") });
+            };
+            let target = to.map_or(id, i64::from);
+            let moved = target != id && !rows.contains_key(&target);
+            let target = if moved { target } else { id };
+            let big = if whole { format!("big{value}") } else { held };
+            rows.remove(&id);
+            rows.insert(target, (v.clone(), big.clone()));
+            Some(Logical::Update { old: moved.then_some(id), id: target, v, big: whole.then_some(big) })
+        }
+        Step::Delete(key) => {
+            rows.remove(&i64::from(key))?;
+            Some(Logical::Delete(i64::from(key)))
+        }
+        Step::Truncate => {
+            rows.clear();
+            Some(Logical::Truncate)
+        }
+        Step::EndTransaction | Step::Commit | Step::Crash { .. } => None,
+    }
+}
+
+fn run(shape: Shape, spill: bool, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut h = Harness::new(shape);
+    h.spill_always(spill);
+    let mut rows = Rows::new();
+    let mut open = Vec::new();
+    for step in steps {
+        open.extend(logical(&mut rows, step));
+        if matches!(step, Step::Put(..) | Step::Delete(_) | Step::Truncate) {
+            continue;
+        }
+        if !open.is_empty() {
+            h.send(&std::mem::take(&mut open));
+        }
+        match step {
+            Step::Commit => {
+                h.commit();
+                prop_assert_eq!(&h.rows(), &rows);
+            }
+            Step::Crash { after_tables } => {
+                if *after_tables {
+                    h.commit_tables_only();
+                }
+                h.crash();
+                h.replay();
+            }
+            _ => {}
+        }
+    }
+    if !open.is_empty() {
+        h.send(&open);
+    }
+    h.commit();
+    prop_assert_eq!(&h.rows(), &rows);
+    h.crash();
+    h.replay();
+    h.commit();
+    prop_assert_eq!(&h.rows(), &rows);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn readers_see_the_source(steps in proptest::collection::vec(step(), 1..60)) {
+        run(Shape::Int, false, &steps)?;
+    }
+
+    #[test]
+    fn readers_see_the_source_when_every_write_spills(steps in proptest::collection::vec(step(), 1..40)) {
+        run(Shape::Composite, true, &steps)?;
+    }
+}
