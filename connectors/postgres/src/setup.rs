@@ -11,6 +11,7 @@ use statements::Statement;
 use tidewire_core::source::SetupStep;
 use tidewire_core::{Error, Result};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// The statements that are still needed, in the order to run them. With `apply` each is run, except those
 /// that a person must weigh first; one that fails does not keep the others from being tried.
@@ -73,8 +74,14 @@ pub(crate) async fn remove(client: &Client, settings: &Settings) -> Result<Vec<S
     if let Some(row) = rows.first() {
         if crate::catalog::get::<Option<bool>>(row, 0, act)? == Some(true) {
             let sql = format!("DROP PUBLICATION {}", quoted(&settings.publication));
-            client.batch_execute(&sql).await.map_err(|cause| error::control(act, cause))?;
-            done.push(format!("dropped publication `{}`", settings.publication));
+            done.push(match client.batch_execute(&sql).await {
+                Ok(()) => format!("dropped publication `{}`", settings.publication),
+                // An administrator made it for the login.
+                Err(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    format!("kept publication `{}`: its owner must run `{sql}`", settings.publication)
+                }
+                Err(cause) => return Err(error::control(act, cause)),
+            });
         } else {
             done.push(format!("kept publication `{}`: it was not made by this source", settings.publication));
         }
