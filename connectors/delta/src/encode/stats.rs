@@ -242,6 +242,10 @@ mod tests {
     use tidewire_core::decimal::Decimal;
 
     fn stats(column_type: ColumnType, values: &[Value<'_>]) -> Json {
+        serde_json::from_str(&stats_text(column_type, values)).unwrap()
+    }
+
+    fn stats_text(column_type: ColumnType, values: &[Value<'_>]) -> String {
         let columns =
             [TableColumn { name: "k".into(), column_type, nullable: true, family: "".into(), dropped: false }];
         let mut column = Column::new(&columns[0].column_type);
@@ -251,7 +255,7 @@ mod tests {
         let batch = RecordBatch::try_new(file_schema(&columns), vec![column.finish().unwrap()]).unwrap();
         let mut stats = Stats::new(&columns, &[0]);
         stats.observe(&batch);
-        serde_json::from_str(&stats.json(values.len() as u64)).unwrap()
+        stats.json(values.len() as u64)
     }
 
     #[test]
@@ -277,10 +281,11 @@ mod tests {
                 format!("\"{cut}\""),
             ),
         ] {
-            let json = stats(column_type, &values);
-            assert_eq!(json["minValues"]["k"].to_string(), min);
-            assert_eq!(json["maxValues"]["k"].to_string(), max);
-            assert_eq!(json["numRecords"], values.len());
+            // As text: a parser may not keep a number's own digits.
+            let text = stats_text(column_type, &values);
+            let bounds = format!(r#""minValues":{{"k":{min}}},"maxValues":{{"k":{max}}}"#);
+            assert!(text.contains(&bounds), "{text}");
+            assert!(text.starts_with(&format!(r#"{{"numRecords":{},"#, values.len())), "{text}");
         }
     }
 
@@ -289,7 +294,7 @@ mod tests {
         let json = stats(ColumnType::Double, &[Value::Float64(1.0), Value::Float64(f64::NAN)]);
         assert_eq!(json["minValues"].to_string(), "{}");
         assert_eq!(json["nullCount"]["k"], 0);
-        assert_eq!(stats(ColumnType::Double, &[Value::Float64(0.0)])["minValues"]["k"].to_string(), "-0.0");
+        assert!(stats_text(ColumnType::Double, &[Value::Float64(0.0)]).contains(r#""minValues":{"k":-0.0}"#));
     }
 
     proptest! {
