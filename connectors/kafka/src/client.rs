@@ -2,6 +2,7 @@
 //! and no record.
 
 pub(crate) mod admin;
+pub(crate) mod failure;
 pub(crate) mod raw;
 
 use crate::config::{SaslMechanism, Settings};
@@ -46,6 +47,8 @@ pub(crate) fn producer_config(settings: &Settings, source: &str) -> Result<Clien
         .set("transaction.timeout.ms", &timeout_ms)
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        // A topic that vanishes is a fault, not one to be made again with the brokers' defaults.
+        .set("allow.auto.create.topics", "false")
         .set("partitioner", "murmur2_random");
     Ok(config)
 }

@@ -1,7 +1,7 @@
 //! Maps what librdkafka reports to the error that crosses the crate's border: by code, never by text. Knows
 //! no connection.
 
-use crate::client::raw::Failure;
+use crate::client::failure::Failure;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tidewire_core::{Error, ErrorKind};
 
@@ -42,43 +42,10 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
     if is_fenced(code) {
         return (Fenced, "producer_fenced", Some("stop one of the two instances that run this sink"));
     }
+    if let Some((name, remedy)) = denied(code) {
+        return (Operator, name, Some(remedy));
+    }
     match code {
-        Code::Authentication | Code::SaslAuthenticationFailed => {
-            (Operator, "authentication_failed", Some("correct `sasl.username` and `sasl.password` of the sink"))
-        }
-        Code::UnsupportedSASLMechanism => {
-            (Operator, "sasl_mechanism_unsupported", Some("set `sasl.mechanism` to one that the brokers offer"))
-        }
-        Code::SSL => (Operator, "tls_failed", Some("check `tls.ca`, `tls.certificate` and `tls.key` of the sink")),
-        Code::TopicAuthorizationFailed => (
-            Operator,
-            "topic_denied",
-            Some(
-                "grant Read, Write, Describe, DescribeConfigs and Create on the sink's topics and on `tidewire-progress`",
-            ),
-        ),
-        Code::TransactionalIdAuthorizationFailed => (
-            Operator,
-            "transactional_id_denied",
-            Some(
-                "run `kafka-acls --add --allow-principal User:NAME --operation Write --operation Describe \
-                 --transactional-id tidewire- --resource-pattern-type prefixed`",
-            ),
-        ),
-        Code::ClusterAuthorizationFailed => (
-            Operator,
-            "cluster_denied",
-            Some(
-                "grant Create and IdempotentWrite on the cluster, or create the topics and set `create_topics = false`",
-            ),
-        ),
-        Code::GroupAuthorizationFailed => (
-            Operator,
-            "group_denied",
-            Some(
-                "run `kafka-acls --add --allow-principal User:NAME --operation Read --group tidewire- --resource-pattern-type prefixed`",
-            ),
-        ),
         Code::InvalidTransactionTimeout => (
             Operator,
             "transaction_timeout_refused",
@@ -109,6 +76,13 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
             (Operator, "topic_missing", Some("create the topic, or set `create_topics = true`"))
         }
+        Code::LogTruncation => (
+            Operator,
+            "topic_rewound",
+            Some(
+                "find out who deleted and made the topic again, or lost its records, and read its table again with `tidewire resync`",
+            ),
+        ),
         Code::InvalidTopic => (Operator, "topic_name_refused", Some("change `topic` of the sink")),
         Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedForMessageFormat => {
             (Operator, "broker_unsupported", Some("use brokers of Kafka 2.5 or newer, with transactions"))
@@ -116,6 +90,38 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
         Code::InvalidArgument => (Configuration, "client_setting_refused", None),
         _ => (Retry, "kafka_unavailable", None),
     }
+}
+
+// What only a change of credentials or grants resolves.
+fn denied(code: Code) -> Option<(&'static str, &'static str)> {
+    Some(match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            ("authentication_failed", "correct `sasl.username` and `sasl.password` of the sink")
+        }
+        Code::UnsupportedSASLMechanism => {
+            ("sasl_mechanism_unsupported", "set `sasl.mechanism` to one that the brokers offer")
+        }
+        Code::SSL => ("tls_failed", "check `tls.ca`, `tls.certificate` and `tls.key` of the sink"),
+        Code::TopicAuthorizationFailed => (
+            "topic_denied",
+            "grant Read, Write, Describe, DescribeConfigs and Create on the sink's topics and on `tidewire-progress`",
+        ),
+        Code::TransactionalIdAuthorizationFailed => (
+            "transactional_id_denied",
+            "run `kafka-acls --add --allow-principal User:NAME --operation Write --operation Describe \
+             --transactional-id tidewire- --resource-pattern-type prefixed`",
+        ),
+        Code::ClusterAuthorizationFailed => (
+            "cluster_denied",
+            "grant Create and IdempotentWrite on the cluster, or create the topics and set `create_topics = false`",
+        ),
+        Code::GroupAuthorizationFailed => (
+            "group_denied",
+            "run `kafka-acls --add --allow-principal User:NAME --operation Read --group tidewire- \
+             --resource-pattern-type prefixed`",
+        ),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ mod outbox;
 
 pub(crate) use destinations::{Destinations, create_command};
 
-use crate::client::raw::{Failure, Producer};
+use crate::client::failure::Failure;
+use crate::client::raw::Producer;
 use crate::config::Settings;
 use crate::encode::Encoder;
 use crate::error;

@@ -10,11 +10,13 @@
 
 #![expect(unsafe_code, reason = "librdkafka is a C library; every block states why it is sound")]
 
+use super::failure::{FailedRecord, Failure};
 use rdkafka::ClientConfig;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, DefaultClientContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,28 +32,6 @@ const QUEUE_FULL_RECHECK: Duration = Duration::from_millis(100);
 const PARTITION_BY_KEY: i32 = -1;
 /// Longest part of a failed record's key that is kept for the message.
 const KEY_EXCERPT_BYTES: usize = 200;
-
-/// What librdkafka reported.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    /// Its error code.
-    pub(crate) code: RDKafkaErrorCode,
-    /// Its sentence.
-    pub(crate) text: String,
-    /// The record that could not be delivered, if it is about one.
-    pub(crate) record: Option<FailedRecord>,
-}
-
-/// A record that was not delivered.
-#[derive(Clone, Debug)]
-pub(crate) struct FailedRecord {
-    /// Its topic.
-    pub(crate) topic: String,
-    /// The beginning of its key.
-    pub(crate) key: Option<Vec<u8>>,
-    /// Bytes of key and value.
-    pub(crate) size: usize,
-}
 
 /// A record to produce. Everything is copied before `produce` returns.
 #[derive(Clone, Copy, Debug)]
@@ -108,21 +88,6 @@ impl Drop for Topic {
         // SAFETY: the handle came from `rd_kafka_topic_new`, is owned by this value alone, and its client is
         // still alive because `Producer` drops its topics first.
         unsafe { sys::rd_kafka_topic_destroy(self.0.as_ptr()) }
-    }
-}
-
-impl Failure {
-    fn new(code: RDKafkaErrorCode, text: impl Into<String>) -> Failure {
-        Failure { code, text: text.into(), record: None }
-    }
-
-    // Whether it says why, and not only that something else went wrong before.
-    fn is_cause(&self) -> bool {
-        !matches!(self.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::Fatal)
-    }
-
-    fn of_wrapper(error: &KafkaError) -> Failure {
-        Failure::new(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), error.to_string())
     }
 }
 
@@ -269,7 +234,11 @@ impl Producer {
     /// error its outcome is unknown until another `init_transactions`.
     pub(crate) fn commit_transaction(&self) -> Result<(), Failure> {
         // SAFETY: the client is alive. -1 leaves the time limit to `transaction.timeout.ms`.
-        check(unsafe { sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1) }).map_err(|e| self.root(e))
+        check(unsafe { sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1) }).map_err(|e| self.root(e))?;
+        match &self.deliveries.state().first_failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Aborts the open transaction.
@@ -331,6 +300,7 @@ impl Drop for Producer {
 fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries) {
     // SAFETY: the client is alive as long as this thread, which holds a reference.
     let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
+    let mut offsets = Offsets::default();
     while !deliveries.stop.load(Ordering::Acquire) {
         // SAFETY: the queue is alive until the end of this function.
         let event = unsafe { sys::rd_kafka_queue_poll(queue, POLL_INTERVAL_MS) };
@@ -341,7 +311,7 @@ fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries) {
         // frees its records, which is what makes room in the queue: hence the notification comes after it.
         unsafe {
             match sys::rd_kafka_event_type(event) {
-                sys::RD_KAFKA_EVENT_DR => take_reports(event, deliveries),
+                sys::RD_KAFKA_EVENT_DR => take_reports(event, deliveries, &mut offsets),
                 sys::RD_KAFKA_EVENT_ERROR => take_error(event, deliveries),
                 sys::RD_KAFKA_EVENT_LOG => take_log(event),
                 _ => {}
@@ -356,12 +326,19 @@ fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries) {
 
 /// # Safety
 /// `event` must be a live delivery report event.
-unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliveries) {
+unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliveries, offsets: &mut Offsets) {
     let mut acknowledged = 0;
     // SAFETY: the event is live; a record stays valid until the event is destroyed.
     while let Some(record) = unsafe { sys::rd_kafka_event_message_next(event).as_ref() } {
         if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            // One report holds records of one partition: its first one stands for all.
+            let previous = if acknowledged == 0 { offsets.advance(record) } else { None };
             acknowledged += 1;
+            if let Some(previous) = previous {
+                deliveries.failed.fetch_add(1, Ordering::AcqRel);
+                // SAFETY: a reported record has a topic.
+                deliveries.state().first_failure = Some(unsafe { rewound(record, previous) });
+            }
             continue;
         }
         deliveries.failed.fetch_add(1, Ordering::AcqRel);
@@ -372,6 +349,34 @@ unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliverie
         }
     }
     deliveries.acknowledged.fetch_add(acknowledged, Ordering::AcqRel);
+}
+
+// The highest offset that each partition has given out, by topic handle and number.
+#[derive(Default)]
+struct Offsets(HashMap<(usize, i32), i64>);
+
+impl Offsets {
+    // The offset before, if this one does not lie behind it. A record that a broker recognized as sent twice has no
+    // offset.
+    fn advance(&mut self, record: &sys::rd_kafka_message_t) -> Option<i64> {
+        if record.offset < 0 {
+            return None;
+        }
+        let before = self.0.insert((record.rkt.addr(), record.partition), record.offset);
+        before.filter(|before| *before >= record.offset)
+    }
+}
+
+// SK-04: offsets only grow, unless the topic was deleted and made again, or lost what it had acknowledged.
+//
+/// # Safety
+/// `record` must come from a live delivery report.
+unsafe fn rewound(record: &sys::rd_kafka_message_t, previous: i64) -> Failure {
+    // SAFETY: by the contract above.
+    let topic = unsafe { text(sys::rd_kafka_topic_name(record.rkt)) };
+    let sentence = format!("partition {} gave offset {} after offset {previous}", record.partition, record.offset);
+    let record = Some(FailedRecord { topic, key: None, size: 0 });
+    Failure { code: RDKafkaErrorCode::LogTruncation, text: sentence, record }
 }
 
 /// # Safety

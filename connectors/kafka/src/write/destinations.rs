@@ -3,7 +3,7 @@
 
 use crate::client::RECORD_BYTES_MAX;
 use crate::client::admin::{Admin, Cluster, Created, Effect};
-use crate::client::raw::FailedRecord;
+use crate::client::failure::FailedRecord;
 use crate::config::Settings;
 use crate::topics::{NAME_LENGTH_MAX, TopicTemplate};
 use std::collections::{HashMap, HashSet};

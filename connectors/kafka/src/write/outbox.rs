@@ -2,7 +2,8 @@
 //! Knows topics by the encoder's numbers; knows no table.
 
 use crate::client::RECORD_BYTES_MAX;
-use crate::client::raw::{FailedRecord, Failure, Message, Producer, TopicHandle};
+use crate::client::failure::{FailedRecord, Failure};
+use crate::client::raw::{Message, Producer, TopicHandle};
 use crate::encode::{Record, TopicId};
 use crate::error;
 use crate::position;

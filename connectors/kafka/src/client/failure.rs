@@ -1,0 +1,42 @@
+//! What librdkafka reported, as values. Decides nothing: see the crate's `error` module.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// What librdkafka reported.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// Its error code.
+    pub(crate) code: RDKafkaErrorCode,
+    /// Its sentence.
+    pub(crate) text: String,
+    /// The record that could not be delivered, if it is about one.
+    pub(crate) record: Option<FailedRecord>,
+}
+
+/// A record that was not delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedRecord {
+    /// Its topic.
+    pub(crate) topic: String,
+    /// The beginning of its key.
+    pub(crate) key: Option<Vec<u8>>,
+    /// Bytes of key and value.
+    pub(crate) size: usize,
+}
+
+impl Failure {
+    /// A failure that is about no single record.
+    pub(super) fn new(code: RDKafkaErrorCode, text: impl Into<String>) -> Failure {
+        Failure { code, text: text.into(), record: None }
+    }
+
+    /// Whether it says why, and not only that something else went wrong before.
+    pub(super) fn is_cause(&self) -> bool {
+        !matches!(self.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::Fatal)
+    }
+
+    /// What the wrapper reported.
+    pub(super) fn of_wrapper(error: &KafkaError) -> Failure {
+        Failure::new(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), error.to_string())
+    }
+}
