@@ -7,6 +7,7 @@ mod show;
 use crate::build;
 use anyhow::{Context, Result};
 use clap::Args;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Ends by itself after so many seconds and then compares each mirror with its table, as DuckDB reads it.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
+    /// A daemon that is built already, such as a release build.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 /// Time between two looks at what arrived.
@@ -32,8 +36,13 @@ const GLANCE: Duration = Duration::from_secs(3);
 /// Runs it until Ctrl-C, or for `--seconds`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let stop = stop_on_signal()?;
-    println!("building the daemon");
-    let binary = build::daemon()?;
+    let binary = match &options.binary {
+        Some(binary) => binary.canonicalize().with_context(|| format!("find {}", binary.display()))?,
+        None => {
+            println!("building the daemon (the first time takes minutes)");
+            build::daemon()?
+        }
+    };
     let version = if fetch::postgres::installed().is_some() { Version::Installed } else { Version::Major(17) };
     let source = Postgres::start(&PostgresOptions { version: Some(version), ..PostgresOptions::default() })?;
     let client = source.client()?;
