@@ -5,11 +5,21 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Builds the daemon and says where it is.
+/// Builds the daemon, soon, and says where it is.
 pub(crate) fn daemon() -> Result<PathBuf> {
+    build(&[])
+}
+
+/// Builds it as it is shipped.
+pub(crate) fn release() -> Result<PathBuf> {
+    build(&["--release"])
+}
+
+fn build(options: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--package", "tidewire", "--bin", "tidewire"])
+        .args(options)
         .arg("--message-format=json-render-diagnostics")
         .current_dir(crate::root()?)
         .stderr(Stdio::inherit())

@@ -30,8 +30,8 @@ enum Command {
     Demo(demo::Options),
     /// Fetches the servers and readers that tests need.
     Fetch,
-    /// Measures.
-    Bench,
+    /// Measures the release build beside what the server itself can do, and prints one table.
+    Bench(bench::Options),
     /// Checks the form of the repository; `cargo test` does so too.
     Tidy,
 }
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Test { rest } => test::run(&rest),
         Command::Demo(options) => demo::run(&options),
         Command::Fetch => test::fetch(),
-        Command::Bench => bench::run(),
+        Command::Bench(options) => bench::run(&options),
         Command::Tidy => tidy::run(),
     };
     match result {
