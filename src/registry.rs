@@ -192,8 +192,14 @@ mod tests {
 
     #[test]
     fn the_example_is_accepted_with_every_commented_setting_too() {
-        let is_setting = |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[' || c == '"'));
-        let text: String = example().lines().map(|line| format!("{}\n", if is_setting(line) { line.trim_start_matches('#') } else { line })).collect();
+        let is_setting = |line: &str| {
+            line.strip_prefix('#')
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[' || c == '"'))
+        };
+        let text: String = example()
+            .lines()
+            .map(|line| format!("{}\n", if is_setting(line) { line.trim_start_matches('#') } else { line }))
+            .collect();
         assert!(text.lines().filter(|line| !line.starts_with('#')).count() > 50, "settings were uncommented");
         assert_eq!(faults_of(&text), "");
     }
@@ -202,8 +208,15 @@ mod tests {
     fn connectors_add_their_faults_with_places() {
         let text = "[sources.a]\n[sources.a.postgres]\nurl = \"mysql://x\"\nslto = \"y\"\n[sources.b.mysql]\nurl = \"mysql://x\"\n[sinks.c]\n[sinks.d.kafka]\nbrokers = []\n[sinks.e.delta]\nlocation = \"ftp://x\"\n[sinks.e.null]\n";
         let shown = faults_of(text);
-        for expect in [":4:1: sources.a.postgres.slto: unknown key", ":5:2: sources.b.mysql: MySQL and MariaDB are not available", ":7:2: sinks.c: a sink needs", "sinks.d.kafka.brokers", ":10:2: sinks.e: a sink is one thing"] {
-            let found = shown.contains(expect) || shown.lines().any(|line| expect.split(": ").all(|part| line.contains(part)));
+        for expect in [
+            ":4:1: sources.a.postgres.slto: unknown key",
+            ":5:2: sources.b.mysql: MySQL and MariaDB are not available",
+            ":7:2: sinks.c: a sink needs",
+            "sinks.d.kafka.brokers",
+            ":10:2: sinks.e: a sink is one thing",
+        ] {
+            let found =
+                shown.contains(expect) || shown.lines().any(|line| expect.split(": ").all(|part| line.contains(part)));
             assert!(found, "{expect}\nin\n{shown}");
         }
     }

@@ -75,8 +75,8 @@ pub(crate) enum LogFormat {
 /// Starts logging to stderr. Without a format: text on a terminal, JSON otherwise.
 pub(crate) fn start_logs(format: Option<LogFormat>, filter: &str) -> std::result::Result<(), String> {
     // librdkafka's wrapper logs what the sink handles and reports itself, once.
-    let filter =
-        EnvFilter::try_new(format!("rdkafka=off,librdkafka=off,{filter}")).map_err(|error| format!("the log filter `{filter}` cannot be read: {error}"))?;
+    let filter = EnvFilter::try_new(format!("rdkafka=off,librdkafka=off,{filter}"))
+        .map_err(|error| format!("the log filter `{filter}` cannot be read: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);

@@ -133,6 +133,12 @@ pub trait SourceConnector: Send + Sync {
     /// Connects and says what is missing or odd; changes nothing.
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>>>;
 
+    /// Whether the server would serve this source now. Asked before any sink is opened, because opening a sink
+    /// takes it away from an earlier instance: one that is kept out by the server must not do that.
+    fn ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Connects and describes the tables that would be captured; changes nothing.
     fn tables(&self) -> BoxFuture<'_, Result<Vec<Arc<TableSchema>>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))

@@ -158,6 +158,7 @@ fn assemble(
         stop: stop.child_token(),
         pace: Pace::default(),
         metrics_per_table: config.metrics_per_table,
+        lanes_opened: false,
         accept_server_position: accept.iter().any(|accepted| accepted == name),
         source,
     };

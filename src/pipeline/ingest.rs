@@ -6,14 +6,18 @@
 //! when a sink that was away or left behind wants to catch up (the log is then read again from its
 //! position and the others drop what they hold), or when the daemon stops.
 
+mod ending;
+mod gauges;
+mod reports;
+
 use crate::pipeline::normalize::Normalizer;
 use crate::pipeline::pace::Pace;
 use crate::pipeline::route::Fanout;
-use crate::pipeline::ship::{Command, Durable, Event, Report};
+use crate::pipeline::ship::{Command, Event, Report};
 use crate::pipeline::watermark::Watermark;
 use crate::retry::Pauses;
 use crate::state::StateDirectory;
-use crate::status::{Reason, SourceBoard, State, now_micros};
+use crate::status::{Reason, SourceBoard, State};
 use crate::telemetry::SourceMeter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,6 +79,8 @@ pub(crate) struct Ingest {
     pub metrics_per_table: bool,
     /// The operator vouches for the server's position.
     pub accept_server_position: bool,
+    /// Whether the workers were told to open their sinks; `false` at first.
+    pub lanes_opened: bool,
 }
 
 /// How the task ended.
@@ -127,6 +133,9 @@ impl Ingest {
         };
         let mut pauses = Pauses::new(self.pace.retry);
         let outcome = loop {
+            if let Some(outcome) = self.open_lanes(&mut pauses).await {
+                break outcome;
+            }
             if !self.gather(&mut books).await {
                 break Outcome::Stopped;
             }
@@ -158,6 +167,36 @@ impl Ingest {
             self.set_state(State::Stopped);
         }
         outcome
+    }
+
+    /// Lets the workers open their sinks, once, as soon as the server would serve us.
+    async fn open_lanes(&mut self, pauses: &mut Pauses) -> Option<Outcome> {
+        while !self.lanes_opened {
+            let ready = tokio::select! {
+                () = self.stop.cancelled() => return Some(Outcome::Stopped),
+                ready = self.connector.ready() => ready,
+            };
+            match ready {
+                Ok(()) => {
+                    for lane in &self.lanes {
+                        // A worker that has ended says so itself.
+                        let _ = lane.commands.send(Command::Open).await;
+                    }
+                    self.lanes_opened = true;
+                    pauses.reset();
+                }
+                Err(error) if error.kind() == ErrorKind::Retry => {
+                    if !self.retry_later(&error, pauses).await {
+                        return Some(Outcome::Stopped);
+                    }
+                }
+                Err(error) => {
+                    self.halt(&error);
+                    return Some(Outcome::Halted);
+                }
+            }
+        }
+        None
     }
 
     fn set_state(&self, state: State) {
@@ -216,58 +255,6 @@ impl Ingest {
 
     fn all_gone(&self) -> bool {
         self.lanes.iter().all(|lane| matches!(lane.state, LaneState::Gone))
-    }
-
-    /// Takes a report outside a run.
-    fn note(&mut self, report: Report) {
-        let Some(lane) = self.lanes.get_mut(report.worker) else {
-            return;
-        };
-        match report.event {
-            Event::Ready(progress) => {
-                let position = progress.position.as_ref().map(|p| p.text.to_string());
-                self.board.update_sink(&lane.sink, |sink| {
-                    sink.position = position;
-                    sink.reason = None;
-                });
-                lane.state = LaneState::Ready(progress);
-            }
-            Event::Failed(failure) => {
-                warn!(sink = %lane.sink, code = failure.code(), remedy = failure.remedy(), "sink retried: {}", failure.chain());
-                lane.state = LaneState::Away;
-                self.board.update_sink(&lane.sink, |sink| {
-                    sink.state = State::Retrying;
-                    sink.retries += 1;
-                    sink.reason = Some(Reason::from(&failure));
-                });
-            }
-            Event::Halted(failure) => {
-                let reason = Reason::from(&failure);
-                error!(sink = %lane.sink, code = reason.code, remedy = reason.remedy, table = reason.table, "sink halted: {}", reason.message);
-                lane.state = LaneState::Gone;
-                self.board.update_sink(&lane.sink, |sink| {
-                    sink.state = State::Halted;
-                    sink.reason = Some(reason);
-                });
-                self.board.mark_ended(&format!("sink {}", lane.sink));
-            }
-            Event::Closed => {
-                lane.state = LaneState::Gone;
-                self.board.update_sink(&lane.sink, |sink| sink.state = State::Stopped);
-                self.board.mark_ended(&format!("sink {}", lane.sink));
-            }
-            Event::Durable(durable) => self.note_durable(report.worker, &durable),
-        }
-    }
-
-    fn note_durable(&self, worker: usize, durable: &Durable) {
-        if let Some(lane) = self.lanes.get(worker) {
-            self.board.update_sink(&lane.sink, |sink| {
-                sink.position = durable.progress.position.as_ref().map(|p| p.text.to_string());
-                sink.changes_committed += durable.changes;
-                sink.commits += 1;
-            });
-        }
     }
 
     /// Waits until every sink is open, or until those that are have waited long enough for the others.
@@ -465,110 +452,5 @@ impl Ingest {
             |(index, lane): (usize, &Lane)| matches!(lane.state, LaneState::Lagging) && books.fanout.depth(index) == 0;
         let rejoin = books.last_run.elapsed() >= self.pace.rejoin_min && self.lanes.iter().enumerate().any(caught_up);
         rejoin.then_some(Ending::Rejoin)
-    }
-
-    /// Lag is now less the commit time of the last change that the sink holds, and 0 when it holds all that
-    /// was read: the heartbeat moves the received position even when nothing is written.
-    fn show_lag(&self, books: &Books) {
-        let now = now_micros();
-        let mut largest = 0.0f64;
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let holds_all = match (&books.received, books.watermark.durable(index)) {
-                (Some((received, _)), Some(durable)) => durable.mark >= received.mark,
-                (None, _) => true,
-                (Some(_), None) => false,
-            };
-            let since = books
-                .durable_commit_time
-                .get(index)
-                .copied()
-                .flatten()
-                .or_else(|| books.received.as_ref().and_then(|r| r.1));
-            let lag = if holds_all { 0.0 } else { since.map_or(0.0, |time| (now - time).max(0) as f64 / 1e6) };
-            largest = largest.max(lag);
-            self.board.update_sink(&lane.sink, |sink| sink.lag_seconds = lag);
-            self.meter.sink_lag(&lane.sink, lag, books.fanout.depth(index));
-            let state = self.board.update_sink(&lane.sink, |sink| sink.state);
-            self.meter.sink_state(&lane.sink, state);
-        }
-        self.board.update(|view| view.lag_seconds = largest);
-        self.meter.lag(largest);
-    }
-
-    /// Asks for the log's numbers beside the flow; an answer that does not come is not waited for.
-    fn watch_log(&self, source: &OpenSource) {
-        let (monitor, board, meter) = (Arc::clone(&source.monitor), Arc::clone(&self.board), self.meter.clone());
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                state = tokio::time::timeout(MONITOR_INTERVAL, monitor.log_state()) => {
-                    if let Ok(Ok(state)) = state {
-                        meter.log(&state);
-                        board.update(|view| view.log = state.into());
-                    }
-                }
-            }
-        });
-    }
-
-    /// Ends a run: every sink commits what it can and says where it is.
-    async fn settle(&mut self, books: &mut Books, server: &dyn Acknowledger) {
-        for lane in &mut self.lanes {
-            if matches!(lane.state, LaneState::Running | LaneState::Lagging) {
-                lane.state = LaneState::Away;
-                let sent = tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    sent = lane.commands.send(Command::Settle) => sent,
-                };
-                if sent.is_err() {
-                    lane.state = LaneState::Gone;
-                }
-            }
-        }
-        // The connection stays until the sinks have answered, for at most the grace: their last commits can
-        // still be acknowledged.
-        let until = Instant::now() + self.pace.grace;
-        while self.lanes.iter().any(|lane| matches!(lane.state, LaneState::Away)) && Instant::now() < until {
-            self.board.mark_alive("ingest");
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                Some(report) = self.reports.recv() => {
-                    if let Event::Durable(durable) = &report.event {
-                        books.watermark.set(report.worker, durable.progress.position.clone());
-                        self.acknowledge(books, server);
-                    }
-                    self.note(report);
-                }
-                () = tokio::time::sleep(self.pace.tick) => {}
-            }
-        }
-    }
-
-    /// Ends the workers: they commit what ends on a boundary. With a source, the last commits are
-    /// acknowledged.
-    async fn close(&mut self, books: &mut Books, server: Option<&dyn Acknowledger>) {
-        for lane in &self.lanes {
-            if !matches!(lane.state, LaneState::Gone) {
-                // The deadline for a stop is kept by whoever joins this task.
-                let _ = lane.commands.send(Command::Close).await;
-            }
-        }
-        while !self.all_gone() {
-            self.board.mark_alive("ingest");
-            tokio::select! {
-                report = self.reports.recv() => {
-                    let Some(report) = report else { return };
-                    if let Event::Durable(durable) = &report.event {
-                        books.watermark.set(report.worker, durable.progress.position.clone());
-                        if let Some(server) = server {
-                            self.acknowledge(books, server);
-                        }
-                    }
-                    self.note(report);
-                }
-                () = tokio::time::sleep(self.pace.tick) => {}
-            }
-        }
     }
 }

@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the ingest task tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// The source is ready: open the sink, which takes it away from any earlier instance.
+    Open,
     /// A run begins: batches of this generation follow, from a place at or before what was reported.
     Start(u64),
     /// Changes of a run. Batches of a generation that was not started are stale and dropped.
@@ -131,6 +133,10 @@ impl Worker {
     pub(crate) fn run(mut self) {
         let guard = PanicGuard { index: self.index, reports: self.reports.clone() };
         let mut pauses = Pauses::new(self.retry);
+        if !self.wait_to_open() {
+            self.report(Event::Closed);
+            return;
+        }
         loop {
             let error = match self.open_and_serve(&mut pauses) {
                 Ok(()) => {
@@ -151,6 +157,18 @@ impl Worker {
             }
         }
         drop(guard);
+    }
+
+    /// Whether the sink is to be opened; `false` when the worker is closed before.
+    fn wait_to_open(&mut self) -> bool {
+        loop {
+            (self.alive)();
+            match self.receive(TICK) {
+                Some(Some(Command::Open)) => return true,
+                Some(Some(Command::Close)) | None => return false,
+                Some(_) => {}
+            }
+        }
     }
 
     fn report(&self, event: Event) {
@@ -249,7 +267,7 @@ impl Worker {
                 }
                 self.report(Event::Ready(open.progress.clone()));
             }
-            Command::Close => {}
+            Command::Open | Command::Close => {}
         }
         Ok(true)
     }

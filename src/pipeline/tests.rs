@@ -320,6 +320,7 @@ async fn simulate(seed: u64) {
         pace,
         metrics_per_table: true,
         accept_server_position: false,
+        lanes_opened: false,
     };
     let task = tokio::spawn(ingest.run());
     let deadline = Instant::now() + Duration::from_secs(60);

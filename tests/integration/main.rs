@@ -1,7 +1,16 @@
 //! The promises, each against real servers, one file a promise. Results are read back with readers that are
 //! not ours; an unexpected WARN or ERROR line of the daemon fails the test.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "an index into a status document that is not there is null, and a failed test"
+)]
+
 mod rig;
 
 mod crash;
+mod faults;
 mod first_flow;
+mod lineage;
+mod schema;
+mod snapshot;

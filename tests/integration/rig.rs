@@ -104,7 +104,10 @@ pub(crate) fn config(url: &str, kafka: Option<&Kafka>, lake: Option<&Path>, more
         text.push_str(&format!("[sinks.events.kafka]\nbrokers = [\"{}\"]\n", kafka.brokers()));
     }
     if let Some(lake) = lake {
-        text.push_str(&format!("[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"200ms\"\n", lake.display()));
+        text.push_str(&format!(
+            "[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"200ms\"\n",
+            lake.display()
+        ));
     }
     text.push_str(more);
     text
@@ -127,7 +130,10 @@ pub(crate) fn position_lsn(text: &str) -> Result<u64> {
 /// Whether every sink of every source holds everything up to `target`.
 pub(crate) fn holds(status: &Value, target: u64) -> bool {
     let sinks = status["sources"].as_object().into_iter().flat_map(|sources| sources.values());
-    let mut sinks = sinks.flat_map(|source| source["sinks"].as_object().into_iter().flat_map(|sinks| sinks.values())).peekable();
+    let mut sinks =
+        sinks.flat_map(|source| source["sinks"].as_object().into_iter().flat_map(|sinks| sinks.values())).peekable();
     sinks.peek().is_some()
-        && sinks.all(|sink| sink["position"].as_str().and_then(|text| position_lsn(text).ok()).is_some_and(|lsn| lsn >= target))
+        && sinks.all(|sink| {
+            sink["position"].as_str().and_then(|text| position_lsn(text).ok()).is_some_and(|lsn| lsn >= target)
+        })
 }

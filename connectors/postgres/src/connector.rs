@@ -3,12 +3,14 @@
 mod open;
 mod reader;
 
+use crate::catalog::describe_table;
 use crate::config::{Config, ConfigFault, Settings, SourceOptions};
 use crate::control::Control;
+use crate::slot::{Slot, held_by_another};
 use crate::{preflight, setup};
 use std::sync::Arc;
 use tidewire_core::source::{BoxFuture, OpenSource, Resume, SetupStep};
-use tidewire_core::{Finding, Result, SourceConnector};
+use tidewire_core::{Finding, Result, SourceConnector, TableSchema};
 
 /// A checked PostgreSQL source.
 struct PostgresConnector {
@@ -27,6 +29,33 @@ impl SourceConnector for PostgresConnector {
             let control = Control::connect(&self.settings).await?;
             let preflight = preflight::run(control.client(), &self.settings, &self.settings.tables).await?;
             Ok(preflight.findings)
+        })
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let control = Control::connect(&self.settings).await?;
+            match Slot::read(&control, &self.settings.slot).await?.and_then(|slot| slot.active_pid) {
+                Some(pid) => Err(held_by_another(&control, &self.settings.slot, pid).await),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn tables(&self) -> BoxFuture<'_, Result<Vec<Arc<TableSchema>>>> {
+        Box::pin(async {
+            let control = Control::connect(&self.settings).await?;
+            let preflight = preflight::run(control.client(), &self.settings, &self.settings.tables).await?;
+            // What a publication that is still missing would carry is not known in its columns.
+            if preflight.publication.is_none() {
+                return Ok(Vec::new());
+            }
+            let mut tables = Vec::with_capacity(preflight.tables.len());
+            for table in &preflight.tables {
+                let described = describe_table(control.client(), &self.settings.publication, table.oid).await?;
+                tables.push(described.schema);
+            }
+            Ok(tables)
         })
     }
 

@@ -1,0 +1,75 @@
+//! Columns come, go, change their names and grow while the stream runs; the sinks follow at the exact place.
+//! PG-48, PG-49, SK-3B, delta-upserts 3.9.
+
+use crate::rig::{Rig, Sinks};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tidewire_testkit::kafka::Isolation;
+use tidewire_testkit::oracle;
+use tidewire_testkit::readers::{self, Reader};
+
+#[test]
+fn a_mirror_follows_its_table_through_schema_changes() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Both)?;
+    let client = rig.client()?;
+    client.execute("CREATE TABLE shape (id int PRIMARY KEY, a text); INSERT INTO shape VALUES (1, 'before')")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    client.execute("INSERT INTO shape VALUES (2, 'old shape')")?;
+    client.execute("ALTER TABLE shape ADD COLUMN b int")?;
+    client.execute("INSERT INTO shape VALUES (3, 'new shape', 30); UPDATE shape SET b = 10 WHERE id = 1")?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "shape", &rig.table("shape"), &Reader::ALL)?;
+
+    // All in one transaction, rows between the changes (PG-48).
+    client.execute(
+        "BEGIN; INSERT INTO shape VALUES (4, 'x', 1); ALTER TABLE shape ADD COLUMN c numeric(10,2) DEFAULT 7;
+         INSERT INTO shape VALUES (5, 'y', 2, 3.5); ALTER TABLE shape DROP COLUMN b; INSERT INTO shape VALUES (6, 'z', 4.5); COMMIT",
+    )?;
+    client.execute("UPDATE shape SET a = a || '!', c = coalesce(c, 0)")?;
+    rig.catch_up()?;
+    let source = oracle::source_table(&client, "public", "shape")?;
+    let mirror = readers::read(Reader::Duckdb, &rig.table("shape"))?;
+    source.must_equal(&mirror.select(&source.columns)?, "the columns that the source still has")?;
+    ensure!(mirror.columns.contains(&"b".to_owned()), "a dropped column stays in the table");
+
+    let kafka = rig.kafka.as_ref().context("a broker")?;
+    let records = kafka.consume("shop.public.shape", Isolation::ReadCommitted)?;
+    let after = |id: u64| -> Result<Vec<String>> {
+        let rows = records.iter().filter_map(|r| serde_json::from_slice::<Value>(r.value.as_deref()?).ok());
+        let row = rows
+            .filter(|v| v["op"] == "c")
+            .find(|v| v["after"]["id"] == id)
+            .with_context(|| format!("row {id} was inserted"))?;
+        Ok(row["after"].as_object().into_iter().flat_map(|o| o.keys().cloned()).collect())
+    };
+    for (id, columns) in
+        [(2, vec!["id", "a"]), (4, vec!["id", "a", "b"]), (5, vec!["id", "a", "b", "c"]), (6, vec!["id", "a", "c"])]
+    {
+        let mut expect: Vec<String> = columns.into_iter().map(str::to_owned).collect();
+        expect.sort();
+        let mut found = after(id)?;
+        found.sort();
+        ensure!(found == expect, "row {id} has the columns of its time: {found:?}");
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_table_that_no_longer_fits_halts_its_sink_and_says_what_to_do() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    let client = rig.client()?;
+    client.execute("CREATE TABLE shape (id int PRIMARY KEY, a int)")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    client.execute("ALTER TABLE shape ALTER COLUMN a TYPE text; INSERT INTO shape VALUES (1, 'no number')")?;
+    rig.daemon.allow_log("halted");
+    rig.daemon.allow_log("no source can run");
+    let status = rig.daemon.wait_exit()?;
+    ensure!(status.code() == Some(1));
+    let log = rig.daemon.log()?;
+    let line = log.lines().find(|line| line.contains("sink halted")).context("a line says why")?;
+    ensure!(line.contains("public.shape") && line.contains("remedy"), "{line}");
+    Ok(())
+}
