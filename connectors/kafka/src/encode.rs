@@ -2,7 +2,7 @@
 //! the event model and the settings; knows no broker.
 //!
 //! What is constant for a table version (names, the schema block, how each column is written) is prepared
-//! once in a [`table::TablePlan`]; a row then costs copies of prepared bytes and the writing of its values.
+//! once in a `TablePlan`; a row then costs copies of prepared bytes and the writing of its values.
 //! Nothing is allocated for a row or a cell, except for decimals beyond 128 bits.
 
 mod column;

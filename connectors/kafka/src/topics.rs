@@ -50,7 +50,7 @@ impl TopicTemplate {
     }
 
     /// The topic of a table: every character that a topic may not have is `_`, as in Debezium. It may be
-    /// longer than [`NAME_LENGTH_MAX`] and is refused then, never cut: two cut names could be one.
+    /// longer than the limit of names and is refused then, never cut: two cut names could be one.
     pub fn name(&self, source: &str, table: &TableName) -> String {
         let mut name = String::new();
         for part in self.parts.iter() {
