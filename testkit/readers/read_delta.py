@@ -1,10 +1,12 @@
 """Prints a Delta table as one of its real readers sees it: a header line with the column names, then one JSON array
 a row, each value as canonical text (null stays null, lists are lists), so that any two readers and the source
-can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION]"""
+can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION]; a store's settings come
+as a JSON object in TIDEWIRE_STORAGE_OPTIONS."""
 
 import datetime
 import decimal
 import json
+import os
 import struct
 import sys
 
@@ -42,16 +44,17 @@ def read(reader, path, version):
     """The table as a pyarrow table."""
     import pyarrow
 
+    options = json.loads(os.environ.get("TIDEWIRE_STORAGE_OPTIONS", "{}")) or None
     if reader == "deltalake":
         from deltalake import DeltaTable, QueryBuilder
 
-        table = DeltaTable(path, version=version)
+        table = DeltaTable(path, version=version, storage_options=options)
         batches = QueryBuilder().register("t", table).execute("select * from t").read_all()
         return pyarrow.table(batches)
     if reader == "polars":
         import polars
 
-        return polars.scan_delta(path, version=version).collect().to_arrow()
+        return polars.scan_delta(path, version=version, storage_options=options).collect().to_arrow()
     if reader == "duckdb":
         import duckdb
         import duckdb_extension_delta  # noqa: F401  the extension comes as a package, not over the network
@@ -70,7 +73,6 @@ def read(reader, path, version):
 def load_extension(connection):
     """DuckDB's delta extension from the package of the same version."""
     import glob
-    import os
 
     import duckdb_extension_delta
 

@@ -1,10 +1,8 @@
 //! The real daemon, run from outside: a configuration file in a folder of its own, `tidewire run` as a child process,
 //! its status page, its log. A WARN or ERROR line that the test did not allow fails the test.
 
-mod http;
-
 use crate::folder::RunFolder;
-use crate::{process, wait};
+use crate::{http, process, wait};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::Value;

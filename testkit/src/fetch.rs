@@ -4,6 +4,7 @@
 pub mod kafka;
 pub mod postgres;
 pub mod python;
+pub mod seaweedfs;
 
 use crate::process;
 use anyhow::{Result, bail};
@@ -32,5 +33,6 @@ pub fn everything() -> Result<Vec<PathBuf>> {
     }
     places.push(kafka::jars()?);
     places.push(python::interpreter()?);
+    places.push(seaweedfs::program()?);
     Ok(places)
 }

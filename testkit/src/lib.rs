@@ -7,6 +7,8 @@
 pub mod process;
 pub mod wait;
 
+mod http;
+
 pub mod cache;
 pub mod folder;
 
@@ -17,6 +19,7 @@ pub mod daemon;
 pub mod kafka;
 pub mod postgres;
 pub mod proxy;
+pub mod s3;
 
 pub mod canonical;
 pub mod readers;
@@ -29,3 +32,4 @@ pub use daemon::Daemon;
 pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Postgres, PostgresOptions, Version};
 pub use proxy::Proxy;
+pub use s3::S3;

@@ -9,10 +9,9 @@ pub use witness::{Counts, Witness};
 
 use crate::canonical::Form;
 use crate::postgres::Client;
-use crate::readers::{self, Reader, Table};
+use crate::readers::{self, Location, Reader, Table};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::path::Path;
 
 /// A column of the source, and how it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,12 +89,19 @@ pub fn source_table(client: &Client, schema: &str, table: &str) -> Result<Table>
     Ok(Table::new(columns.into_iter().map(|column| column.name).collect(), rows))
 }
 
-/// Whether each of the readers sees the mirror at `path` equal to the source's table, every column of every row.
-pub fn check_mirror(client: &Client, schema: &str, table: &str, path: &Path, with: &[Reader]) -> Result<()> {
+/// Whether each of the readers sees the mirror there equal to the source's table, every column of every row.
+pub fn check_mirror(
+    client: &Client,
+    schema: &str,
+    table: &str,
+    at: impl Into<Location>,
+    with: &[Reader],
+) -> Result<()> {
     let source = source_table(client, schema, table)?;
+    let at = at.into();
     for reader in with {
         let what = format!("{schema}.{table} in the source, and the mirror as {} reads it", reader.name());
-        source.must_equal(&readers::read(*reader, path)?, &what)?;
+        source.must_equal(&readers::read(*reader, at.clone())?, &what)?;
     }
     Ok(())
 }

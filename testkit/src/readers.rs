@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 const SCRIPT: &str = include_str!("../readers/read_delta.py");
+/// Variable that carries the store's settings to the script, as a JSON object.
+const OPTIONS: &str = "TIDEWIRE_STORAGE_OPTIONS";
 
 /// A reader of Delta tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,26 +74,31 @@ impl Table {
         }
         let other = other.select(&self.columns)?;
         let (left, right) = (count(&self.rows), count(&other.rows));
-        let differs = |a: &BTreeMap<String, usize>, b: &BTreeMap<String, usize>| -> Vec<String> {
-            a.iter()
-                .filter(|(row, times)| b.get(*row) != Some(times))
-                .map(|(row, times)| format!("{times} x {row}"))
-                .collect()
-        };
-        let (missing, extra) = (differs(&right, &left), differs(&left, &right));
-        if missing.is_empty() && extra.is_empty() {
+        if left == right {
             return Ok(());
         }
-        let show = |rows: &[String]| rows.iter().take(5).cloned().collect::<Vec<_>>().join("\n  ");
+        // Of a wide row only what differs can be read: the first column and those whose values are others.
+        let differs = |column: &&String| {
+            let column = std::slice::from_ref(*column);
+            let bags = (self.select(column), other.select(column));
+            !matches!(bags, (Ok(a), Ok(b)) if a.rows == b.rows)
+        };
+        let first = self.columns.iter().take(1).filter(|column| !differs(column));
+        let mut shown: Vec<String> = first.chain(self.columns.iter().filter(differs)).cloned().collect();
+        if shown.len() < 2 {
+            shown.clone_from(&self.columns);
+        }
+        let (left, right) = (count(&self.select(&shown)?.rows), count(&other.select(&shown)?.rows));
+        let only = |a: &BTreeMap<String, usize>, b: &BTreeMap<String, usize>| -> (usize, String) {
+            let rows = a.iter().filter(|(row, times)| b.get(*row) != Some(times));
+            let rows: Vec<String> = rows.map(|(row, times)| format!("{times} x {row}")).collect();
+            (rows.len(), rows.iter().take(5).cloned().collect::<Vec<_>>().join("\n  "))
+        };
+        let ((here, ours), (there, theirs)) = (only(&left, &right), only(&right, &left));
         bail!(
-            "{what}: {} rows against {}; columns {:?}; only here ({}):\n  {}\nonly there ({}):\n  {}",
+            "{what}: {} rows against {}; of columns {shown:?} only here ({here}):\n  {ours}\nonly there ({there}):\n  {theirs}",
             self.rows.len(),
             other.rows.len(),
-            self.columns,
-            extra.len(),
-            show(&extra),
-            missing.len(),
-            show(&missing)
         )
     }
 }
@@ -104,20 +111,38 @@ fn count(rows: &[Vec<Value>]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Reads a local table whole, at its newest version.
-pub fn read(reader: Reader, path: &Path) -> Result<Table> {
-    read_version(reader, path, None)
+/// Where a table is: a path or a URL, and what a store of objects must be told.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// A path, or a URL such as `s3://bucket/table`.
+    pub address: String,
+    /// Settings of the store; empty on local disk.
+    pub options: Vec<(String, String)>,
 }
 
-/// Reads a local table whole, at a version.
-pub fn read_version(reader: Reader, path: &Path, version: Option<u64>) -> Result<Table> {
+impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
+    fn from(path: &P) -> Location {
+        Location { address: path.as_ref().display().to_string(), options: Vec::new() }
+    }
+}
+
+/// Reads a table whole, at its newest version. DuckDB's extension reads local ones only.
+pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
+    read_version(reader, at, None)
+}
+
+/// Reads a table whole, at a version.
+pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64>) -> Result<Table> {
+    let Location { address, options } = at.into();
+    let options: serde_json::Map<String, Value> = options.into_iter().map(|(k, v)| (k, v.into())).collect();
     let mut command = process::guarded(&fetch::python::interpreter()?);
-    command.args(["-c", SCRIPT, reader.name()]).arg(path).stdin(Stdio::null());
+    command.args(["-c", SCRIPT, reader.name(), &address]).stdin(Stdio::null());
+    command.env(OPTIONS, Value::from(options).to_string());
     command.args(version.map(|v| v.to_string()));
     let output = command.output().context("start a reader")?;
     let name = reader.name();
     if !output.status.success() {
-        bail!("{name} cannot read {}: {}", path.display(), process::tail(&String::from_utf8_lossy(&output.stderr)));
+        bail!("{name} cannot read {address}: {}", process::tail(&String::from_utf8_lossy(&output.stderr)));
     }
     let text = String::from_utf8(output.stdout).with_context(|| format!("read what {name} wrote"))?;
     let mut lines = text.lines();

@@ -1,4 +1,5 @@
-//! The readers that people really use on Delta tables, in a Python environment of their own.
+//! The readers that people really use on Delta tables, in a Python environment of their own; and how such an environment
+//! is made.
 
 use super::{need, need_platform};
 use crate::{cache, process};
@@ -21,14 +22,26 @@ const PINNED: [(&str, &str, &str); 10] = [
     ("wrapt", "2.5.2", "0743950d3dda9940e56f81f5334ba051c4fe2e1421e4e4a4ef8eb8fb86a90894"),
 ];
 
-/// The interpreter of the environment, made when it is not in the cache.
+/// The interpreter of the readers' environment, made when it is not in the cache.
 pub fn interpreter() -> Result<PathBuf> {
+    let list = |exact| PINNED.iter().map(|package| line(*package, exact)).collect();
+    Ok(environment("readers-1", "Delta readers (deltalake, polars, duckdb)", list)?.join("bin/python"))
+}
+
+/// A line of pip's list of requirements, with its checksum where that holds.
+pub(super) fn line((name, version, sum): (&str, &str, &str), with_sum: bool) -> String {
+    if with_sum { format!("{name}=={version} --hash=sha256:{sum}\n") } else { format!("{name}=={version}\n") }
+}
+
+/// A Python environment of its own in the cache, with the packages that `list` names; it is asked with whether the
+/// interpreter is the one that archives were pinned for.
+pub(super) fn environment(name: &str, what: &str, list: impl FnOnce(bool) -> String) -> Result<PathBuf> {
     need_platform()?;
     // Environments cannot be moved, so the environment lies beside the folder that marks it complete.
     let base = cache::folder()?.join("servers");
-    let environment = base.join("readers-1");
+    let environment = base.join(name);
     let inner = environment.clone();
-    cache::entry(&base, "readers-1-ready", "Delta readers (deltalake, polars, duckdb)", move |_| {
+    cache::entry(&base, &format!("{name}-ready"), what, move |_| {
         need("python3", "Python 3.10 or newer with its venv module")?;
         if inner.exists() {
             std::fs::remove_dir_all(&inner).context("remove a part of an interrupted fetch")?;
@@ -38,19 +51,16 @@ pub fn interpreter() -> Result<PathBuf> {
             Command::new(inner.join("bin/python"))
                 .args(["-c", "import sys,platform;print(sys.version_info[:2]==(3,11),platform.machine())"]),
         )?;
-        let exact = String::from_utf8_lossy(&asked.stdout).trim() == "True x86_64";
-        let line = |(name, version, sum): &(&str, &str, &str)| {
-            if exact { format!("{name}=={version} --hash=sha256:{sum}\n") } else { format!("{name}=={version}\n") }
-        };
-        let list = inner.join("requirements.txt");
-        std::fs::write(&list, PINNED.iter().map(line).collect::<String>()).context("write the list of packages")?;
+        let text = list(String::from_utf8_lossy(&asked.stdout).trim() == "True x86_64");
+        let requirements = inner.join("requirements.txt");
+        std::fs::write(&requirements, &text).context("write the list of packages")?;
         let mut install = Command::new(inner.join("bin/python"));
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-        if exact {
+        if text.contains("--hash=") {
             install.arg("--require-hashes");
         }
-        process::output(install.arg("--only-binary=:all:").arg("-r").arg(&list))?;
+        process::output(install.arg("--only-binary=:all:").arg("-r").arg(&requirements))?;
         Ok(())
     })?;
-    Ok(environment.join("bin/python"))
+    Ok(environment)
 }

@@ -1,4 +1,4 @@
-//! One HTTP GET over a plain socket: enough for the daemon's own pages.
+//! One HTTP request over a plain socket: enough for the daemon's own pages and for asking a server whether it is ready.
 
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
@@ -9,22 +9,29 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(crate) struct Response {
     /// Status code.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// Body.
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 /// Asks 127.0.0.1 for a page.
-pub(super) fn get(port: u16, path: &str) -> Result<Response> {
+pub(crate) fn get(port: u16, path: &str) -> Result<Response> {
+    request(port, "GET", path, "")
+}
+
+/// Sends a request with a body to 127.0.0.1.
+pub(crate) fn request(port: u16, method: &str, path: &str, body: &str) -> Result<Response> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT).context("connect to the admin server")?;
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to port {port}"))?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+    let length = body.len();
+    let head = format!("Host: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Length: {length}");
+    write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\n\r\n{body}")?;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).context("read the admin server's answer")?;
+    stream.read_to_end(&mut bytes).context("read an answer")?;
     parse(&bytes)
 }
 
