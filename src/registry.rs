@@ -135,7 +135,9 @@ fn sink_of_kind(
             let built = tidewire_kafka::connector(options, raw);
             built
                 .map_err(|list| {
-                    list.into_iter().for_each(|fault| faults.push(&below(&prefix, &fault.key), fault.message))
+                    // Its keys begin with `kafka` themselves.
+                    let sink = format!("sinks.{name}");
+                    list.into_iter().for_each(|fault| faults.push(&below(&sink, &fault.key), fault.message))
                 })
                 .ok()
                 .map(Arc::from)
@@ -210,10 +212,10 @@ mod tests {
         let shown = faults_of(text);
         for expect in [
             ":4:1: sources.a.postgres.slto: unknown key",
-            ":5:2: sources.b.mysql: MySQL and MariaDB are not available",
-            ":7:2: sinks.c: a sink needs",
-            "sinks.d.kafka.brokers",
-            ":10:2: sinks.e: a sink is one thing",
+            ":5:12: sources.b.mysql: MySQL and MariaDB are not available",
+            ":7:8: sinks.c: a sink needs",
+            ":9:1: sinks.d.kafka.brokers",
+            ":10:8: sinks.e: a sink is one thing",
         ] {
             let found =
                 shown.contains(expect) || shown.lines().any(|line| expect.split(": ").all(|part| line.contains(part)));

@@ -89,6 +89,7 @@ async fn supervise(
     let mut house = JoinSet::new();
     house.spawn(notify::keep_informed(board.clone(), stop.child_token()));
     house.spawn(upkeep(metrics, stop.child_token()));
+    house.spawn(refuse_reload(stop.child_token()));
 
     let mut tasks = JoinSet::new();
     let mut threads = Vec::new();
@@ -228,6 +229,20 @@ async fn join_threads(threads: Vec<Option<JoinHandle<()>>>, clean: bool) {
         }
     });
     let _ = tokio::time::timeout(Duration::from_secs(5), joined).await;
+}
+
+/// SIGHUP asks for a reload, which this version cannot do; unheard it would end the daemon.
+async fn refuse_reload(stop: CancellationToken) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            received = hangup.recv() => match received {
+                Some(()) => warn!(code = "reload_unavailable", "SIGHUP: this version reads its configuration at start only; restart it"),
+                None => return,
+            }
+        }
+    }
 }
 
 async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
