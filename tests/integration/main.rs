@@ -12,5 +12,6 @@ mod crash;
 mod faults;
 mod first_flow;
 mod lineage;
+mod s3;
 mod schema;
 mod snapshot;
