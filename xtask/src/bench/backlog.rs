@@ -1,6 +1,6 @@
 //! A backlog, written before anybody reads it, drained by `pg_recvlogical` to /dev/null (the floor: what the server
-//! gives) and by the daemon to each sink. Every contestant has a slot of its own, made before the backlog, so all read
-//! the same log.
+//! gives) and by the daemon to each sink. Every contestant has a slot of its own, so all read the same log. A daemon has
+//! run before and shipped some rows: what is measured is a restart, not the making of topics and tables.
 
 use super::sample::{self, GLANCE, Sample};
 use super::table::{Goal, Row};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tidewire_testkit::postgres::Client;
-use tidewire_testkit::{Kafka, KafkaOptions, Postgres, process};
+use tidewire_testkit::{Daemon, Kafka, KafkaOptions, Postgres, process};
 
 /// Where a backlog may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,6 +46,8 @@ impl Contestant {
 const CPU_MAX: Duration = Duration::from_micros(6);
 const PEAK_MAX_MIB: u64 = 150;
 const FIRST_MAX: Duration = Duration::from_secs(1);
+/// Rows that a daemon ships before the backlog is written.
+const PRIMING: u64 = 20_000;
 const TRANSACTION: u64 = 1_000;
 const FLOOR_LIMIT: Duration = Duration::from_secs(300);
 /// The floor is measured before and after the contestants; its mean is what they are compared with.
@@ -91,25 +93,34 @@ struct Backlog {
 impl Backlog {
     fn measure(&self, binary: &Path, only: &[Contestant]) -> Result<Vec<Row>> {
         let takes_part = |contestant: &&Contestant| only.is_empty() || only.contains(contestant);
-        let contestants: Vec<Contestant> = Contestant::value_variants().iter().filter(takes_part).copied().collect();
         let server = postgres()?;
         let client = server.client()?;
         create_rows(&client)?;
-        for slot in FLOORS.into_iter().chain(contestants.iter().map(|c| c.name())) {
-            client.execute(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"))?;
+        let mut entrants = Vec::new();
+        for contestant in Contestant::value_variants().iter().filter(takes_part) {
+            make_slot(&client, contestant.name())?;
+            entrants.push(Entrant::new(binary, &server, *contestant)?);
+        }
+        client.execute(&insert_rows(&format!("-{PRIMING}"), "-1"))?;
+        for entrant in &mut entrants {
+            eprintln!("{}: a first run to {}", self.work, entrant.contestant.name());
+            entrant.run(PRIMING)?;
+        }
+        for slot in FLOORS {
+            make_slot(&client, slot)?;
         }
         eprintln!("{}: writing", self.work);
         client.execute(&self.write)?;
         // Its end is what pg_recvlogical waits for; nobody else writes.
         let end = client.value("SELECT pg_current_wal_insert_lsn()")?;
         let [before, after] = FLOORS;
-        let mut floors = vec![self.floor(&server, &client, before, &end)?];
+        let mut floors = vec![self.floor(&server, before, &end)?];
         let mut samples = Vec::new();
-        for contestant in contestants {
-            eprintln!("{}: {}", self.work, contestant.name());
-            samples.push((contestant, self.contest(binary, &server, contestant)?));
+        for entrant in &mut entrants {
+            eprintln!("{}: {}", self.work, entrant.contestant.name());
+            samples.push((entrant.contestant, entrant.run(self.changes)?));
         }
-        floors.push(self.floor(&server, &client, after, &end)?);
+        floors.push(self.floor(&server, after, &end)?);
         let floor = floors.iter().sum::<Duration>() / 2;
         let mut rows = vec![Row {
             work: self.work.clone(),
@@ -123,7 +134,7 @@ impl Backlog {
         Ok(rows)
     }
 
-    fn floor(&self, server: &Postgres, client: &Client, slot: &str, end: &str) -> Result<Duration> {
+    fn floor(&self, server: &Postgres, slot: &str, end: &str) -> Result<Duration> {
         eprintln!("{}: {slot}", self.work);
         let mut command = process::guarded(&program("pg_recvlogical")?);
         command.args(["-h", "127.0.0.1", "-U", "postgres", "-d", "postgres", "-p", &server.port().to_string()]);
@@ -146,23 +157,7 @@ impl Backlog {
         if !status.success() {
             bail!("pg_recvlogical ended with {status}");
         }
-        // The slot's log is kept for those that come later, but no longer for this one.
-        client.execute(&format!("SELECT pg_drop_replication_slot('{slot}')"))?;
         Ok(wall)
-    }
-
-    fn contest(&self, binary: &Path, server: &Postgres, contestant: Contestant) -> Result<Sample> {
-        let name = contestant.name();
-        let broker = (contestant == Contestant::Kafka).then(|| Kafka::start(&KafkaOptions::default())).transpose()?;
-        let mut config = source(server, "never", name);
-        config.push_str(&match (contestant, &broker) {
-            (Contestant::Kafka, Some(broker)) => format!("[sinks.kafka.kafka]\nbrokers = [\"{}\"]\n", broker.brokers()),
-            (Contestant::Delta, _) => {
-                "[sinks.delta.delta]\nlocation = \"file://{folder}/lake\"\ncommit_interval = \"1s\"\n".to_owned()
-            }
-            _ => "[sinks.null.null]\n".to_owned(),
-        });
-        sample::work(binary, &config, name, self.changes)
     }
 
     fn row(&self, contestant: Contestant, sample: &Sample, floor: Duration) -> Row {
@@ -192,6 +187,41 @@ impl Backlog {
             goals,
         }
     }
+}
+
+/// A daemon and what it ships to.
+struct Entrant {
+    contestant: Contestant,
+    // Dropped before its broker.
+    daemon: Daemon,
+    _broker: Option<Kafka>,
+}
+
+impl Entrant {
+    fn new(binary: &Path, server: &Postgres, contestant: Contestant) -> Result<Entrant> {
+        let name = contestant.name();
+        let broker = (contestant == Contestant::Kafka).then(|| Kafka::start(&KafkaOptions::default())).transpose()?;
+        let daemon = Daemon::new(binary, "")?;
+        let sink = match (contestant, &broker) {
+            (Contestant::Kafka, Some(broker)) => format!("[sinks.kafka.kafka]\nbrokers = [\"{}\"]\n", broker.brokers()),
+            (Contestant::Delta, _) => format!(
+                "[sinks.delta.delta]\nlocation = \"file://{}/lake\"\ncommit_interval = \"1s\"\n",
+                daemon.folder().display()
+            ),
+            _ => "[sinks.null.null]\n".to_owned(),
+        };
+        daemon.write_config(&(source(server, "never", name) + &sink))?;
+        Ok(Entrant { contestant, daemon, _broker: broker })
+    }
+
+    /// Runs the daemon until so many changes are durable.
+    fn run(&mut self, changes: u64) -> Result<Sample> {
+        sample::work(&mut self.daemon, self.contestant.name(), changes)
+    }
+}
+
+fn make_slot(client: &Client, name: &str) -> Result<()> {
+    client.execute(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")).map(drop)
 }
 
 fn seconds(duration: &Duration) -> String {

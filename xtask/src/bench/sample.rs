@@ -31,14 +31,11 @@ pub(super) struct Sample {
     pub(super) peak_kib: u64,
 }
 
-/// Starts a daemon with this configuration, waits until its one sink holds `changes` changes, and stops it. The
-/// configuration may name the daemon's own folder as `{folder}`.
-pub(super) fn work(binary: &Path, config: &str, sink: &str, changes: u64) -> Result<Sample> {
-    let mut daemon = Daemon::new(binary, "")?;
-    daemon.write_config(&config.replace("{folder}", &daemon.folder().display().to_string()))?;
+/// Starts a daemon, waits until its sink holds `changes` more changes, and stops it.
+pub(super) fn work(daemon: &mut Daemon, sink: &str, changes: u64) -> Result<Sample> {
     let start = Instant::now();
     daemon.run()?;
-    let sample = watch(&daemon, sink, changes, start).with_context(|| {
+    let sample = watch(daemon, sink, changes, start).with_context(|| {
         format!("the daemon's log ends with:\n{}", process::tail(&daemon.log().unwrap_or_default()))
     })?;
     daemon.terminate()?;

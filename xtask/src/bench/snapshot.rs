@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tidewire_testkit::{Postgres, process};
+use tidewire_testkit::{Daemon, Postgres, process};
 
 /// Least part of psql's rate.
 const RATE_MIN: f64 = 0.8;
@@ -29,7 +29,7 @@ pub(super) fn run(binary: &Path, rows: u64) -> Result<Vec<Row>> {
         floor = floor.min(copy(&server)?);
         let config = source(&server, "initial", &format!("snapshot_{attempt}")) + "[sinks.null.null]\n";
         // Start and end of the snapshot are changes too.
-        let taken = sample::work(binary, &config, "null", rows + 2)?;
+        let taken = sample::work(&mut Daemon::new(binary, &config)?, "null", rows + 2)?;
         client.execute(&format!("SELECT pg_drop_replication_slot('snapshot_{attempt}')"))?;
         if best.is_none_or(|best| taken.wall < best.wall) {
             best = Some(taken);
