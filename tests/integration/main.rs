@@ -8,10 +8,13 @@
 
 mod rig;
 
+mod connect;
 mod crash;
 mod faults;
 mod first_flow;
+mod golden;
 mod lineage;
 mod s3;
 mod schema;
 mod snapshot;
+mod versions;

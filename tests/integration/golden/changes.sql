@@ -1,0 +1,32 @@
+INSERT INTO all_types SELECT 3,c_smallint,c_int,c_bigint,c_num_5_2,c_num_38_10,c_num_9_0,c_num,c_float4,c_float8,c_bool,c_text,c_varchar,c_char,c_bytea,c_date,c_time,c_time3,c_timetz,c_ts,c_ts0,c_ts3,c_tstz,c_tstz3,c_interval,c_uuid,c_json,c_jsonb,c_int_arr,c_text_arr,c_num_arr,c_bool_arr,c_ts_arr,c_uuid_arr,c_inet,c_cidr,c_macaddr,c_macaddr8,c_point,c_box,c_enum,c_enum_arr,c_hstore,c_int4range,c_int8range,c_numrange,c_tsrange,c_tstzrange,c_daterange,c_bit1,c_bit8,c_varbit,c_xml,c_money,c_oid,c_citext,c_ltree,c_tsvector FROM all_types WHERE id=2;
+INSERT INTO all_types(id) VALUES (4);
+INSERT INTO all_types(id,c_smallint,c_int,c_bigint,c_num_5_2,c_num_38_10,c_num_9_0,c_num,c_float4,c_float8,c_bool,c_text,c_varchar,c_char,c_bytea,c_date,c_time,c_time3,c_timetz,c_ts,c_ts0,c_ts3,c_tstz,c_interval,c_json,c_jsonb,c_int_arr,c_text_arr,c_bit8,c_money) VALUES
+ (5,-32768,-2147483648,-9223372036854775808,-999.99,-9999999999999999999999999999.9999999999,-999999999,-123456789012345678901234567890.123456789,-3.4028235e38,-1.7976931348623157e308,false,'','','',''::bytea,'4713-01-01 BC','00:00:00','00:00:00','00:00:00+15:59','4713-01-01 00:00:00 BC','1969-12-31 23:59:59','1969-12-31 23:59:59.999','1969-12-31 23:59:59.999999+00','-1 year -2 mons -3 days -04:05:06.789','null','null','{}','{}',B'00000000','-12.34'),
+ (6,32767,2147483647,9223372036854775807,999.99,9999999999999999999999999999.9999999999,999999999,1e-20,1e-37,5e-324,true,E'quote" back\\slash tab\t nl\n ctl\x01 uni \u00e9\u4e2d\U0001F600 </script>',E'\u00e9\u4e2d',E'ab','\x00ff','5874897-12-31','24:00:00','23:59:59.999','23:59:59.999999-15:59','294276-12-31 23:59:59.999999','9999-12-31 23:59:59','9999-12-31 23:59:59.999','9999-12-31 23:59:59.999999+00','1 mon','"s"','[1e400, 0.10, 12345678901234567890]','{{1,2},{3,4}}','{"a\"b","c,d",""}',B'11111111','92233720368547758.07');
+INSERT INTO all_types(id,c_num,c_float4,c_float8,c_num_5_2) VALUES (7,0,0.1,0.1,0),(8,100,1e10,1e21,-0.01),(9,1000000000000,123456.789,123456789.123456789,0.5),(10,0.000001,16777216,9007199254740993,1);
+UPDATE all_types SET c_int=7, c_text='upd' WHERE id=3;
+UPDATE all_types SET id=33 WHERE id=3;
+DELETE FROM all_types WHERE id=4;
+UPDATE full_ident SET a=11 WHERE id=1;
+UPDATE full_ident SET id=22 WHERE id=2;
+DELETE FROM full_ident WHERE id=1;
+INSERT INTO composite_pk VALUES (1,'a','v1'); UPDATE composite_pk SET v='v2'; UPDATE composite_pk SET k2='b'; DELETE FROM composite_pk;
+INSERT INTO no_pk VALUES (1,'x'); UPDATE no_pk SET b='y'; DELETE FROM no_pk;
+UPDATE toasted SET note='unchanged toast' WHERE id=1;
+UPDATE toasted SET big='short', note='changed' WHERE id=1;
+DELETE FROM toasted WHERE id=1;
+INSERT INTO "Mixed Case-Tbl" VALUES (1,'a','b');
+INSERT INTO trunc_me VALUES (1,'a'),(2,'b');
+TRUNCATE trunc_me;
+BEGIN; INSERT INTO trunc_me VALUES (3,'tx1'); INSERT INTO full_ident VALUES (3,30,'tx1'); UPDATE trunc_me SET v='tx1b' WHERE id=3; INSERT INTO trunc_me VALUES (4,'tx1'); COMMIT;
+BEGIN; INSERT INTO trunc_me VALUES (99,'rolled back'); ROLLBACK;
+BEGIN; INSERT INTO trunc_me VALUES (5,'sp'); SAVEPOINT s; INSERT INTO trunc_me VALUES (6,'sp rolled back'); ROLLBACK TO s; COMMIT;
+SELECT pg_logical_emit_message(true,'my-prefix','hello transactional'); SELECT pg_logical_emit_message(false,'my-prefix','hello non transactional');
+ALTER TABLE trunc_me ADD COLUMN extra int DEFAULT 5; INSERT INTO trunc_me VALUES (7,'after alter',8); ALTER TABLE trunc_me DROP COLUMN v; INSERT INTO trunc_me(id) VALUES (8);
+INSERT INTO special(id,c_f4,c_f8) VALUES (1,'NaN','NaN'),(2,'Infinity','-Infinity');
+INSERT INTO special(id,c_ts,c_tstz) VALUES (3,'infinity','infinity'),(4,'-infinity','-infinity');
+INSERT INTO special(id,c_date) VALUES (5,'infinity'),(6,'-infinity');
+INSERT INTO special(id,c_num) VALUES (7,'NaN');
+INSERT INTO special(id,c_num) VALUES (8,'Infinity');
+INSERT INTO special(id,c_num_10_2) VALUES (9,'NaN');
+INSERT INTO special(id,c_num) VALUES (10,1);
