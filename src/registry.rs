@@ -45,6 +45,11 @@ pub(crate) fn build(
     connectors
 }
 
+/// Gives the connectors' metrics their help texts; after the recorder is there.
+pub(crate) fn describe_metrics() {
+    tidewire_postgres::describe_metrics();
+}
+
 fn source(
     name: &str,
     section: &SourceSection,

@@ -9,7 +9,7 @@ use crate::notify;
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
 use crate::pipeline::pace::Pace;
 use crate::pipeline::ship::{QUEUE_BATCHES, Worker};
-use crate::registry::Connectors;
+use crate::registry::{self, Connectors};
 use crate::state::StateDirectory;
 use crate::status::{Board, State};
 use crate::telemetry::{self, SinkMeter, SourceMeter};
@@ -48,7 +48,10 @@ pub(crate) fn run(global: &Global, accept_slot_position: &[String]) -> u8 {
         Err(code) => return code,
     };
     let metrics = match telemetry::start_metrics() {
-        Ok(metrics) => metrics,
+        Ok(metrics) => {
+            registry::describe_metrics();
+            metrics
+        }
         Err(error) => {
             print_error("tidewire", &error);
             return exit::FAILED;

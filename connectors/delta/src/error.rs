@@ -55,6 +55,7 @@ pub(crate) fn object(act: &'static str, place: &str, cause: object_store::Error)
 
 /// A log entry, checkpoint or deletion vector whose content is not what the protocol says.
 pub(crate) fn damaged(place: &str, what: impl Into<String>) -> Error {
-    Error::operator("delta_table_damaged", format!("read `{place}`: {}", what.into()))
-        .with_remedy("restore the file from a backup, or move the table away and run `tidewire resync` for it")
+    Error::operator("delta_table_damaged", format!("read `{place}`: {}", what.into())).with_remedy(
+        "restore the file from a backup, or give the sink a new name and location, which reads its tables anew",
+    )
 }

@@ -190,7 +190,7 @@ fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableCol
 fn refuse_misfit(schema: &TableSchema, held: &TableColumn, wanted: &TableColumn) -> Result<()> {
     let refuse = |code, what: String| {
         Err(Error::operator(code, format!("column `{}` of `{}` {what}", held.name, schema.name))
-            .with_remedy("read the table again with `tidewire resync`")
+            .with_remedy("give the sink a new name and location, which reads its tables anew")
             .with_table(schema.name.clone()))
     };
     if held.dropped {

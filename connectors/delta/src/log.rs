@@ -446,13 +446,13 @@ impl Table {
         if id != self.metadata_id() {
             let message = format!("`{}` is another table now (its id changed)", self.store.place(""));
             return Err(Error::operator("delta_table_replaced", message)
-                .with_remedy("move the new table away and run `tidewire resync` for it"));
+                .with_remedy("give the sink a new name and location, which reads its tables anew"));
         }
         if now.version < self.version {
             let message =
                 format!("`{}` went back from version {} to {}", self.store.place(""), self.version, now.version);
             return Err(Error::operator("delta_table_rolled_back", message)
-                .with_remedy("move the table away and run `tidewire resync` for it"));
+                .with_remedy("give the sink a new name and location, which reads its tables anew"));
         }
         if now.version == self.version {
             self.head = now.head;
@@ -462,7 +462,7 @@ impl Table {
 
     fn gone(&self) -> Error {
         Error::operator("delta_table_gone", format!("the log of `{}` is gone", self.store.place("")))
-            .with_remedy("restore the table, or run `tidewire resync` for it")
+            .with_remedy("restore the table, or give the sink a new name and location, which reads its tables anew")
     }
 }
 

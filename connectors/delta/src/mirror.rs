@@ -327,7 +327,7 @@ pub(crate) fn unfit_error<'a>(
                 format!("the log left out {place}, and the table does not have it"),
             )
             .with_remedy(format!(
-                "run `ALTER TABLE {} REPLICA IDENTITY FULL` at the source, then `tidewire resync` for the table",
+                "run `ALTER TABLE {} REPLICA IDENTITY FULL` at the source, then give the sink a new name and location, which reads its tables anew",
                 schema.name
             ))
             .with_table(schema.name.clone());

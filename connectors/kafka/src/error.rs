@@ -80,7 +80,7 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
             Operator,
             "topic_rewound",
             Some(
-                "find out who deleted and made the topic again, or lost its records, and read its table again with `tidewire resync`",
+                "find out who deleted and made the topic again, or lost its records, and give the sink a new name, which reads its tables anew",
             ),
         ),
         Code::InvalidTopic => (Operator, "topic_name_refused", Some("change `topic` of the sink")),

@@ -292,7 +292,7 @@ fn recreated(name: &TableName) -> Error {
         "table_recreated",
         format!("table `{name}` was dropped and created anew: its rows so far are not in the log"),
     )
-    .with_remedy(format!("run `tidewire resync` for table `{name}`"))
+    .with_remedy("give its sinks new names (and a Delta sink a new location), which reads the tables anew")
     .with_table(name.clone())
 }
 

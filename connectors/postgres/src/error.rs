@@ -60,7 +60,10 @@ fn classify(sqlstate: &str) -> Class {
         "57014" => retry("query_canceled"),
         "57P01" | "57P02" | "57P03" | "57P05" => retry("server_stopping"),
         "25P03" | "25P04" => retry("session_timeout"),
-        "58P01" => operator("log_removed", "the server no longer has the log: run `tidewire resync` for the source"),
+        "58P01" => operator(
+            "log_removed",
+            "the server no longer has the log: drop the slot and give its sinks new names (and a Delta sink a new location)",
+        ),
         _ => match sqlstate.get(..2) {
             Some("08" | "40" | "53" | "57" | "58") => retry("server_unavailable"),
             _ => Class { kind: ErrorKind::Operator, code: "server_error", remedy: None },

@@ -148,7 +148,7 @@ pub(super) fn foreign_write(store: &TableStore, version: i64, actions: &[Action]
     let message =
         format!("another writer changed `{}` in version {version} (operation `{operation}`)", store.place(""));
     Error::operator("foreign_write", message)
-        .with_remedy("stop the other writer, move the table away and run `tidewire resync` for it")
+        .with_remedy("stop the other writer, give the sink a new name and location, which reads its tables anew")
 }
 
 /// The actions of an entry; `None` when there is no such version.

@@ -172,5 +172,5 @@ fn never_held(column: &str) -> Error {
         "unknown_value",
         format!("the log left out column `{column}` as unchanged, and the table never held its value"),
     )
-    .with_remedy("read the table again with `tidewire resync`")
+    .with_remedy("give the sink a new name and location, which reads its tables anew")
 }

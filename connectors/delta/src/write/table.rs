@@ -288,7 +288,7 @@ impl TableWriter {
             "table_recreated",
             format!("`{}` was dropped and created anew at the source", self.schema.name),
         )
-        .with_remedy("read the table again with `tidewire resync`")
+        .with_remedy("give the sink a new name and location, which reads its tables anew")
         .with_table(self.schema.name.clone()))
     }
 
@@ -449,6 +449,6 @@ fn foreign_table(store: &TableStore, schema: &TableSchema) -> Error {
 
 fn key_changed(schema: &TableSchema) -> Error {
     Error::operator("key_changed", format!("the key of `{}` is not the one that the table was built with", schema.name))
-        .with_remedy("read the table again with `tidewire resync`")
+        .with_remedy("give the sink a new name and location, which reads its tables anew")
         .with_table(schema.name.clone())
 }

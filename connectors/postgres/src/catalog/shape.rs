@@ -136,7 +136,7 @@ pub(super) fn describe(
                 column.name, column.type_oid
             );
             Error::operator("type_missing", message)
-                .with_remedy(format!("run `tidewire resync` for table `{name}`"))
+                .with_remedy("give its sinks new names (and a Delta sink a new location), which reads the tables anew")
                 .with_table(name.clone())
         };
         let bare = types.bare(column.type_oid, column.type_modifier).ok_or_else(unknown)?;

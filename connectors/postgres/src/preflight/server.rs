@@ -129,7 +129,9 @@ fn slot_state(slot: &SlotFacts, server: &ServerFacts, name: &str, findings: &mut
         findings.push(Finding::error(
             "slot_lost",
             format!("the server has given up on slot `{name}` ({reason}): changes since then are gone"),
-            format!("{drop} -- then read the tables anew with `tidewire resync`"),
+            format!(
+                "{drop} -- then give its sinks new names (and a Delta sink a new location), which reads the tables anew"
+            ),
         ));
     }
 }
