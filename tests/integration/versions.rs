@@ -170,9 +170,11 @@ fn version(major: u16) -> Result<()> {
         major,
     )?;
 
-    // Rows of all types are found again by their key, and deleted.
+    // Rows of all types are found again by their key, changed and deleted. Some are so long that parts of them are kept
+    // elsewhere, which the log carries only with the whole old row, and not every type has a placeholder in Kafka.
     bench.client.execute(
-        "UPDATE every_type SET c_text = 'changed' WHERE id % 3 = 0; DELETE FROM every_type WHERE id % 3 = 1",
+        "ALTER TABLE every_type REPLICA IDENTITY FULL;
+         UPDATE every_type SET c_text = 'changed' WHERE id % 3 = 0; DELETE FROM every_type WHERE id % 3 = 1",
     )?;
     bench.catch_up()?;
     bench.check_mirror("every_type", "every_type_shown", &[Reader::Duckdb])?;
