@@ -17,7 +17,7 @@
 //!
 //! The server tells how far it has sent; with no transaction open and nothing pending all that commits before is known
 //! to hold nothing for us. That place is handed out as an empty batch, so that the sinks record it before it is
-//! acknowledged (PG-69, PG-6A, PG-74).
+//! acknowledged (PG-69, PG-6A, PG-74). After a snapshot such a batch comes at once.
 
 mod feedback;
 mod publication;
@@ -58,6 +58,8 @@ pub(crate) struct StreamStart {
     pub(crate) host: Host,
     /// First place.
     pub(crate) start: Lsn,
+    /// Whether rows were read that are whole with this place.
+    pub(crate) after_snapshot: bool,
     /// Puts changes together.
     pub(crate) assembler: Assembler,
     /// Shared with the acknowledger.
@@ -98,7 +100,7 @@ enum Step {
 impl LogStream {
     /// Connects, starts replication and spawns the writing task.
     pub(crate) async fn start(start: StreamStart) -> Result<LogStream> {
-        let StreamStart { settings, host, start, assembler, feedback, metrics } = start;
+        let StreamStart { settings, host, start, after_snapshot, mut assembler, feedback, metrics } = start;
         let mut connection = Connection::open(&settings, &host, SessionKind::Replication).await?;
         let server_timeout = wal_sender_timeout(&mut connection).await?;
         let sql = start_command(&settings, connection.server_version(), start);
@@ -112,6 +114,9 @@ impl LogStream {
         let side = Side::start(Arc::clone(&settings), host, messages, &stop).await?;
         tracing::info!(slot = settings.slot, start = %start, "the log is being read");
         let now = Instant::now();
+        // Sinks show what a snapshot has read once there is a place in the log for it, and that is known now.
+        let moved = after_snapshot && assembler.keepalive(start.0);
+        let heartbeat = settings.heartbeat_interval;
         Ok(LogStream {
             log,
             assembler,
@@ -119,12 +124,12 @@ impl LogStream {
             feedback,
             metrics,
             undefined: None,
-            moved: false,
+            moved,
             asked: false,
-            handed_out: now,
+            handed_out: if moved { now.checked_sub(heartbeat).unwrap_or(now) } else { now },
             heard: now,
             silence_max: server_timeout.map_or(SILENCE_MAX, |limit| limit * 2),
-            heartbeat: settings.heartbeat_interval,
+            heartbeat,
             _stop: stop.drop_guard(),
         })
     }

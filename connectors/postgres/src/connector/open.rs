@@ -72,6 +72,7 @@ pub(super) async fn open(settings: Arc<Settings>, resume: Resume) -> Result<Open
         settings: Arc::clone(&settings),
         host: host.clone(),
         start,
+        after_snapshot: export.is_some(),
         assembler,
         feedback: Arc::clone(&feedback),
         metrics: metrics.clone(),
