@@ -92,6 +92,10 @@ impl Progress {
     }
 
     fn observe_snapshot(&mut self, batch: &Batch, change: &Change, floor: Option<&Position>) {
+        // Rows say nothing of it, and making a name of each would cost more than reading it.
+        if !matches!(change.op, Op::SnapshotStart | Op::SnapshotEnd) {
+            return;
+        }
         let Some(name) = batch.table(change).map(|schema| schema.name.to_string()) else {
             return;
         };
