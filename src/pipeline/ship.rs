@@ -25,6 +25,12 @@ pub(crate) const QUEUE_BATCHES: usize = 8;
 /// Longest time without a sign of life of an idle worker.
 const TICK: Duration = Duration::from_millis(500);
 
+/// An idle queue is no reason for a commit until the last one is so many times its own length ago: a source that gives
+/// just less than a sink takes would else be held up by a commit for every batch.
+const COMMIT_REST: u32 = 2;
+/// Longest such rest.
+const COMMIT_REST_MAX: Duration = Duration::from_millis(20);
+
 /// What the ingest task tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -113,6 +119,8 @@ struct OpenSink {
     generation: Option<u64>,
     pending: Pending,
     maintained: bool,
+    /// Until then an idle queue is no reason for a commit.
+    rests_until: Instant,
 }
 
 #[derive(Default)]
@@ -213,6 +221,7 @@ impl Worker {
             generation: None,
             pending: Pending::default(),
             maintained: false,
+            rests_until: Instant::now(),
         };
         self.report(Event::Ready(progress));
         loop {
@@ -280,7 +289,9 @@ impl Worker {
         let scratch = std::mem::take(&mut open.pending.scratch);
         let pending = std::mem::replace(&mut open.pending, Pending { scratch, ..Pending::default() });
         open.maintained = false;
-        self.meter.committed(begin.elapsed(), pending.changes, pending.bytes as u64);
+        let took = begin.elapsed();
+        open.rests_until = Instant::now() + (took * COMMIT_REST).min(COMMIT_REST_MAX);
+        self.meter.committed(took, pending.changes, pending.bytes as u64);
         self.report(Event::Durable(Durable {
             progress: open.progress.clone(),
             changes: pending.changes,
@@ -343,14 +354,18 @@ impl OpenSink {
             return large;
         }
         let old = pending.since.is_some_and(|since| since.elapsed() >= capabilities.commit_interval);
-        large || old || (idle && capabilities.commit_when_idle)
+        large || old || (idle && capabilities.commit_when_idle && Instant::now() >= self.rests_until)
     }
 
     /// How long to wait for a command.
     fn patience(&self) -> Duration {
         let left = |since: Instant| self.capabilities.commit_interval.saturating_sub(since.elapsed());
         match self.pending.since {
-            Some(since) if !self.pending.inside_transaction => left(since).min(TICK),
+            Some(since) if !self.pending.inside_transaction => {
+                let rest = self.rests_until.saturating_duration_since(Instant::now());
+                let due = if self.capabilities.commit_when_idle { left(since).min(rest) } else { left(since) };
+                due.min(TICK)
+            }
             _ => TICK,
         }
     }
