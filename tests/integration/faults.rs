@@ -24,7 +24,7 @@ fn behind_proxy(sinks: Sinks) -> Result<(Rig, Proxy)> {
     ensure!(url.contains(&proxy.port().to_string()), "the address goes through the proxy: {url}");
     let lake = (sinks != Sinks::Events).then(|| rig.lake.path());
     rig.daemon = Daemon::new(BINARY, &rig::config(&url, rig.kafka.as_ref(), lake, ""))?;
-    for line in ["source retried", "slot_active"] {
+    for line in ["source retried", "slot_active", "sink_left_behind"] {
         rig.daemon.allow_log(line);
     }
     Ok((rig, proxy))

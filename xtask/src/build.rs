@@ -15,9 +15,21 @@ pub(crate) fn release() -> Result<PathBuf> {
     build(&["--release"])
 }
 
+/// Cargo, as a person would start it. `cargo run`, which started us, leaves the variables of this package behind; build
+/// scripts that watch them would take every crate below theirs for changed and build it anew.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "DEP_", "OUT_DIR"];
+        if name.to_str().is_some_and(|name| ours.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 fn build(options: &[&str]) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["build", "--quiet", "--package", "tidewire", "--bin", "tidewire"])
         .args(options)
         .arg("--message-format=json-render-diagnostics")

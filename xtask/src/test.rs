@@ -1,7 +1,6 @@
 //! Every test, against real servers that are fetched first: a test that waits for a download would be taken for slow.
 
 use anyhow::{Context, Result, bail};
-use std::process::Command;
 
 /// Fetches what is missing.
 pub(crate) fn fetch() -> Result<()> {
@@ -14,8 +13,7 @@ pub(crate) fn fetch() -> Result<()> {
 /// Fetches, then runs every test of the workspace. `rest` goes to cargo.
 pub(crate) fn run(rest: &[String]) -> Result<()> {
     tidewire_testkit::fetch::everything()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = crate::build::cargo()
         .args(["test", "--workspace"])
         .args(rest)
         .current_dir(crate::root()?)
