@@ -7,23 +7,20 @@ pub(crate) mod setup;
 pub(crate) mod status;
 
 use crate::cli::{Global, exit};
-use crate::config::{self, Config, FileSecrets};
+use crate::config::{self, Config, Faults, FileSecrets};
 use crate::registry::{self, Connectors};
 use crate::state::StateDirectory;
 use std::sync::Arc;
 use tidewire_core::secret::SecretResolver;
 use tidewire_core::{Error, ErrorKind};
 
-/// Reads the configuration; prints every fault and gives the exit code when it is refused.
-fn load(global: &Global) -> Result<Config, u8> {
+/// Reads the configuration once; prints every fault and gives the exit code when it is refused. What comes back has no
+/// faults; the registry adds what the connectors find to the list beside it.
+fn load(global: &Global) -> Result<(Config, Faults), u8> {
     match config::load(&global.config) {
-        Ok((config, faults)) if faults.is_empty() => Ok(config),
-        // The registry adds what the connectors find, so that one run tells all.
-        Ok((config, mut faults)) => {
-            registry::build(&config, &mut faults, &secrets(), None);
-            eprintln!("{faults}");
-            Err(exit::CONFIGURATION)
-        }
+        Ok((config, faults)) if faults.is_empty() => Ok((config, faults)),
+        // One run tells all: the connectors' faults too.
+        Ok((config, faults)) => Err(connectors(&config, faults, None).err().unwrap_or(exit::CONFIGURATION)),
         Err(faults) => {
             eprintln!("{faults}");
             Err(exit::CONFIGURATION)
@@ -31,11 +28,8 @@ fn load(global: &Global) -> Result<Config, u8> {
     }
 }
 
-/// Builds the connectors of a configuration without faults of its own.
-fn connectors(global: &Global, config: &Config, state: Option<&Arc<StateDirectory>>) -> Result<Connectors, u8> {
-    let Ok((_, mut faults)) = config::load(&global.config) else {
-        return Err(exit::CONFIGURATION);
-    };
+/// Builds the connectors; prints every fault and gives the exit code when there are any.
+fn connectors(config: &Config, mut faults: Faults, state: Option<&Arc<StateDirectory>>) -> Result<Connectors, u8> {
     let connectors = registry::build(config, &mut faults, &secrets(), state);
     if faults.is_empty() {
         return Ok(connectors);

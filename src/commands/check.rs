@@ -15,11 +15,11 @@ type Tables = Vec<(Arc<str>, Arc<TableSchema>)>;
 
 /// Runs the command.
 pub(crate) fn check(global: &Global, offline: bool) -> u8 {
-    let config = match load(global) {
-        Ok(config) => config,
+    let (config, faults) = match load(global) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let connectors = match connectors(global, &config, None) {
+    let connectors = match connectors(&config, faults, None) {
         Ok(connectors) => connectors,
         Err(code) => return code,
     };

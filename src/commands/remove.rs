@@ -7,11 +7,11 @@ use crate::state::StateDirectory;
 
 /// Runs the command.
 pub(crate) fn remove(global: &Global, source: &str, yes: bool) -> u8 {
-    let config = match load(global) {
-        Ok(config) => config,
+    let (config, faults) = match load(global) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let connectors = match connectors(global, &config, None) {
+    let connectors = match connectors(&config, faults, None) {
         Ok(connectors) => connectors,
         Err(code) => return code,
     };

@@ -32,8 +32,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, accept_slot_position: &[String]) -> u8 {
-    let config = match load(global) {
-        Ok(config) => config,
+    let (config, faults) = match load(global) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     let state = match StateDirectory::open(&config.state_dir) {
@@ -43,7 +43,7 @@ pub(crate) fn run(global: &Global, accept_slot_position: &[String]) -> u8 {
             return exit::FAILED;
         }
     };
-    let connectors = match connectors(global, &config, Some(&state)) {
+    let connectors = match connectors(&config, faults, Some(&state)) {
         Ok(connectors) => connectors,
         Err(code) => return code,
     };

@@ -5,11 +5,11 @@ use crate::commands::{connectors, exit_code, load, print_error, runtime};
 
 /// Runs the command.
 pub(crate) fn setup(global: &Global, source: Option<&str>, apply: bool) -> u8 {
-    let config = match load(global) {
-        Ok(config) => config,
+    let (config, faults) = match load(global) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let connectors = match connectors(global, &config, None) {
+    let connectors = match connectors(&config, faults, None) {
         Ok(connectors) => connectors,
         Err(code) => return code,
     };

@@ -15,7 +15,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Runs the command.
 pub(crate) fn status(global: &Global, json: bool, watch: bool) -> u8 {
     let config = match load(global) {
-        Ok(config) => config,
+        Ok((config, _)) => config,
         Err(code) => return code,
     };
     let runtime = match runtime() {
