@@ -120,7 +120,10 @@ pub(crate) struct SinkView {
     /// Why, when it does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// What it holds durably.
+    /// Tables that it cannot take, and why; its other tables go on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub halted_tables: BTreeMap<String, Reason>,
+    /// What it holds durably, halted tables aside.
     pub position: Option<String>,
     /// Seconds between now and the commit of the oldest change that it does not hold; 0 when it holds all.
     pub lag_seconds: f64,
@@ -137,6 +140,7 @@ impl Default for SinkView {
         SinkView {
             state: State::Connecting,
             reason: None,
+            halted_tables: BTreeMap::new(),
             position: None,
             lag_seconds: 0.0,
             changes_committed: 0,

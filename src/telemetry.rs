@@ -47,6 +47,8 @@ pub(crate) const SINK_LAG_SECONDS: &str = "tidewire_sink_lag_seconds";
 pub(crate) const SINK_QUEUE_BATCHES: &str = "tidewire_sink_queue_batches";
 /// 1 for the state that a sink is in, 0 for the others.
 pub(crate) const SINK_STATE: &str = "tidewire_sink_state";
+/// Tables that a sink has halted.
+pub(crate) const SINK_TABLES_HALTED: &str = "tidewire_sink_tables_halted";
 /// Time to encode and hand over one batch.
 pub(crate) const SINK_WRITE_SECONDS: &str = "tidewire_sink_write_seconds";
 /// Time of one commit.
@@ -119,6 +121,7 @@ fn describe() {
     describe_gauge!(SINK_LAG_SECONDS, "Lag of a sink; 0 when it holds all that was read.");
     describe_gauge!(SINK_QUEUE_BATCHES, "Batches that wait for a sink.");
     describe_gauge!(SINK_STATE, "1 for the state that a sink is in, 0 for the others.");
+    describe_gauge!(SINK_TABLES_HALTED, "Tables that a sink has halted: they wait for a person.");
     describe_histogram!(SINK_WRITE_SECONDS, "Time to encode and hand over one batch.");
     describe_histogram!(SINK_COMMIT_SECONDS, "Time of one commit.");
     describe_counter!(PROCESS_CPU_SECONDS_TOTAL, "CPU time of the process.");
@@ -235,6 +238,11 @@ impl SourceMeter {
         let labels = [("source", self.source.to_string()), ("sink", sink.to_owned())];
         gauge!(SINK_LAG_SECONDS, &labels).set(seconds);
         gauge!(SINK_QUEUE_BATCHES, &labels).set(queue as f64);
+    }
+
+    /// Tables that one of its sinks has halted.
+    pub(crate) fn tables_halted(&self, sink: &str, tables: usize) {
+        gauge!(SINK_TABLES_HALTED, "source" => self.source.to_string(), "sink" => sink.to_owned()).set(tables as f64);
     }
 
     /// State of one of its sinks.

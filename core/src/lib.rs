@@ -26,7 +26,7 @@ pub use data_type::DataType;
 pub use error::{Error, ErrorKind, Result};
 pub use finding::{Finding, Severity};
 pub use position::{Mark, Position};
-pub use progress::{Progress, TableProgress, TableState};
+pub use progress::{Needs, Progress, TableProgress, TableState};
 pub use schema::{ColumnSchema, SchemaVersion, TableName, TableSchema};
 pub use sink::{Sink, SinkConnector};
 pub use source::{Acknowledger, SourceConnector, SourceDescriptor, SourceReader};

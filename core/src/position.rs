@@ -16,6 +16,11 @@ pub struct Mark {
     pub minor: u64,
 }
 
+impl Mark {
+    /// Beyond every place.
+    pub const MAX: Mark = Mark { major: u64::MAX, minor: u64::MAX };
+}
+
 impl fmt::Display for Mark {
     /// Fixed-width hexadecimal, so that the text sorts as the marks do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

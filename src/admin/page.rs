@@ -62,7 +62,13 @@ fn section(out: &mut String, name: &str, source: &SourceView) {
         );
     }
     out.push_str("</table>");
-    source.sinks.values().for_each(|view| reason(out, view.reason.as_ref()));
+    for (sink, view) in &source.sinks {
+        reason(out, view.reason.as_ref());
+        for (table, why) in &view.halted_tables {
+            let _ = write!(out, "<p>Table {} is halted in {}:</p>", Escaped(table), Escaped(sink));
+            reason(out, Some(why));
+        }
+    }
     out.push_str("<table><tr><th>table</th><th class=\"n\">read</th><th class=\"n\">inserted</th><th class=\"n\">updated</th><th class=\"n\">deleted</th></tr>");
     for (table, view) in &source.tables {
         let _ = write!(

@@ -8,12 +8,13 @@ use crate::config::Config;
 use crate::notify;
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
 use crate::pipeline::pace::Pace;
-use crate::pipeline::ship::{QUEUE_BATCHES, Worker};
+use crate::pipeline::ship::{HaltedTables, QUEUE_BATCHES, Worker};
 use crate::registry::{self, Connectors};
 use crate::state::StateDirectory;
 use crate::status::{Board, State};
 use crate::telemetry::{self, SinkMeter, SourceMeter};
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -149,8 +150,9 @@ fn assemble(
             runtime: Handle::current(),
             meter: SinkMeter::new(Arc::clone(&source), Arc::clone(&sink)),
             alive,
+            halted: HaltedTables::default(),
         });
-        lanes.push(Lane { sink, commands, state: LaneState::Away });
+        lanes.push(Lane { sink, commands, state: LaneState::Away, halted: BTreeSet::new() });
     }
     let ingest = Ingest {
         connector: Arc::clone(connectors.sources.get(name)?),

@@ -90,6 +90,10 @@ fn print(document: &Value) {
                 word(&view, "position"),
             );
             print_reason(&view, "    ");
+            for (table, reason) in entries(&view, "halted_tables") {
+                println!("    table {table}: halted");
+                print_reason(&serde_json::json!({ "reason": reason }), "      ");
+            }
         }
         for (table, view) in entries(&source, "tables") {
             println!(

@@ -19,10 +19,11 @@ use crate::retry::Pauses;
 use crate::state::StateDirectory;
 use crate::status::{Reason, SourceBoard, State};
 use crate::telemetry::SourceMeter;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::source::{Acknowledger, OpenSource, Resume, SinkProgress};
-use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, failpoint};
+use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, TableProgress, TableState, failpoint};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -38,6 +39,8 @@ pub(crate) struct Lane {
     pub commands: mpsc::Sender<Command>,
     /// Where it stands.
     pub state: LaneState,
+    /// Tables that it has halted; empty at first.
+    pub halted: BTreeSet<String>,
 }
 
 /// Where a worker stands, as the ingest task knows it.
@@ -275,7 +278,7 @@ impl Ingest {
         }
         for (index, lane) in self.lanes.iter().enumerate() {
             if let LaneState::Ready(progress) = &lane.state {
-                books.watermark.set(index, progress.position.clone());
+                books.watermark.set(index, progress);
             }
         }
         true
@@ -286,7 +289,8 @@ impl Ingest {
     fn resume(&self) -> Resume {
         let sinks = self.lanes.iter().filter_map(|lane| match &lane.state {
             LaneState::Ready(progress) => {
-                Some(SinkProgress { sink: Arc::clone(&lane.sink), progress: progress.clone() })
+                let progress = without_halted(progress, &lane.halted);
+                Some(SinkProgress { sink: Arc::clone(&lane.sink), progress })
             }
             _ => None,
         });
@@ -316,9 +320,11 @@ impl Ingest {
                 view.tables.entry(table.name.to_string()).or_default();
             }
         });
+        let captured: BTreeSet<String> = source.tables.iter().map(|table| table.name.to_string()).collect();
+        let captured = Arc::new(captured);
         for lane in &mut self.lanes {
             if matches!(lane.state, LaneState::Ready(_))
-                && lane.commands.send(Command::Start(books.generation)).await.is_ok()
+                && lane.commands.send(Command::Start(books.generation, Arc::clone(&captured))).await.is_ok()
             {
                 lane.state = LaneState::Running;
                 self.board.update_sink(&lane.sink, |sink| sink.state = State::Streaming);
@@ -402,7 +408,7 @@ impl Ingest {
         let worker = report.worker;
         match &report.event {
             Event::Durable(durable) => {
-                books.watermark.set(worker, durable.progress.position.clone());
+                books.watermark.set(worker, &durable.progress);
                 if let (Some(slot), Some(time)) =
                     (books.durable_commit_time.get_mut(worker), durable.commit_time_micros)
                 {
@@ -414,11 +420,11 @@ impl Ingest {
             }
             Event::Ready(progress) => {
                 // A sink that was away is back: read again from where it stands.
-                books.watermark.set(worker, progress.position.clone());
+                books.watermark.set(worker, progress);
                 self.note(report);
                 Some(Ending::Rejoin)
             }
-            Event::Failed(_) | Event::Halted(_) | Event::Closed => {
+            Event::Failed(_) | Event::TableHalted(..) | Event::Halted(_) | Event::Closed => {
                 books.fanout.detach(worker);
                 self.note(report);
                 if books.fanout.has_attached() { None } else { Some(Ending::NoSinkLeft) }
@@ -453,4 +459,17 @@ impl Ingest {
         let rejoin = books.last_run.elapsed() >= self.pace.rejoin_min && self.lanes.iter().enumerate().any(caught_up);
         rejoin.then_some(Ending::Rejoin)
     }
+}
+
+/// What a sink holds as far as it matters to a run of the source: a table that it has halted is neither read nor asked
+/// for again before the daemon starts anew.
+fn without_halted(progress: &Progress, halted: &BTreeSet<String>) -> Progress {
+    let mut progress = progress.clone();
+    for name in halted {
+        if let Some(floor) = progress.behind.remove(name) {
+            let read = TableProgress { state: TableState::Done, floor };
+            progress.tables.entry(name.clone()).or_insert(read).state = TableState::Done;
+        }
+    }
+    progress
 }

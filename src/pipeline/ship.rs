@@ -7,14 +7,27 @@
 //! returned. Wherever the process ends, the sink's stored progress says what is in it; the next run drops
 //! exactly that (`Progress::needs`). A sink that fails is dropped, opened anew and asked again: nothing
 //! that was written and not committed counts.
+//!
+//! # A table that the sink cannot take
+//!
+//! An error that waits for a person and names a table halts that table alone. Everything uncommitted is given up, so
+//! that nothing of the table's transaction is in the sink; the sink is opened anew, the table is left behind at the
+//! place that the sink holds (`Progress::leave_behind`, stored with the next commit), and the others go on from
+//! there. The log is kept from that place on. The table is tried again when the daemon starts.
+
+mod halted;
+mod open;
+
+pub(crate) use halted::HaltedTables;
 
 use crate::retry::Pauses;
 use crate::telemetry::SinkMeter;
+use open::{OpenSink, Pending, TICK};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::retry::RetryPolicy;
-use tidewire_core::sink::{Selection, SinkCapabilities};
-use tidewire_core::{Batch, Error, ErrorKind, Mark, Phase, Progress, Result, Sink, SinkConnector, failpoint};
+use tidewire_core::{Batch, Error, ErrorKind, Progress, Result, SinkConnector, TableName, failpoint};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
@@ -22,22 +35,14 @@ use tracing::{debug, info};
 /// Batches that may wait for one sink.
 pub(crate) const QUEUE_BATCHES: usize = 8;
 
-/// Longest time without a sign of life of an idle worker.
-const TICK: Duration = Duration::from_millis(500);
-
-/// An idle queue is no reason for a commit until the last one is so many times its own length ago: a source that gives
-/// just less than a sink takes would else be held up by a commit for every batch.
-const COMMIT_REST: u32 = 2;
-/// Longest such rest.
-const COMMIT_REST_MAX: Duration = Duration::from_millis(20);
-
 /// What the ingest task tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// The source is ready: open the sink, which takes it away from any earlier instance.
     Open,
-    /// A run begins: batches of this generation follow, from a place at or before what was reported.
-    Start(u64),
+    /// A run begins: batches of this generation follow, from a place at or before what was reported. The tables
+    /// that the source captures; one that is behind and no longer among them is given up.
+    Start(u64, Arc<BTreeSet<String>>),
     /// Changes of a run. Batches of a generation that was not started are stale and dropped.
     Deliver(u64, Arc<Batch>),
     /// The run is over: commit what ends on a boundary, forget the rest, and report `Ready`.
@@ -64,6 +69,8 @@ pub(crate) enum Event {
     Durable(Durable),
     /// The sink failed; it is being opened anew after a pause.
     Failed(Error),
+    /// The sink cannot take this table any more; it is being opened anew for the others.
+    TableHalted(TableName, Error),
     /// The sink failed for good; the worker has ended.
     Halted(Error),
     /// The worker has ended as asked.
@@ -101,6 +108,8 @@ pub(crate) struct Worker {
     pub meter: SinkMeter,
     /// Called whenever the worker goes round its loop.
     pub alive: Box<dyn Fn() + Send>,
+    /// What it has halted; empty at first.
+    pub halted: HaltedTables,
 }
 
 enum Turn {
@@ -108,63 +117,24 @@ enum Turn {
     Close,
 }
 
-/// A sink that is open, and what has been written to it since its last commit.
-struct OpenSink {
-    sink: Box<dyn Sink>,
-    capabilities: SinkCapabilities,
-    /// What the sink holds plus what was written: what the next commit stores.
-    progress: Progress,
-    /// What it held when the run began: the filter of the run.
-    base: Progress,
-    generation: Option<u64>,
-    pending: Pending,
-    maintained: bool,
-    /// Until then an idle queue is no reason for a commit.
-    rests_until: Instant,
-}
-
-#[derive(Default)]
-struct Pending {
-    /// Whether there is anything that a commit would store.
-    dirty: bool,
-    /// Whether the last batch ended inside a transaction.
-    inside_transaction: bool,
-    changes: u64,
-    bytes: usize,
-    since: Option<Instant>,
-    commit_time_micros: Option<i64>,
-    scratch: Vec<u32>,
-}
-
 impl Worker {
     /// Runs until closed or halted. Blocks; for a thread of its own.
     pub(crate) fn run(mut self) {
-        let guard = PanicGuard { index: self.index, reports: self.reports.clone() };
+        let _guard = PanicGuard { index: self.index, reports: self.reports.clone() };
         let mut pauses = Pauses::new(self.retry);
-        if !self.wait_to_open() {
-            self.report(Event::Closed);
-            return;
-        }
-        loop {
-            let error = match self.open_and_serve(&mut pauses) {
-                Ok(()) => {
-                    self.report(Event::Closed);
-                    break;
+        let mut turn = if self.wait_to_open() { Turn::Continue } else { Turn::Close };
+        while let Turn::Continue = turn {
+            match self.open_and_serve(&mut pauses) {
+                Ok(next) => turn = next,
+                Err(error) if error.kind() == ErrorKind::Retry => {
+                    self.meter.retried(error.code());
+                    self.report(Event::Failed(error));
+                    turn = self.pause(pauses.next_pause());
                 }
-                Err(error) => error,
-            };
-            if error.kind() != ErrorKind::Retry {
-                self.report(Event::Halted(error));
-                break;
-            }
-            self.meter.retried(error.code());
-            self.report(Event::Failed(error));
-            if let Turn::Close = self.pause(pauses.next_pause()) {
-                self.report(Event::Closed);
-                break;
+                Err(error) => return self.report(Event::Halted(error)),
             }
         }
-        drop(guard);
+        self.report(Event::Closed);
     }
 
     /// Whether the sink is to be opened; `false` when the worker is closed before.
@@ -210,39 +180,42 @@ impl Worker {
         }
     }
 
-    fn open_and_serve(&mut self, pauses: &mut Pauses) -> Result<()> {
-        let (sink, progress) = self.connector.open(&self.source)?;
+    /// Opens the sink and serves it until it is closed or has to be opened anew.
+    fn open_and_serve(&mut self, pauses: &mut Pauses) -> Result<Turn> {
+        let (sink, mut progress) = self.connector.open(&self.source)?;
         pauses.reset();
-        let mut open = OpenSink {
-            sink,
-            capabilities: self.connector.capabilities(),
-            base: progress.clone(),
-            progress: progress.clone(),
-            generation: None,
-            pending: Pending::default(),
-            maintained: false,
-            rests_until: Instant::now(),
-        };
-        self.report(Event::Ready(progress));
+        self.halted.leave_behind(&mut progress)?;
+        let mut open = OpenSink::new(sink, self.connector.capabilities(), progress);
+        self.report(Event::Ready(open.progress.clone()));
+        match self.serve(&mut open) {
+            Err(error) => match self.halted.add(&error, open.floor.as_ref()) {
+                Some(table) => {
+                    self.report(Event::TableHalted(table, error));
+                    Ok(Turn::Continue)
+                }
+                None => Err(error),
+            },
+            served => served,
+        }
+    }
+
+    fn serve(&mut self, open: &mut OpenSink) -> Result<Turn> {
         loop {
             (self.alive)();
-            let turn = match self.receive(open.patience()) {
-                None | Some(Some(Command::Close)) => Turn::Close,
-                Some(Some(command)) => match self.obey(&mut open, command)? {
-                    true => Turn::Continue,
-                    // A partial transaction cannot be taken back from this sink: open it anew.
-                    false => return self.open_and_serve(pauses),
-                },
-                Some(None) => Turn::Continue,
-            };
-            if let Turn::Close = turn {
-                if open.pending.dirty && !open.pending.inside_transaction {
-                    self.commit(&mut open)?;
+            match self.receive(open.patience()) {
+                None | Some(Some(Command::Close)) => {
+                    self.close(open);
+                    return Ok(Turn::Close);
                 }
-                return Ok(());
+                Some(Some(command)) => {
+                    if !self.obey(open, command)? {
+                        return Ok(Turn::Continue);
+                    }
+                }
+                Some(None) => {}
             }
             if open.commit_is_due(self.commands.is_empty()) {
-                self.commit(&mut open)?;
+                self.commit(open)?;
             } else if !open.pending.dirty && !open.maintained && self.commands.is_empty() {
                 open.sink.maintain()?;
                 open.maintained = true;
@@ -250,18 +223,29 @@ impl Worker {
         }
     }
 
-    /// Returns whether the sink can go on being used.
+    /// The last commit. There is no later attempt: what it does not store is read again at the next start.
+    fn close(&self, open: &mut OpenSink) {
+        if !open.pending.dirty || open.pending.inside_transaction {
+            return;
+        }
+        match self.commit(open) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Retry => self.report(Event::Failed(error)),
+            Err(error) => self.report(Event::Halted(error)),
+        }
+    }
+
+    /// Returns whether the sink can go on being used; if not, it is to be opened anew.
     fn obey(&mut self, open: &mut OpenSink, command: Command) -> Result<bool> {
         match command {
-            Command::Start(generation) => {
-                open.base = open.progress.clone();
-                open.generation = Some(generation);
+            Command::Start(generation, captured) => {
+                open.start(generation, &captured);
                 debug!(generation, "sink starts a run");
             }
             Command::Deliver(generation, batch) => {
                 if open.generation == Some(generation) {
                     let begin = Instant::now();
-                    open.write(&batch)?;
+                    open.write(&batch, &self.halted)?;
                     self.meter.wrote(begin.elapsed());
                 }
             }
@@ -290,7 +274,7 @@ impl Worker {
         let pending = std::mem::replace(&mut open.pending, Pending { scratch, ..Pending::default() });
         open.maintained = false;
         let took = begin.elapsed();
-        open.rests_until = Instant::now() + (took * COMMIT_REST).min(COMMIT_REST_MAX);
+        open.rest(took);
         self.meter.committed(took, pending.changes, pending.bytes as u64);
         self.report(Event::Durable(Durable {
             progress: open.progress.clone(),
@@ -298,76 +282,6 @@ impl Worker {
             commit_time_micros: pending.commit_time_micros,
         }));
         Ok(())
-    }
-}
-
-impl OpenSink {
-    fn write(&mut self, batch: &Batch) -> Result<()> {
-        let all = self.select(batch);
-        let selection = if all { Selection::All } else { Selection::Some(&self.pending.scratch) };
-        let count = if all { batch.changes.len() } else { self.pending.scratch.len() };
-        if count > 0 {
-            failpoint::pass("before_write");
-            self.sink.write(batch, selection)?;
-            failpoint::pass("after_write");
-        }
-        self.progress.observe(batch, batch.source.snapshot_floor.as_ref());
-        let pending = &mut self.pending;
-        pending.dirty = true;
-        pending.inside_transaction = !batch.boundary;
-        pending.changes += count as u64;
-        pending.bytes += batch.size_bytes();
-        pending.since.get_or_insert_with(Instant::now);
-        if let Some(last) = batch.transactions.last() {
-            pending.commit_time_micros = Some(last.commit_time_micros);
-        }
-        Ok(())
-    }
-
-    /// Fills `scratch` with the changes still needed; returns whether all are.
-    fn select(&mut self, batch: &Batch) -> bool {
-        let first = batch.changes.first().map_or(Mark::default(), |change| batch.mark(change));
-        let beyond = match batch.phase {
-            Phase::Stream => first > self.base.horizon(),
-            Phase::Snapshot => self.base.tables.is_empty(),
-        };
-        if beyond || batch.changes.is_empty() {
-            return true;
-        }
-        self.pending.scratch.clear();
-        for (index, change) in batch.changes.iter().enumerate() {
-            if self.base.needs(batch, change) {
-                self.pending.scratch.push(index as u32);
-            }
-        }
-        self.pending.scratch.len() == batch.changes.len()
-    }
-
-    fn commit_is_due(&self, idle: bool) -> bool {
-        let (pending, capabilities) = (&self.pending, &self.capabilities);
-        if !pending.dirty || (pending.inside_transaction && !capabilities.can_split_transactions) {
-            return false;
-        }
-        let large = pending.changes >= capabilities.commit_changes as u64 || pending.bytes >= capabilities.commit_bytes;
-        if pending.inside_transaction {
-            // Only a transaction above the limits is split.
-            return large;
-        }
-        let old = pending.since.is_some_and(|since| since.elapsed() >= capabilities.commit_interval);
-        large || old || (idle && capabilities.commit_when_idle && Instant::now() >= self.rests_until)
-    }
-
-    /// How long to wait for a command.
-    fn patience(&self) -> Duration {
-        let left = |since: Instant| self.capabilities.commit_interval.saturating_sub(since.elapsed());
-        match self.pending.since {
-            Some(since) if !self.pending.inside_transaction => {
-                let rest = self.rests_until.saturating_duration_since(Instant::now());
-                let due = if self.capabilities.commit_when_idle { left(since).min(rest) } else { left(since) };
-                due.min(TICK)
-            }
-            _ => TICK,
-        }
     }
 }
 

@@ -204,6 +204,11 @@ impl Kafka {
         records::consume(&self.brokers(), topic, isolation)
     }
 
+    /// Gives a topic these settings and no others of its own.
+    pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+        records::alter_topic(&self.brokers(), topic, settings)
+    }
+
     /// Makes a topic with so many partitions and further settings.
     pub fn create_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         records::create_topic(&self.brokers(), topic, partitions, settings)

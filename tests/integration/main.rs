@@ -13,6 +13,7 @@ mod crash;
 mod faults;
 mod first_flow;
 mod golden;
+mod halted;
 mod lineage;
 mod s3;
 mod schema;

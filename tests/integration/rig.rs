@@ -42,9 +42,13 @@ impl Rig {
 
     /// The same with a server of one's choice and more lines of configuration at its end.
     pub(crate) fn with(sinks: Sinks, options: &PostgresOptions, more: &str) -> Result<Rig> {
+        Rig::build(sinks, options, &KafkaOptions::default(), more)
+    }
+
+    fn build(sinks: Sinks, options: &PostgresOptions, broker: &KafkaOptions, more: &str) -> Result<Rig> {
         let postgres = Postgres::start(options)?;
         Workload::create_tables(&postgres.client()?)?;
-        let kafka = (sinks != Sinks::Lake).then(|| Kafka::start(&KafkaOptions::default())).transpose()?;
+        let kafka = (sinks != Sinks::Lake).then(|| Kafka::start(broker)).transpose()?;
         let lake = tempfile::tempdir().context("make a folder for the tables")?;
         let url = postgres.url("postgres");
         let config = config(&url, kafka.as_ref(), (sinks != Sinks::Events).then(|| lake.path()), more);

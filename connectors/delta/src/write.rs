@@ -120,8 +120,9 @@ impl Sink for DeltaSink {
 
     fn commit(&mut self, progress: &Progress) -> Result<()> {
         self.note_reading(progress)?;
-        for table in self.tables.values_mut() {
-            table.commit(progress.position.as_ref())?;
+        for (name, table) in &mut self.tables {
+            // A table that was left behind is not where the others are.
+            table.commit(progress.position_of(name))?;
             failpoint::pass("delta_table_committed");
         }
         self.progress.store(progress)?;

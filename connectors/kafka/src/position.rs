@@ -253,7 +253,11 @@ mod tests {
     fn progress() -> Progress {
         let position = Position::new(Mark { major: u64::MAX, minor: 7 }, "7000000000/1/0:FFFFFFFF/7");
         let table = TableProgress { state: TableState::Done, floor: position.clone() };
-        Progress { position: Some(position), tables: [("public.\"x\"".to_owned(), table)].into() }
+        Progress {
+            position: Some(position),
+            tables: [("public.\"x\"".to_owned(), table)].into(),
+            ..Progress::default()
+        }
     }
 
     #[test]

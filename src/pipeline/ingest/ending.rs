@@ -29,7 +29,7 @@ impl Ingest {
                 () = self.stop.cancelled() => return,
                 Some(report) = self.reports.recv() => {
                     if let Event::Durable(durable) = &report.event {
-                        books.watermark.set(report.worker, durable.progress.position.clone());
+                        books.watermark.set(report.worker, &durable.progress);
                         self.acknowledge(books, server);
                     }
                     self.note(report);
@@ -54,7 +54,7 @@ impl Ingest {
                 report = self.reports.recv() => {
                     let Some(report) = report else { return };
                     if let Event::Durable(durable) = &report.event {
-                        books.watermark.set(report.worker, durable.progress.position.clone());
+                        books.watermark.set(report.worker, &durable.progress);
                         if let Some(server) = server {
                             self.acknowledge(books, server);
                         }

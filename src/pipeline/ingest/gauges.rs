@@ -12,7 +12,7 @@ impl Ingest {
         let now = now_micros();
         let mut largest = 0.0f64;
         for (index, lane) in self.lanes.iter().enumerate() {
-            let holds_all = match (&books.received, books.watermark.durable(index)) {
+            let holds_all = match (&books.received, books.watermark.holds(index)) {
                 (Some((received, _)), Some(durable)) => durable.mark >= received.mark,
                 (None, _) => true,
                 (Some(_), None) => false,
@@ -27,6 +27,7 @@ impl Ingest {
             largest = largest.max(lag);
             self.board.update_sink(&lane.sink, |sink| sink.lag_seconds = lag);
             self.meter.sink_lag(&lane.sink, lag, books.fanout.depth(index));
+            self.meter.tables_halted(&lane.sink, lane.halted.len());
             let state = self.board.update_sink(&lane.sink, |sink| sink.state);
             self.meter.sink_state(&lane.sink, state);
         }

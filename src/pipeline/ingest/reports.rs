@@ -29,6 +29,20 @@ impl Ingest {
                     sink.reason = Some(Reason::from(&failure));
                 });
             }
+            Event::TableHalted(table, failure) => {
+                let (reason, name) = (Reason::from(&failure), table.to_string());
+                error!(
+                    sink = %lane.sink, table = name, code = reason.code, remedy = reason.remedy,
+                    "table halted: {}; the sink's other tables go on, and the log is kept for this one until it is \
+                     mended and the daemon started again, or it is left out of `tables`",
+                    reason.message
+                );
+                lane.state = LaneState::Away;
+                lane.halted.insert(name.clone());
+                self.board.update_sink(&lane.sink, |sink| {
+                    sink.halted_tables.insert(name, reason);
+                });
+            }
             Event::Halted(failure) => {
                 let reason = Reason::from(&failure);
                 error!(sink = %lane.sink, code = reason.code, remedy = reason.remedy, table = reason.table, "sink halted: {}", reason.message);

@@ -1,7 +1,7 @@
 //! Reading topics to their end, with librdkafka's plain consumer. Knows nothing of what the records mean.
 
 use anyhow::{Context, Result, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -114,10 +114,26 @@ fn read(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
+/// An administration client, and something to wait with.
+fn admin(brokers: &str) -> Result<(AdminClient<DefaultClientContext>, tokio::runtime::Runtime)> {
+    let client = ClientConfig::new().set("bootstrap.servers", brokers).set("log_level", "0").create()?;
+    Ok((client, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+}
+
+pub(super) fn alter_topic(brokers: &str, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+    let (admin, runtime) = admin(brokers)?;
+    let alter = AlterConfig { specifier: ResourceSpecifier::Topic(topic), entries: settings.iter().copied().collect() };
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+    for result in runtime.block_on(admin.alter_configs([&alter], &options)).context("alter a topic")? {
+        if let Err((_, code)) = result {
+            bail!("alter topic {topic}: {code}");
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn create_topic(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).set("log_level", "0").create()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (admin, runtime) = admin(brokers)?;
     let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {
         new = new.set(key, value);

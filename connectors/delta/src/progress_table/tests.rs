@@ -7,7 +7,11 @@ use url::Url;
 fn progress(major: u64) -> Progress {
     let position = Position::new(Mark { major, minor: 0 }, format!("7300000000000000001/1/0/{major:X}"));
     let table = TableProgress { state: TableState::Done, floor: position.clone() };
-    Progress { position: Some(position), tables: BTreeMap::from([("public.orders".to_owned(), table)]) }
+    Progress {
+        position: Some(position),
+        tables: BTreeMap::from([("public.orders".to_owned(), table)]),
+        ..Progress::default()
+    }
 }
 
 #[test]

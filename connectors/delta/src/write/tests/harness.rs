@@ -10,7 +10,7 @@ use crate::write::{DeltaSink, Identity};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::batch::{Before, ChangeHead};
@@ -198,9 +198,10 @@ impl Harness {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        let needed = |at: &u32| self.opened.needs(batch, &batch.changes[*at as usize]);
+        let needs = self.opened.needs(batch);
+        let needed = |at: &u32| needs.contains(batch, &batch.changes[*at as usize]);
         let selected: Vec<u32> = (0..batch.changes.len() as u32).filter(needed).collect();
-        self.progress.observe(batch, self.descriptor.snapshot_floor.as_ref());
+        self.progress.observe(batch, self.descriptor.snapshot_floor.as_ref(), &BTreeSet::new());
         self.sink.as_mut().unwrap().write(batch, Selection::Some(&selected))
     }
 

@@ -39,7 +39,11 @@ fn progress(position: Option<u64>, tables: &[(&str, TableState, u64)]) -> Progre
     let tables = tables.iter().map(|(name, state, floor)| {
         (table(name).to_string(), TableProgress { state: *state, floor: IDENTITY.boundary(Lsn(*floor)) })
     });
-    Progress { position: position.map(|lsn| IDENTITY.boundary(Lsn(lsn))), tables: tables.collect() }
+    Progress {
+        position: position.map(|lsn| IDENTITY.boundary(Lsn(lsn))),
+        tables: tables.collect(),
+        ..Progress::default()
+    }
 }
 
 fn resume(sinks: Vec<Progress>) -> Resume {

@@ -1,0 +1,161 @@
+//! A sink that is open: which changes it gets, what waits for its next commit, and when that is due. Knows nothing of
+//! threads or channels.
+
+use super::halted::HaltedTables;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use tidewire_core::sink::{Selection, SinkCapabilities};
+use tidewire_core::{Batch, Mark, Phase, Position, Progress, Result, Sink, failpoint};
+
+/// Longest time without a sign of life of an idle worker.
+pub(super) const TICK: Duration = Duration::from_millis(500);
+
+/// An idle queue is no reason for a commit until the last one is so many times its own length ago: a source that gives
+/// just less than a sink takes would else be held up by a commit for every batch.
+const COMMIT_REST: u32 = 2;
+/// Longest such rest.
+const COMMIT_REST_MAX: Duration = Duration::from_millis(20);
+
+/// A sink that is open, and what has been written to it since its last commit.
+pub(super) struct OpenSink {
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) capabilities: SinkCapabilities,
+    /// What the sink holds plus what was written: what the next commit stores.
+    pub(super) progress: Progress,
+    /// What it held when the run began: the filter of the run.
+    pub(super) base: Progress,
+    pub(super) generation: Option<u64>,
+    /// Where the snapshot of the run lies in the log, if one is read.
+    pub(super) floor: Option<Position>,
+    pub(super) pending: Pending,
+    pub(super) maintained: bool,
+    /// When the last commit was; `None` before the first.
+    pub(super) committed: Option<Instant>,
+    /// Until then an idle queue is no reason for a commit.
+    pub(super) rests_until: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Whether there is anything that a commit would store.
+    pub(super) dirty: bool,
+    /// Whether the last batch ended inside a transaction.
+    pub(super) inside_transaction: bool,
+    pub(super) changes: u64,
+    pub(super) bytes: usize,
+    pub(super) commit_time_micros: Option<i64>,
+    pub(super) scratch: Vec<u32>,
+}
+
+impl OpenSink {
+    pub(super) fn new(sink: Box<dyn Sink>, capabilities: SinkCapabilities, progress: Progress) -> OpenSink {
+        OpenSink {
+            sink,
+            capabilities,
+            base: progress.clone(),
+            progress,
+            generation: None,
+            floor: None,
+            pending: Pending::default(),
+            maintained: false,
+            committed: None,
+            rests_until: Instant::now(),
+        }
+    }
+
+    pub(super) fn start(&mut self, generation: u64, captured: &BTreeSet<String>) {
+        let behind = self.progress.behind.len();
+        self.progress.behind.retain(|table, _| captured.contains(table));
+        if self.progress.behind.len() < behind {
+            // Nobody wants those any more: the log need not be kept for them.
+            self.pending.dirty = true;
+        }
+        self.base = self.progress.clone();
+        self.generation = Some(generation);
+    }
+
+    pub(super) fn write(&mut self, batch: &Batch, halted: &HaltedTables) -> Result<()> {
+        self.floor.clone_from(&batch.source.snapshot_floor);
+        let all = self.select(batch, halted);
+        let selection = if all { Selection::All } else { Selection::Some(&self.pending.scratch) };
+        let count = if all { batch.changes.len() } else { self.pending.scratch.len() };
+        if count > 0 {
+            failpoint::pass("before_write");
+            self.sink.write(batch, selection)?;
+            failpoint::pass("after_write");
+        }
+        self.progress.observe(batch, batch.source.snapshot_floor.as_ref(), &halted.names);
+        let pending = &mut self.pending;
+        pending.dirty = true;
+        pending.inside_transaction = !batch.boundary;
+        pending.changes += count as u64;
+        pending.bytes += batch.size_bytes();
+        if let Some(last) = batch.transactions.last() {
+            pending.commit_time_micros = Some(last.commit_time_micros);
+        }
+        Ok(())
+    }
+
+    /// Fills `scratch` with the changes still needed; returns whether all are.
+    fn select(&mut self, batch: &Batch, halted: &HaltedTables) -> bool {
+        let first = batch.changes.first().map_or(Mark::default(), |change| batch.mark(change));
+        let beyond = match batch.phase {
+            Phase::Stream => first > self.base.horizon(),
+            Phase::Snapshot => self.base.tables.is_empty(),
+        };
+        if (beyond && halted.names.is_empty()) || batch.changes.is_empty() {
+            return true;
+        }
+        let mut needs = self.base.needs(batch);
+        if !halted.names.is_empty() {
+            for (index, schema) in batch.tables.iter().enumerate() {
+                if halted.names.contains(&schema.name.to_string()) {
+                    needs.exclude(index);
+                }
+            }
+        }
+        let needed = batch.changes.iter().enumerate().filter(|(_, change)| needs.contains(batch, change));
+        self.pending.scratch.clear();
+        self.pending.scratch.extend(needed.map(|(index, _)| index as u32));
+        self.pending.scratch.len() == batch.changes.len()
+    }
+
+    pub(super) fn commit_is_due(&self, idle: bool) -> bool {
+        let (pending, capabilities) = (&self.pending, &self.capabilities);
+        if !pending.dirty || (pending.inside_transaction && !capabilities.can_split_transactions) {
+            return false;
+        }
+        let large = pending.changes >= capabilities.commit_changes as u64 || pending.bytes >= capabilities.commit_bytes;
+        if pending.inside_transaction {
+            // Only a transaction above the limits is split.
+            return large;
+        }
+        large || self.interval_left().is_zero() || (idle && capabilities.commit_when_idle && self.rest_left().is_zero())
+    }
+
+    /// A commit has just ended that took so long.
+    pub(super) fn rest(&mut self, took: Duration) {
+        let now = Instant::now();
+        self.committed = Some(now);
+        self.rests_until = now + (took * COMMIT_REST).min(COMMIT_REST_MAX);
+    }
+
+    /// Commits are an interval apart, and a change that comes after a quiet time waits for none.
+    fn interval_left(&self) -> Duration {
+        self.committed.map_or(Duration::ZERO, |last| self.capabilities.commit_interval.saturating_sub(last.elapsed()))
+    }
+
+    fn rest_left(&self) -> Duration {
+        self.rests_until.saturating_duration_since(Instant::now())
+    }
+
+    /// How long to wait for a command.
+    pub(super) fn patience(&self) -> Duration {
+        if !self.pending.dirty || self.pending.inside_transaction {
+            return TICK;
+        }
+        let left = self.interval_left();
+        let due = if self.capabilities.commit_when_idle { left.min(self.rest_left()) } else { left };
+        due.min(TICK)
+    }
+}
