@@ -10,7 +10,8 @@ pub(crate) use secret::FileSecrets;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,7 @@ struct Root {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct AdminSection {
+    #[serde(deserialize_with = "address")]
     listen: SocketAddr,
     table_labels: bool,
 }
@@ -103,6 +105,14 @@ impl Default for AdminSection {
     fn default() -> AdminSection {
         AdminSection { listen: SocketAddr::from(([127, 0, 0, 1], 9_187)), table_labels: true }
     }
+}
+
+/// An address to listen on; the standard library's own message does not say what one looks like.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!("`{text}` is no address: write an IP address and a port, such as \"127.0.0.1:9187\""))
+    })
 }
 
 fn default_shutdown_timeout() -> Span {

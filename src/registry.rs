@@ -227,4 +227,31 @@ mod tests {
             assert!(found, "{expect}\nin\n{shown}");
         }
     }
+
+    #[test]
+    fn one_run_tells_the_faults_of_every_level() {
+        let text = "shutdown_timeout = 5\n[admin]\nlisten = \"nowhere\"\n[sources.shop]\ntables = \"public.*\"\n\
+             [sources.shop.postgres]\nurl = \"postgres://a@h/b\"\nslot = \"Bad Slot\"\nkeepalive_intervall = \"1s\"\n\
+             [sources.crm.oracle]\nurl = \"x\"\n[sinks.lake]\nsources = [\"nosuch\"]\n[sinks.lake.delta]\nlocation = \"ftp://x\"\n\
+             commit_interval = \"5x\"\n[sinks.events.kafka]\nbrokers = []\ntopic = \"{foo}\"\ntombstones = 1\n";
+        let shown = faults_of(text);
+        for key in [
+            "shutdown_timeout",
+            "admin.listen",
+            "sources.shop.tables",
+            "sources.shop.postgres.slot",
+            "sources.shop.postgres.keepalive_intervall",
+            "sources.crm.oracle",
+            "sinks.lake.sources",
+            "sinks.lake.delta.location",
+            "sinks.lake.delta.commit_interval",
+            "sinks.events.kafka.brokers",
+            "sinks.events.kafka.topic",
+            "sinks.events.kafka.tombstones",
+        ] {
+            let told = shown.lines().filter(|line| line.contains(&format!(": {key}"))).count();
+            assert_eq!(told, 1, "{key} in\n{shown}");
+        }
+        assert_eq!(shown.lines().count(), 13, "and that `crm` is nothing:\n{shown}");
+    }
 }

@@ -4,6 +4,7 @@
 use figment::error::Kind;
 use figment::value::Value;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) struct Faults {
     text: String,
     document: Option<Box<Document<String>>>,
     list: Vec<Fault>,
+    /// Keys that could not be read and stand at their defaults: what else seems wrong with them is of no interest.
+    unread: BTreeSet<String>,
 }
 
 impl Faults {
@@ -43,12 +46,19 @@ impl Faults {
             value: None,
             message: format!("the configuration cannot be read: {error}; name it with --config or $TIDEWIRE_CONFIG"),
         };
-        Faults { path: path.to_owned(), text: String::new(), document: None, list: vec![fault] }
+        Faults {
+            path: path.to_owned(),
+            text: String::new(),
+            document: None,
+            list: vec![fault],
+            unread: BTreeSet::new(),
+        }
     }
 
     /// Parses the text as TOML; a syntax error is the only fault that hides others.
     pub(crate) fn parse(path: &Path, text: String) -> Result<Faults, Faults> {
-        let mut faults = Faults { path: path.to_owned(), text, document: None, list: Vec::new() };
+        let mut faults =
+            Faults { path: path.to_owned(), text, document: None, list: Vec::new(), unread: BTreeSet::new() };
         match Document::parse(faults.text.clone()) {
             Ok(document) => {
                 faults.document = Some(Box::new(document));
@@ -75,6 +85,9 @@ impl Faults {
 
     /// Adds a fault at a dotted key.
     pub(crate) fn push(&mut self, key: &str, message: impl Into<String>) {
+        if self.unread.contains(key) {
+            return;
+        }
         let span = self.span_of(key);
         let place = span.as_ref().map(|(key_span, _)| self.line_and_column(key_span.start));
         let value =
@@ -84,31 +97,28 @@ impl Faults {
         self.list.push(Fault { key: key.to_owned(), place, value, message: message.into() });
     }
 
-    /// Reads a value as `T`, adding every fault: a key that is wrong is noted, taken out, and the rest
-    /// is read again. `None` when anything was wrong.
+    /// Reads a value as `T`, adding every fault: a key that is wrong is noted, taken out, and the rest is read again, so
+    /// that the rest can be looked at further. `None` when a key that is required is wrong or missing.
     pub(crate) fn extract<T: DeserializeOwned>(&mut self, prefix: &str, mut value: Value) -> Option<T> {
-        let before = self.list.len();
         for _ in 0..FAULTS_PER_SECTION_MAX {
-            match value.deserialize::<T>() {
-                Ok(read) => return (self.list.len() == before).then_some(read),
-                Err(error) => {
-                    let mut path = error.path.clone();
-                    let missing = matches!(error.kind, Kind::MissingField(_));
-                    // Depending on the depth, the path ends with the field or with its table.
-                    let field = match &error.kind {
-                        Kind::UnknownField(name, _) => Some(name.clone()),
-                        Kind::MissingField(name) => Some(name.to_string()),
-                        _ => None,
-                    };
-                    path.extend(field.filter(|field| path.last() != Some(field)));
-                    let key = join(prefix, &path);
-                    let message = describe(&error.kind, may_hold_secret(&key));
-                    self.push(&key, message);
-                    if missing || !remove(&mut value, &path) {
-                        return None;
-                    }
-                }
+            let error = match value.deserialize::<T>() {
+                Ok(read) => return Some(read),
+                Err(error) => error,
+            };
+            let mut path = error.path.clone();
+            // Depending on the depth, the path ends with the field or with its table.
+            let field = match &error.kind {
+                Kind::UnknownField(name, _) => Some(name.clone()),
+                Kind::MissingField(name) => Some(name.to_string()),
+                _ => None,
+            };
+            path.extend(field.filter(|field| path.last() != Some(field)));
+            let key = join(prefix, &path);
+            self.push(&key, describe(&error.kind, may_hold_secret(&key)));
+            if matches!(error.kind, Kind::MissingField(_)) || !remove(&mut value, &path) {
+                return None;
             }
+            self.unread.insert(key);
         }
         None
     }
@@ -182,12 +192,21 @@ fn describe(kind: &Kind, secret: bool) -> String {
         Kind::UnknownField(_, allowed) => format!("unknown key; allowed here: {}", list(allowed)),
         Kind::MissingField(_) => "this key is required".to_owned(),
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if secret => {
-            format!("wrong type; expected {expected}")
+            format!("wrong type; expected {}", plain(expected))
         }
-        Kind::InvalidType(actual, expected) => format!("wrong type {actual}; expected {expected}"),
-        Kind::InvalidValue(actual, expected) => format!("wrong value {actual}; expected {expected}"),
+        Kind::InvalidType(actual, expected) => format!("wrong type {actual}; expected {}", plain(expected)),
+        Kind::InvalidValue(actual, expected) => format!("wrong value {actual}; expected {}", plain(expected)),
         Kind::UnknownVariant(actual, allowed) => format!("unknown value `{actual}`; allowed: {}", list(allowed)),
         other => other.to_string(),
+    }
+}
+
+/// Serde's words, as people who write TOML know them.
+fn plain(expected: &impl fmt::Display) -> String {
+    match expected.to_string().as_str() {
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        other => other.to_owned(),
     }
 }
 
