@@ -3,7 +3,9 @@
 
 pub(crate) mod admin;
 pub(crate) mod failure;
+mod offsets;
 pub(crate) mod raw;
+pub(crate) mod turns;
 
 use crate::config::{SaslMechanism, Settings};
 use rdkafka::ClientConfig;
@@ -21,14 +23,17 @@ pub(crate) const BATCH_BYTES: u32 = 1_000_000;
 /// How long a request for metadata or to create something may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The name under which the producer of a sink and a source is fenced. The dot cannot stand in either name, so two
-/// pairs never share an id.
-pub(crate) fn transactional_id(settings: &Settings, source: &str) -> String {
-    format!("tidewire-{}.{source}", settings.sink)
+/// The names under which the producers of a sink and a source are fenced, by number. The dot cannot stand in either
+/// name, so two pairs never share an id. The first is the only one that earlier versions had.
+pub(crate) fn transactional_id(settings: &Settings, source: &str, number: usize) -> String {
+    match number {
+        0 => format!("tidewire-{}.{source}", settings.sink),
+        _ => format!("tidewire-{}.{source}.{}", settings.sink, number + 1),
+    }
 }
 
 /// A transactional producer.
-pub(crate) fn producer_config(settings: &Settings, source: &str) -> Result<ClientConfig> {
+pub(crate) fn producer_config(settings: &Settings, source: &str, number: usize) -> Result<ClientConfig> {
     let timeout_ms = settings.transaction_timeout.as_millis().to_string();
     let mut config = ClientConfig::new();
     config
@@ -43,7 +48,7 @@ pub(crate) fn producer_config(settings: &Settings, source: &str) -> Result<Clien
         .set("delivery.timeout.ms", &timeout_ms);
     connect(&mut config, settings)?;
     config
-        .set("transactional.id", transactional_id(settings, source))
+        .set("transactional.id", transactional_id(settings, source, number))
         .set("transaction.timeout.ms", &timeout_ms)
         .set("enable.idempotence", "true")
         .set("acks", "all")

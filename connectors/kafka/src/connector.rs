@@ -2,15 +2,14 @@
 //! steps live elsewhere.
 
 use crate::client::admin::{Admin, Created};
-use crate::client::producer_config;
-use crate::client::raw::Producer;
+use crate::client::turns::{PRODUCERS, Turns};
 use crate::config::{Config, ConfigFault, Settings, SinkOptions};
 use crate::write::{Destinations, KafkaSink};
-use crate::{error, position, preflight};
+use crate::{position, preflight};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::sink::SinkCapabilities;
-use tidewire_core::{Finding, Progress, Result, Sink, SinkConnector, TableSchema};
+use tidewire_core::{Error, ErrorKind, Finding, Progress, Result, Sink, SinkConnector, TableSchema};
 
 /// How long a start waits for the transaction coordinator.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,10 +42,8 @@ impl SinkConnector for KafkaConnector {
 
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {
         let settings = &self.settings;
-        let producer = Producer::new(&producer_config(settings, source)?)
-            .map_err(|e| error::of_failure("make a kafka producer", e))?;
         // First of all: from here on no earlier instance can add anything.
-        producer.init_transactions(INIT_TIMEOUT).map_err(|e| error::of_failure("register the transactional id", e))?;
+        let producers = Turns::register(settings, source, INIT_TIMEOUT)?;
         let admin = Admin::new(settings)?;
         let cluster = admin.cluster()?;
         let stored = match position::ensure(settings, &admin, &cluster)? {
@@ -63,9 +60,13 @@ impl SinkConnector for KafkaConnector {
         let stored = stored.unwrap_or_default();
         let epoch = stored.epoch.saturating_add(1);
         let destinations = Destinations::new(Arc::clone(settings), admin, &cluster);
-        let mut sink = KafkaSink::new(Arc::clone(settings), source, producer, destinations, epoch)?;
+        let mut sink = KafkaSink::new(Arc::clone(settings), source, producers, destinations, epoch)?;
         // Proves that transactions work, and shows the earlier instance that it has a successor.
         sink.commit(&stored.progress)?;
+        // Once for each producer, before anything is written.
+        for _ in 1..PRODUCERS {
+            sink.commit(&stored.progress).map_err(started_together)?;
+        }
         tracing::info!(
             sink = &*settings.sink,
             source,
@@ -74,5 +75,16 @@ impl SinkConnector for KafkaConnector {
             "opened the kafka sink"
         );
         Ok((Box::new(sink), stored.progress))
+    }
+}
+
+// The first id is ours, so another instance that took a later one has lost the first and halts: take it back.
+fn started_together(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Fenced => {
+            Error::retry("producers_taken_apart", "another instance of this sink started at the same moment")
+                .with_cause(error)
+        }
+        _ => error,
     }
 }

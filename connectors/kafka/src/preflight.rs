@@ -50,7 +50,7 @@ pub(crate) fn check(settings: &Settings, tables: &[(Arc<str>, Arc<TableSchema>)]
 }
 
 fn probe_transactions(settings: &Settings) -> Result<()> {
-    let producer = Producer::new(&producer_config(settings, CHECK_SOURCE)?)
+    let producer = Producer::new(&producer_config(settings, CHECK_SOURCE, 0)?, &Arc::default())
         .map_err(|e| error::of_failure("make a kafka producer", e))?;
     producer.init_transactions(INIT_TIMEOUT).map_err(|e| error::of_failure("register a transactional id", e))
 }

@@ -12,7 +12,7 @@ mod outbox;
 pub(crate) use destinations::{Destinations, create_command};
 
 use crate::client::failure::Failure;
-use crate::client::raw::Producer;
+use crate::client::turns::Turns;
 use crate::config::Settings;
 use crate::encode::Encoder;
 use crate::error;
@@ -57,15 +57,15 @@ enum State {
 }
 
 impl KafkaSink {
-    /// Takes over a producer whose transactional id is registered. `epoch` counts the instances.
+    /// Takes over producers whose transactional ids are registered. `epoch` counts the instances.
     pub(crate) fn new(
         settings: Arc<Settings>,
         source: &str,
-        producer: Producer,
+        producers: Turns,
         destinations: Destinations,
         epoch: u64,
     ) -> Result<KafkaSink> {
-        let mut outbox = Outbox::new(producer, settings.transaction_timeout);
+        let mut outbox = Outbox::new(producers, settings.transaction_timeout);
         outbox.progress_topic(position::TOPIC).map_err(|e| error::of_failure("open the progress topic", e))?;
         Ok(KafkaSink {
             source: source.into(),

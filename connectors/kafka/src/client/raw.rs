@@ -11,12 +11,12 @@
 #![expect(unsafe_code, reason = "librdkafka is a C library; every block states why it is sound")]
 
 use super::failure::{FailedRecord, Failure};
+use super::offsets::Offsets;
 use rdkafka::ClientConfig;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -98,8 +98,9 @@ impl Deliveries {
 }
 
 impl Producer {
-    /// Makes the client and its event thread; connects in the background.
-    pub(crate) fn new(config: &ClientConfig) -> Result<Producer, Failure> {
+    /// Makes the client and its event thread; connects in the background. Producers that write to the same topics
+    /// share `offsets`.
+    pub(crate) fn new(config: &ClientConfig, offsets: &Arc<Offsets>) -> Result<Producer, Failure> {
         let native = config.create_native_config().map_err(|error| Failure::of_wrapper(&error))?;
         // SAFETY: the configuration is alive and not yet given to a client.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR) }
@@ -108,8 +109,9 @@ impl Producer {
         let client = Arc::new(client);
         let deliveries = Arc::new(Deliveries::default());
         let poller = {
-            let (client, deliveries) = (Arc::clone(&client), Arc::clone(&deliveries));
-            std::thread::Builder::new().name("kafka-events".to_owned()).spawn(move || serve(&client, &deliveries))
+            let (client, deliveries, offsets) = (Arc::clone(&client), Arc::clone(&deliveries), Arc::clone(offsets));
+            let serve = move || serve(&client, &deliveries, &offsets);
+            std::thread::Builder::new().name("kafka-events".to_owned()).spawn(serve)
         };
         let poller =
             poller.map_err(|error| Failure::new(RDKafkaErrorCode::CriticalSystemResource, error.to_string()))?;
@@ -297,10 +299,9 @@ impl Drop for Producer {
 }
 
 // The event thread: ends after `stop`.
-fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries) {
+fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries, offsets: &Offsets) {
     // SAFETY: the client is alive as long as this thread, which holds a reference.
     let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
-    let mut offsets = Offsets::default();
     while !deliveries.stop.load(Ordering::Acquire) {
         // SAFETY: the queue is alive until the end of this function.
         let event = unsafe { sys::rd_kafka_queue_poll(queue, POLL_INTERVAL_MS) };
@@ -311,7 +312,7 @@ fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries) {
         // frees its records, which is what makes room in the queue: hence the notification comes after it.
         unsafe {
             match sys::rd_kafka_event_type(event) {
-                sys::RD_KAFKA_EVENT_DR => take_reports(event, deliveries, &mut offsets),
+                sys::RD_KAFKA_EVENT_DR => take_reports(event, deliveries, offsets),
                 sys::RD_KAFKA_EVENT_ERROR => take_error(event, deliveries),
                 sys::RD_KAFKA_EVENT_LOG => take_log(event),
                 _ => {}
@@ -326,13 +327,14 @@ fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries) {
 
 /// # Safety
 /// `event` must be a live delivery report event.
-unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliveries, offsets: &mut Offsets) {
+unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliveries, offsets: &Offsets) {
     let mut acknowledged = 0;
     // SAFETY: the event is live; a record stays valid until the event is destroyed.
     while let Some(record) = unsafe { sys::rd_kafka_event_message_next(event).as_ref() } {
         if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             // One report holds records of one partition: its first one stands for all.
-            let previous = if acknowledged == 0 { offsets.advance(record) } else { None };
+            // SAFETY: a reported record has a topic.
+            let previous = if acknowledged == 0 { unsafe { advance(offsets, record) } } else { None };
             acknowledged += 1;
             if let Some(previous) = previous {
                 deliveries.failed.fetch_add(1, Ordering::AcqRel);
@@ -351,24 +353,14 @@ unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliverie
     deliveries.acknowledged.fetch_add(acknowledged, Ordering::AcqRel);
 }
 
-// The highest offset that each partition has given out, by topic handle and number.
-#[derive(Default)]
-struct Offsets(HashMap<(usize, i32), i64>);
-
-impl Offsets {
-    // The offset before, if this one does not lie behind it. A record that a broker recognized as sent twice has no
-    // offset.
-    fn advance(&mut self, record: &sys::rd_kafka_message_t) -> Option<i64> {
-        if record.offset < 0 {
-            return None;
-        }
-        let before = self.0.insert((record.rkt.addr(), record.partition), record.offset);
-        before.filter(|before| *before >= record.offset)
-    }
+/// # Safety
+/// `record` must come from a live delivery report.
+unsafe fn advance(offsets: &Offsets, record: &sys::rd_kafka_message_t) -> Option<i64> {
+    // SAFETY: by the contract above; the name lives as long as the topic, which outlives the report.
+    let topic = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(record.rkt)) };
+    offsets.advance(&topic.to_string_lossy(), record.partition, record.offset)
 }
 
-// SK-04: offsets only grow, unless the topic was deleted and made again, or lost what it had acknowledged.
-//
 /// # Safety
 /// `record` must come from a live delivery report.
 unsafe fn rewound(record: &sys::rd_kafka_message_t, previous: i64) -> Failure {
@@ -511,7 +503,7 @@ mod tests {
             .set("transactional.id", "t")
             .set("transaction.timeout.ms", "1000");
         config.set("message.timeout.ms", "1000").set("socket.timeout.ms", "1000");
-        let producer = Producer::new(&config).expect("a client");
+        let producer = Producer::new(&config, &Arc::default()).expect("a client");
         let failure = producer.init_transactions(Duration::from_millis(500)).expect_err("no broker");
         assert_eq!(failure.code, RDKafkaErrorCode::BrokerTransportFailure, "{}", failure.text);
     }

@@ -3,7 +3,8 @@
 
 use crate::client::RECORD_BYTES_MAX;
 use crate::client::failure::{FailedRecord, Failure};
-use crate::client::raw::{Message, Producer, TopicHandle};
+use crate::client::raw::{Message, TopicHandle};
+use crate::client::turns::Turns;
 use crate::encode::{Record, TopicId};
 use crate::error;
 use crate::position;
@@ -14,7 +15,7 @@ use tidewire_core::{Error, Result};
 
 /// Queues records in the open transaction.
 pub(super) struct Outbox {
-    producer: Producer,
+    producers: Turns,
     // How long a full queue is waited on.
     patience: Duration,
     // By the encoder's topic number.
@@ -36,9 +37,9 @@ struct OwnedRecord {
 }
 
 impl Outbox {
-    pub(super) fn new(producer: Producer, patience: Duration) -> Outbox {
+    pub(super) fn new(producers: Turns, patience: Duration) -> Outbox {
         Outbox {
-            producer,
+            producers,
             patience,
             handles: Vec::new(),
             progress: None,
@@ -51,7 +52,7 @@ impl Outbox {
 
     /// Opens the topic of [`Outbox::put_progress`].
     pub(super) fn progress_topic(&mut self, name: &str) -> Result<(), Failure> {
-        self.progress = Some(self.producer.topic(name)?);
+        self.progress = Some(self.producers.topic(name)?);
         Ok(())
     }
 
@@ -61,7 +62,7 @@ impl Outbox {
     }
 
     pub(super) fn begin(&mut self) -> Result<(), Failure> {
-        self.producer.begin_transaction()
+        self.producers.begin_transaction()
     }
 
     /// Queues a record, or keeps it aside while its topic is unknown; see [`Outbox::unknown_topic`].
@@ -92,7 +93,7 @@ impl Outbox {
 
     /// Opens a topic and queues the records that waited for it.
     pub(super) fn open_topic(&mut self, topic: TopicId, name: &str) -> Result<()> {
-        let handle = self.producer.topic(name).map_err(|e| error::of_failure(&format!("open topic `{name}`"), e))?;
+        let handle = self.producers.topic(name).map_err(|e| error::of_failure(&format!("open topic `{name}`"), e))?;
         let index = topic.0 as usize;
         if self.handles.len() <= index {
             self.handles.resize(index + 1, None);
@@ -137,10 +138,10 @@ impl Outbox {
         if !self.waiting.is_empty() {
             return Err(Error::bug("records_kept_aside", "records wait for a topic at commit"));
         }
-        let outcome = self.producer.commit_transaction();
+        let outcome = self.producers.commit_transaction();
         outcome.map_err(|failure| self.refused("commit a transaction", failure))?;
         // SK-05: a commit that succeeds means that all were delivered. Believe it only when the count agrees.
-        let (produced, acknowledged) = (self.producer.produced(), self.producer.acknowledged());
+        let (produced, acknowledged) = (self.producers.produced(), self.producers.acknowledged());
         if produced != acknowledged {
             let sentence = format!("committed after {produced} records of which {acknowledged} were acknowledged");
             return Err(Error::bug("records_unacknowledged", sentence));
@@ -151,7 +152,7 @@ impl Outbox {
     /// Gives the transaction up.
     pub(super) fn abort(&mut self, patience: Duration) -> Result<(), Failure> {
         self.waiting.clear();
-        self.producer.abort_transaction(patience)
+        self.producers.abort_transaction(patience)
     }
 
     /// The record that was refused for its size, if that is what went wrong.
@@ -165,7 +166,7 @@ impl Outbox {
 
     fn produce(&mut self, handle: TopicHandle, message: Message<'_>) -> Result<()> {
         let size = message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len);
-        match self.producer.produce(handle, message, self.patience) {
+        match self.producers.produce(handle, message, self.patience) {
             Ok(()) => {
                 self.records += 1;
                 self.bytes += size as u64;
@@ -173,7 +174,7 @@ impl Outbox {
             }
             Err(mut failure) => {
                 if failure.record.is_none() {
-                    failure.record = Some(self.producer.failed_record(handle, message.key, size));
+                    failure.record = self.producers.failed_record(handle, message.key, size);
                 }
                 Err(self.refused("send a record", failure))
             }
