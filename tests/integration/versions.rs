@@ -116,7 +116,7 @@ impl Bench {
         let texts: Vec<String> = types.text_columns().map(|name| format!("\"public.every_type.{name}\"")).collect();
         let config = format!(
             "[sources.{source}]\ntables = [\"public.*\"]\n[sources.{source}.postgres]\nurl = \"{}\"\nheartbeat_interval = \"1s\"\n\
-             [sinks.events.kafka]\nbrokers = [\"{}\"]\n\
+             [sinks.events.kafka]\nbrokers = [\"{}\"]\nformat = {{ array_bounds = \"drop\" }}\n\
              [sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"200ms\"\ntext_columns = [{}]\n",
             postgres.url("cdc"),
             kafka.brokers(),

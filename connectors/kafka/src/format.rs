@@ -45,6 +45,8 @@ pub struct FormatTable {
     pub temporal: Option<TemporalMode>,
     /// How bytes are written.
     pub binary: Option<BinaryMode>,
+    /// What becomes of an array whose subscripts do not begin at 1.
+    pub array_bounds: Option<ArrayBounds>,
     /// Whether a delete is followed by a record without a value.
     pub tombstones: Option<bool>,
     /// Whether a truncate is written (`op` = `t`).
@@ -114,6 +116,16 @@ pub enum BinaryMode {
     Bytes,
 }
 
+/// What becomes of an array whose subscripts do not begin at 1: a JSON array has no place for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArrayBounds {
+    /// Its table halts.
+    Halt,
+    /// Its elements are written, as Debezium does, and the subscripts are lost.
+    Drop,
+}
+
 /// Whose conventions decide where Debezium loses a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -139,6 +151,8 @@ pub struct FormatSettings {
     pub temporal: TemporalMode,
     /// How bytes are written.
     pub binary: BinaryMode,
+    /// What becomes of subscripts that do not begin at 1.
+    pub array_bounds: ArrayBounds,
     /// Whether tombstones follow deletes.
     pub tombstones: bool,
     /// Whether truncates are written.
@@ -156,6 +170,7 @@ impl FormatSettings {
         decimal: DecimalMode::String,
         temporal: TemporalMode::Iso,
         binary: BinaryMode::Base64,
+        array_bounds: ArrayBounds::Halt,
         tombstones: true,
         truncates: true,
         transactions: false,
@@ -169,6 +184,7 @@ impl FormatSettings {
         decimal: DecimalMode::Precise,
         temporal: TemporalMode::Adaptive,
         binary: BinaryMode::Bytes,
+        array_bounds: ArrayBounds::Drop,
         tombstones: true,
         truncates: false,
         transactions: false,
@@ -195,6 +211,7 @@ impl FormatSettings {
             decimal: table.decimal.unwrap_or(base.decimal),
             temporal: table.temporal.unwrap_or(base.temporal),
             binary: table.binary.unwrap_or(base.binary),
+            array_bounds: table.array_bounds.unwrap_or(base.array_bounds),
             tombstones: table.tombstones.unwrap_or(base.tombstones),
             truncates: table.truncates.unwrap_or(base.truncates),
             transactions: table.transactions.unwrap_or(base.transactions),

@@ -6,7 +6,7 @@
 
 use super::column::{Form, base_name};
 use super::value::ValueWriter;
-use crate::format::Profile;
+use crate::format::{ArrayBounds, Profile};
 use std::borrow::Cow;
 use tidewire_core::calendar::{Date, Interval, Timestamp};
 use tidewire_core::decimal::Decimal;
@@ -30,7 +30,9 @@ pub(crate) fn column_default(column: &ColumnSchema, form: &Form, profile: Profil
 
 fn write(value: Value<'_>, form: &Form, profile: Profile) -> Option<Vec<u8>> {
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
-    let mut writer = ValueWriter { out: &mut out, scratch: &mut scratch, profile };
+    // Arrays are not read here.
+    let array_bounds = ArrayBounds::Halt;
+    let mut writer = ValueWriter { out: &mut out, scratch: &mut scratch, profile, array_bounds };
     writer.write(form, value).ok()?;
     Some(out)
 }

@@ -162,13 +162,17 @@ impl RowContext<'_> {
         other: Option<&[Cell]>,
     ) -> Result<()> {
         out.extend_from_slice(&self.plan.key_open);
-        let mut writer = ValueWriter { out, scratch, profile: self.settings.profile };
+        let mut writer = self.writer(out, scratch);
         let written = self.plan.write_key(&mut writer, cells, other, self.batch.arena());
         written.map_err(|fault| row_error(self.plan, &[], fault))?;
         if !self.plan.key_open.is_empty() {
             out.push(b'}');
         }
         Ok(())
+    }
+
+    fn writer<'b>(&self, out: &'b mut Vec<u8>, scratch: &'b mut Vec<u8>) -> ValueWriter<'b> {
+        ValueWriter { out, scratch, profile: self.settings.profile, array_bounds: self.settings.array_bounds }
     }
 
     // A key without its schema block.
@@ -235,7 +239,7 @@ impl RowContext<'_> {
         let start = out.len();
         let unknown = if event.after.is_some() { Unknown::Placeholder } else { self.unknown_before() };
         if let Some(cells) = event.after.or(event.before) {
-            let mut writer = ValueWriter { out, scratch, profile: self.settings.profile };
+            let mut writer = self.writer(out, scratch);
             self.plan.write_members(&mut writer, cells, self.batch.arena(), unknown)?;
         }
         let deleted: &[u8] = if event.op == b"d" { b",\"__deleted\":\"true\"" } else { b",\"__deleted\":\"false\"" };
@@ -266,7 +270,7 @@ impl RowContext<'_> {
             return Ok(());
         };
         let start = out.len();
-        let mut writer = ValueWriter { out, scratch, profile: self.settings.profile };
+        let mut writer = self.writer(out, scratch);
         self.plan.write_members(&mut writer, cells, self.batch.arena(), unknown)?;
         close_object(out, start);
         Ok(())

@@ -5,7 +5,7 @@ use super::json::{write_base64, write_hex, write_int, write_plain, write_string}
 use super::native::{write_hstore, write_point, write_srid, write_wkb_point};
 use super::number::{write_decimal_fixed, write_decimal_variable, write_float32, write_float64};
 use super::temporal::{self, Unit};
-use crate::format::Profile;
+use crate::format::{ArrayBounds, Profile};
 use tidewire_core::Value;
 use tidewire_core::calendar::{Date, Fraction, Timestamp};
 use tidewire_core::cell::Array;
@@ -25,6 +25,9 @@ pub(crate) enum Fault {
 
 const DECIMAL: Fault = Fault::OutOfRange { remedy: "set `decimal = \"string\"` in the sink's `format`" };
 const TEMPORAL: Fault = Fault::OutOfRange { remedy: "set `temporal = \"iso\"` in the sink's `format`" };
+const BOUNDS: Fault = Fault::OutOfRange {
+    remedy: "set `array_bounds = \"drop\"` in the sink's `format` to write its elements without their subscripts, or let them begin at 1",
+};
 const PROFILE: Fault = Fault::OutOfRange { remedy: "leave `debezium-3` out of the sink's `format`" };
 
 /// What writing needs beside the value.
@@ -32,6 +35,7 @@ pub(crate) struct ValueWriter<'a> {
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) scratch: &'a mut Vec<u8>,
     pub(crate) profile: Profile,
+    pub(crate) array_bounds: ArrayBounds,
 }
 
 impl ValueWriter<'_> {
@@ -171,6 +175,9 @@ impl ValueWriter<'_> {
         let mut lengths = [0u64; DIMENSIONS_MAX];
         let mut count = 0;
         for dimension in array.dimensions() {
+            if dimension.lower != 1 && self.array_bounds == ArrayBounds::Halt {
+                return Err(BOUNDS);
+            }
             *lengths.get_mut(count).ok_or(Fault::Mismatch)? = u64::from(dimension.length);
             count += 1;
         }

@@ -213,16 +213,18 @@ impl Fixture {
         self.builder.long(tag, text.as_bytes())
     }
 
-    // Elements without quotes, or a list of quoted ones; `{{1,2},{3,4}}` for two dimensions.
+    // Elements without quotes, or a list of quoted ones; `{{1,2},{3,4}}` for two dimensions, `[0:1]={7,8}` for subscripts.
     fn array(&mut self, element: &DataType, text: &str) -> Cell {
-        let outer = text.matches("},{").count() as u32 + 1;
-        let flat = text.replace("},{", ",").replace("{{", "{").replace("}}", "}");
+        let (bounds, braces) = text.split_once('=').filter(|_| text.starts_with('[')).unwrap_or(("", text));
+        let outer = braces.matches("},{").count() as u32 + 1;
+        let flat = braces.replace("},{", ",").replace("{{", "{").replace("}}", "}");
         let mut cells = Vec::new();
         for item in items(&flat) {
             cells.push(if item == "NULL" { Cell::NULL } else { self.cell(element, &item) });
         }
         let count = cells.len() as u32;
-        let dimension = |length| Dimension { length, lower: 1 };
+        let lower = bounds.trim_start_matches('[').split(':').next().and_then(|lower| lower.parse().ok()).unwrap_or(1);
+        let dimension = |length| Dimension { length, lower };
         let dimensions = match (count, outer) {
             (0, _) => Vec::new(),
             (_, 1) => vec![dimension(count)],

@@ -3,7 +3,7 @@
 use super::fixture::{self, Fixture, Text, Text::Is, table};
 use super::script::{self, SPECIAL};
 use super::{Recorded, encode};
-use crate::format::{BinaryMode, DecimalMode, Envelope, FormatSettings, Profile, TemporalMode};
+use crate::format::{ArrayBounds, BinaryMode, DecimalMode, Envelope, FormatSettings, Profile, TemporalMode};
 use std::sync::Arc;
 use tidewire_core::batch::Before;
 use tidewire_core::{Error, Op, Phase, Result, TableSchema};
@@ -127,6 +127,25 @@ fn a_form_without_a_place_for_a_value_stops_the_table() {
         let nan = row(&[("id", "7"), (column, "NaN")]);
         error_of(insert(precise, &special, nan), "value_out_of_range", &[column, "`decimal = \"string\"`"]);
     }
+}
+
+#[test]
+fn subscripts_of_arrays_stop_the_table_or_are_dropped_as_the_setting_says() {
+    let table = table("t", &["id int4 not null", "a int4[]"], &["id"]);
+    let drop = FormatSettings { array_bounds: ArrayBounds::Drop, ..OWN };
+    for (array, expect) in [("{7,8}", "[7,8]"), ("[1:2]={7,8}", "[7,8]"), ("{}", "[]")] {
+        let row = insert(OWN, &table, vec![Is("1"), Is(array)]).unwrap();
+        assert_eq!(row, format!(r#"{{"id":1,"a":{expect}}}"#));
+    }
+    for (array, expect) in [("[0:1]={7,8}", "[7,8]"), ("[-1:0][-1:0]={{1,2},{3,4}}", "[[1,2],[3,4]]")] {
+        let words = ["`a`", "public.t", r#"{"id":1}"#, "`array_bounds = \"drop\"`"];
+        error_of(insert(OWN, &table, vec![Is("1"), Is(array)]), "value_out_of_range", &words);
+        let row = insert(drop, &table, vec![Is("1"), Is(array)]).unwrap();
+        assert_eq!(row, format!(r#"{{"id":1,"a":{expect}}}"#));
+    }
+    let debezium = FormatSettings { schemas: false, ..FormatSettings::DEBEZIUM_3 };
+    let row = insert(debezium, &table, vec![Is("1"), Is("[0:1]={7,8}")]).unwrap();
+    assert_eq!(row, r#"{"id":1,"a":[7,8]}"#);
 }
 
 #[test]
