@@ -213,6 +213,16 @@ impl Kafka {
     pub fn create_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         records::create_topic(&self.brokers(), topic, partitions, settings)
     }
+
+    /// Deletes a topic and waits until it is gone.
+    pub fn delete_topic(&self, topic: &str) -> Result<()> {
+        records::delete_topic(&self.brokers(), topic)
+    }
+
+    /// Gives a topic more partitions.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) -> Result<()> {
+        records::add_partitions(&self.brokers(), topic, partitions)
+    }
 }
 
 impl Drop for Kafka {

@@ -45,6 +45,11 @@ impl Rig {
         Rig::build(sinks, options, &KafkaOptions::default(), more)
     }
 
+    /// Topics only, in a broker of one's choice.
+    pub(crate) fn with_broker(broker: &KafkaOptions) -> Result<Rig> {
+        Rig::build(Sinks::Events, &PostgresOptions::version(POSTGRES), broker, "")
+    }
+
     fn build(sinks: Sinks, options: &PostgresOptions, broker: &KafkaOptions, more: &str) -> Result<Rig> {
         let postgres = Postgres::start(options)?;
         Workload::create_tables(&postgres.client()?)?;

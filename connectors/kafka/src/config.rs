@@ -44,6 +44,9 @@ pub struct Config {
     /// Settings of created topics, by Kafka's names.
     #[serde(default)]
     pub topic_config: BTreeMap<String, Scalar>,
+    /// What becomes of a table whose topic is not what it was when it was last written.
+    #[serde(default)]
+    pub changed_topics: Option<ChangedTopics>,
     /// How long the brokers keep a transaction open without word from us: 5 s to 15 min.
     #[serde(default)]
     pub transaction_timeout: Option<Span>,
@@ -59,6 +62,17 @@ pub struct Config {
     /// Settings for librdkafka by its own names, except those that exactly-once fixes.
     #[serde(default)]
     pub librdkafka: BTreeMap<String, Scalar>,
+}
+
+/// What becomes of a table whose topic was deleted, made again, or given partitions while the sink was stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangedTopics {
+    /// It halts.
+    #[default]
+    Halt,
+    /// It goes on with the topic as it is.
+    Accept,
 }
 
 /// `[sinks.NAME.kafka.sasl]`.
@@ -175,6 +189,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsConfig>,
     /// What becomes of missing topics.
     pub(crate) creation: Creation,
+    /// See [`Config::changed_topics`].
+    pub(crate) changed_topics: ChangedTopics,
     /// See [`Config::transaction_timeout`].
     pub(crate) transaction_timeout: Duration,
     /// See [`Config::commit_interval`].
@@ -248,6 +264,7 @@ impl Settings {
                 sasl: config.sasl,
                 tls: config.tls,
                 creation,
+                changed_topics: config.changed_topics.unwrap_or_default(),
                 transaction_timeout,
                 commit_interval,
                 commit_changes,

@@ -4,12 +4,13 @@
 use crate::client::admin::{Admin, Created};
 use crate::client::turns::{PRODUCERS, Turns};
 use crate::config::{Config, ConfigFault, Settings, SinkOptions};
+use crate::facts::{self, Facts};
 use crate::write::{Destinations, KafkaSink};
 use crate::{position, preflight};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::sink::SinkCapabilities;
-use tidewire_core::{Error, ErrorKind, Finding, Progress, Result, Sink, SinkConnector, TableSchema};
+use tidewire_core::{Finding, Progress, Result, Sink, SinkConnector, TableSchema};
 
 /// How long a start waits for the transaction coordinator.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,26 +47,28 @@ impl SinkConnector for KafkaConnector {
         let producers = Turns::register(settings, source, INIT_TIMEOUT)?;
         let admin = Admin::new(settings)?;
         let cluster = admin.cluster()?;
-        let stored = match position::ensure(settings, &admin, &cluster)? {
-            Created::New => None,
+        let [stored, facts] = match position::ensure(settings, &admin, &cluster)? {
+            Created::New => [None, None],
             Created::Existing => {
                 for finding in position::oddities(settings, &admin, &cluster)? {
                     tracing::warn!(code = finding.code, remedy = finding.remedy, "{}", finding.message);
                 }
                 // An open transaction of a dead instance of another sink ends at its time limit at the latest.
                 let patience = settings.transaction_timeout + INIT_TIMEOUT;
-                position::read(settings, &position::key(&settings.sink, source)?, patience)?
+                let (progress, facts) = (position::key(&settings.sink, source)?, facts::key(&settings.sink, source)?);
+                position::read(settings, [&progress, &facts], patience)?
             }
         };
-        let stored = stored.unwrap_or_default();
+        let stored = stored.as_deref().map(position::parse_value).transpose()?.unwrap_or_default();
+        let facts = facts.as_deref().map(Facts::parse).transpose()?.unwrap_or_default();
         let epoch = stored.epoch.saturating_add(1);
-        let destinations = Destinations::new(Arc::clone(settings), admin, &cluster);
+        let destinations = Destinations::new(Arc::clone(settings), admin, facts);
         let mut sink = KafkaSink::new(Arc::clone(settings), source, producers, destinations, epoch)?;
         // Proves that transactions work, and shows the earlier instance that it has a successor.
         sink.commit(&stored.progress)?;
         // Once for each producer, before anything is written.
         for _ in 1..PRODUCERS {
-            sink.commit(&stored.progress).map_err(started_together)?;
+            sink.commit(&stored.progress)?;
         }
         tracing::info!(
             sink = &*settings.sink,
@@ -75,16 +78,5 @@ impl SinkConnector for KafkaConnector {
             "opened the kafka sink"
         );
         Ok((Box::new(sink), stored.progress))
-    }
-}
-
-// The first id is ours, so another instance that took a later one has lost the first and halts: take it back.
-fn started_together(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Fenced => {
-            Error::retry("producers_taken_apart", "another instance of this sink started at the same moment")
-                .with_cause(error)
-        }
-        _ => error,
     }
 }

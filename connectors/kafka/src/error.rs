@@ -37,6 +37,25 @@ pub(crate) fn is_fenced(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping)
 }
 
+/// Whether an error of this crate is about the topic that was written to, so that only its table has to halt.
+pub(crate) fn concerns_topic(error: &Error) -> bool {
+    error.kind() == ErrorKind::Operator
+        && matches!(
+            error.code(),
+            "record_too_large"
+                | "record_refused"
+                | "timestamp_refused"
+                | "topic_denied"
+                | "topic_gone"
+                | "topic_missing"
+                | "topic_name_refused"
+                | "topic_recreated"
+                | "topic_repartitioned"
+                | "topic_rewound"
+                | "topic_settings_refused"
+        )
+}
+
 fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
     use ErrorKind::{Configuration, Fenced, Operator, Retry};
     if is_fenced(code) {

@@ -13,6 +13,8 @@ mod error;
 pub mod metrics;
 mod position;
 
+mod facts;
+
 pub mod encode;
 mod preflight;
 mod write;

@@ -1,7 +1,7 @@
 //! The progress topic: what a sink holds of a source, as a record in the transaction of the data.
 //!
 //! # What is stored
-//! One record for each pair of sink and source in `tidewire-progress` (compacted, partition 0). The key is the
+//! One record for each pair of sink and source (and one of their topics, see the crate's `facts`) in `tidewire-progress` (compacted, partition 0). The key is the
 //! pair, the value [`Stored`]. It is written in the same Kafka transaction as the records that it counts,
 //! so the two cannot part.
 //!
@@ -81,19 +81,26 @@ pub(crate) fn write_value(epoch: u64, progress: &Progress, out: &mut Vec<u8>) ->
 }
 
 /// Reads a value. A newer form and a damaged one are refused: guessing would lose or repeat changes (SK-54, SK-51).
-fn parse_value(value: &[u8]) -> Result<Stored> {
-    let damaged = |cause: serde_json::Error| {
-        Error::operator("progress_unreadable", format!("a record of topic `{TOPIC}` is no progress of ours"))
-            .with_remedy(format!("find out who else writes to `{TOPIC}`, and restore the record"))
-            .with_cause(cause)
-    };
+pub(crate) fn parse_value(value: &[u8]) -> Result<Stored> {
+    check_version(value, VERSION)?;
+    serde_json::from_slice(value).map_err(damaged)
+}
+
+/// The error for a record of the progress topic that cannot be read.
+pub(crate) fn damaged(cause: serde_json::Error) -> Error {
+    Error::operator("progress_unreadable", format!("a record of topic `{TOPIC}` is none of ours"))
+        .with_remedy(format!("find out who else writes to `{TOPIC}`, and restore the record"))
+        .with_cause(cause)
+}
+
+/// Refuses a record whose form is newer than this version reads.
+pub(crate) fn check_version(value: &[u8], newest: u32) -> Result<()> {
     let VersionOnly { version } = serde_json::from_slice(value).map_err(damaged)?;
-    if version > VERSION {
-        let sentence =
-            format!("the progress in topic `{TOPIC}` has form {version}, this version reads up to {VERSION}");
+    if version > newest {
+        let sentence = format!("a record in topic `{TOPIC}` has form {version}, this version reads up to {newest}");
         return Err(Error::operator("progress_newer", sentence).with_remedy("run the newer version of tidewire again"));
     }
-    serde_json::from_slice(value).map_err(damaged)
+    Ok(())
 }
 
 /// Makes sure that the topic is there.
@@ -160,24 +167,30 @@ pub(crate) fn oddities(settings: &Settings, admin: &Admin, cluster: &Cluster) ->
     Ok(findings)
 }
 
-/// Reads the newest committed record of a key. Waits up to `patience` for open transactions of others.
-pub(crate) fn read(settings: &Settings, key: &[u8], patience: Duration) -> Result<Option<Stored>> {
+/// Reads the values of the newest committed records of some keys. Waits up to `patience` for open transactions of others.
+pub(crate) fn read<const N: usize>(
+    settings: &Settings,
+    keys: [&[u8]; N],
+    patience: Duration,
+) -> Result<[Option<Vec<u8>>; N]> {
     let deadline = Instant::now() + patience;
     let (low, end) = watermarks(&reader(settings, Isolation::Uncommitted)?)?;
     if low >= end {
-        return Ok(None);
+        return Ok([const { None }; N]);
     }
     let reader = reader(settings, Isolation::Committed)?;
     wait_for_stable_end(&reader, end, deadline)?;
     let mut window = WINDOW;
     loop {
         let start = end.saturating_sub(window).max(low);
-        match scan(&reader, key, start, deadline)? {
-            Found::Value(value) => return parse_value(&value).map(Some),
-            Found::Tombstone => return Ok(None),
-            Found::Nothing if start == low => return Ok(None),
-            Found::Nothing => window = window.saturating_mul(WINDOW_GROWTH),
+        let found = scan(&reader, keys, start, deadline)?;
+        if start == low || found.iter().all(|found| !matches!(found, Found::Nothing)) {
+            return Ok(found.map(|found| match found {
+                Found::Value(value) => Some(value),
+                Found::Tombstone | Found::Nothing => None,
+            }));
         }
+        window = window.saturating_mul(WINDOW_GROWTH);
     }
 }
 
@@ -214,19 +227,22 @@ fn wait_for_stable_end(reader: &BaseConsumer, end: i64, deadline: Instant) -> Re
     }
 }
 
-fn scan(reader: &BaseConsumer, key: &[u8], start: i64, deadline: Instant) -> Result<Found> {
+fn scan<const N: usize>(reader: &BaseConsumer, keys: [&[u8]; N], start: i64, deadline: Instant) -> Result<[Found; N]> {
     let act = "read the progress topic";
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(TOPIC, PARTITION, Offset::Offset(start)).map_err(|e| error::of_wrapper(act, &e))?;
     reader.assign(&assignment).map_err(|e| error::of_wrapper(act, &e))?;
-    let mut found = Found::Nothing;
+    let mut found = [const { Found::Nothing }; N];
     let mut last_error = None;
     loop {
         match reader.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) if message.key() == Some(key) => {
-                found = message.payload().map_or(Found::Tombstone, |value| Found::Value(value.to_vec()));
+            Some(Ok(message)) => {
+                let ours = keys.iter().zip(&mut found).find(|(key, _)| message.key() == Some(**key));
+                if let Some((_, found)) = ours {
+                    *found = message.payload().map_or(Found::Tombstone, |value| Found::Value(value.to_vec()));
+                }
             }
-            Some(Ok(_)) | None => {}
+            None => {}
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
             // Looked up on the side, though no group is joined.
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}

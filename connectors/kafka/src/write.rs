@@ -8,6 +8,7 @@
 
 mod destinations;
 mod outbox;
+mod partition;
 
 pub(crate) use destinations::{Destinations, create_command};
 
@@ -16,6 +17,7 @@ use crate::client::turns::Turns;
 use crate::config::Settings;
 use crate::encode::Encoder;
 use crate::error;
+use crate::facts;
 use crate::metrics::SinkMetrics;
 use crate::position;
 use crate::topics::TopicTemplate;
@@ -24,7 +26,7 @@ use outbox::Outbox;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::sink::Selection;
-use tidewire_core::{Batch, Error, ErrorKind, Progress, Result, Sink, failpoint};
+use tidewire_core::{Batch, Error, ErrorKind, Progress, Result, Sink, TableName, failpoint};
 
 /// How long giving a transaction up may take; the next instance does it otherwise.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +43,9 @@ pub(crate) struct KafkaSink {
     encoder: Option<Encoder>,
     progress_key: Vec<u8>,
     progress_value: Vec<u8>,
+    // What was committed last.
+    committed_value: Vec<u8>,
+    facts_key: Vec<u8>,
     epoch: u64,
     metrics: SinkMetrics,
     state: State,
@@ -71,10 +76,12 @@ impl KafkaSink {
             source: source.into(),
             outbox,
             destinations,
-            tables: TableTopics::default(),
+            tables: TableTopics::new(source, &settings.template),
             encoder: None,
             progress_key: position::key(&settings.sink, source)?,
             progress_value: Vec::new(),
+            committed_value: Vec::new(),
+            facts_key: facts::key(&settings.sink, source)?,
             epoch,
             metrics: SinkMetrics::new(&settings.sink, source),
             state: State::Idle,
@@ -95,7 +102,7 @@ impl KafkaSink {
     }
 
     fn write_batch(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
-        self.tables.learn(batch, &self.settings.template)?;
+        self.tables.learn(batch, selection)?;
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert(new_encoder(&self.settings, batch)),
@@ -104,11 +111,11 @@ impl KafkaSink {
         for change in selection.of(batch) {
             let outbox = &mut self.outbox;
             encoder.encode(batch, change, &mut |record| outbox.put(&record))?;
-            open_topics(&mut self.outbox, &mut self.destinations, encoder)?;
+            open_topics(&mut self.outbox, &mut self.destinations, &self.tables, encoder)?;
         }
         let outbox = &mut self.outbox;
         encoder.end_batch(batch, &mut |record| outbox.put(&record))?;
-        open_topics(&mut self.outbox, &mut self.destinations, encoder)?;
+        open_topics(&mut self.outbox, &mut self.destinations, &self.tables, encoder)?;
         let (records_now, bytes_now) = self.outbox.totals();
         self.metrics.records.increment(records_now - records);
         self.metrics.record_bytes.increment(bytes_now - bytes);
@@ -117,6 +124,10 @@ impl KafkaSink {
 
     fn commit_with(&mut self, progress: &Progress) -> Result<()> {
         self.begin()?;
+        let facts_stored = self.destinations.write_facts(&mut self.progress_value)?;
+        if facts_stored {
+            self.outbox.put_progress(&self.facts_key, &self.progress_value)?;
+        }
         position::write_value(self.epoch, progress, &mut self.progress_value)?;
         self.outbox.put_progress(&self.progress_key, &self.progress_value)?;
         failpoint::pass("kafka_before_commit");
@@ -124,6 +135,8 @@ impl KafkaSink {
         self.outbox.commit()?;
         failpoint::pass("kafka_after_commit");
         self.state = State::Idle;
+        std::mem::swap(&mut self.progress_value, &mut self.committed_value);
+        self.destinations.committed(facts_stored);
         self.metrics.records.increment(1);
         self.metrics.transactions.increment(1);
         self.metrics.commit_duration.record(started.elapsed());
@@ -138,6 +151,9 @@ impl KafkaSink {
         };
         self.metrics.aborts.increment(1);
         match error.kind() {
+            ErrorKind::Fenced if self.holds_first() => {
+                Error::retry("producer_taken", "another instance of this sink started and halted").with_cause(error)
+            }
             ErrorKind::Fenced => self.judge_fencing(error, since.elapsed()),
             ErrorKind::Retry | ErrorKind::Operator | ErrorKind::Configuration | ErrorKind::Bug => {
                 if let Err(failure) = self.outbox.abort(ABORT_TIMEOUT) {
@@ -148,13 +164,20 @@ impl KafkaSink {
         }
     }
 
+    // Whether only the second id was taken: by an instance that started at the same moment and lost the first, or by the
+    // coordinator, which gave up on it. Nobody else can have committed since, so what was committed last still holds.
+    fn holds_first(&mut self) -> bool {
+        !self.outbox.first_has_its_turn() && self.outbox.prove_first(&self.progress_key, &self.committed_value).is_ok()
+    }
+
     // A coordinator that gave up on a transaction after its time limit refuses us as it would after a take-over
     // (SK-07). Only a successor has written a higher epoch: each one does so first of all.
     fn judge_fencing(&self, error: Error, open_for: Duration) -> Error {
         if open_for < self.settings.transaction_timeout {
             return error;
         }
-        match position::read(&self.settings, &self.progress_key, SUCCESSOR_TIMEOUT) {
+        let stored = position::read(&self.settings, [&self.progress_key], SUCCESSOR_TIMEOUT);
+        match stored.and_then(|[stored]| stored.as_deref().map(position::parse_value).transpose()) {
             Ok(stored) if stored.as_ref().is_none_or(|stored| stored.epoch <= self.epoch) => {
                 let sentence = format!("the brokers gave up on a transaction that was open for {open_for:.0?}");
                 Error::retry("transaction_expired", sentence).with_cause(error)
@@ -163,12 +186,37 @@ impl KafkaSink {
         }
     }
 
-    // Says which table, which record and which limits (SK-03).
-    fn explain(&self, error: Error) -> Error {
-        match self.outbox.refused_for_size() {
-            Some(record) => self.destinations.too_large(record, self.tables.table_of(&record.topic)),
-            None => error,
+    // Says which table, which record and which limits (SK-03), so that no other table has to halt.
+    fn explain(&mut self, error: Error) -> Error {
+        if error.code() == "topic_missing"
+            && error.table().is_none()
+            && let Some(vanished) = self.vanished()
+        {
+            return vanished;
         }
+        match self.outbox.refused_record() {
+            Some(record) if error.table().is_none() && error::concerns_topic(&error) => {
+                let table = self.tables.table_of(&record.topic);
+                let about = match error.code() {
+                    "record_too_large" => self.destinations.too_large(record),
+                    _ => error,
+                };
+                with_table(about, table)
+            }
+            _ => error,
+        }
+    }
+}
+
+impl KafkaSink {
+    // The brokers only say that a topic is missing: find out which of those that were written.
+    fn vanished(&mut self) -> Option<Error> {
+        for name in self.encoder.as_ref()?.topics() {
+            if let Err(error) = self.destinations.must_be_there(name) {
+                return Some(with_table(error, self.tables.table_of(name)));
+            }
+        }
+        None
     }
 }
 
@@ -208,13 +256,28 @@ impl Drop for KafkaSink {
 }
 
 // Gives the records kept aside a topic: it appears with its first record, since an empty table needs none.
-fn open_topics(outbox: &mut Outbox, destinations: &mut Destinations, encoder: &Encoder) -> Result<()> {
+fn open_topics(
+    outbox: &mut Outbox,
+    destinations: &mut Destinations,
+    tables: &TableTopics,
+    encoder: &Encoder,
+) -> Result<()> {
     while let Some(topic) = outbox.unknown_topic() {
         let name = encoder.topic_name(topic);
-        destinations.ensure(name)?;
-        outbox.open_topic(topic, name)?;
+        let partitions = destinations.ensure(name).map_err(|error| match error::concerns_topic(&error) {
+            true => with_table(error, tables.table_of(name)),
+            false => error,
+        })?;
+        outbox.open_topic(topic, name, partitions)?;
     }
     Ok(())
+}
+
+fn with_table(error: Error, table: Option<&TableName>) -> Error {
+    match table {
+        Some(table) => error.with_table(table.clone()),
+        None => error,
+    }
 }
 
 fn new_encoder(settings: &Settings, batch: &Batch) -> Encoder {

@@ -1,11 +1,14 @@
 //! Reading topics to their end, with librdkafka's plain consumer. Knows nothing of what the records mean.
 
+use crate::wait;
 use anyhow::{Context, Result, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
@@ -114,35 +117,59 @@ fn read(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
-/// An administration client, and something to wait with.
-fn admin(brokers: &str) -> Result<(AdminClient<DefaultClientContext>, tokio::runtime::Runtime)> {
-    let client = ClientConfig::new().set("bootstrap.servers", brokers).set("log_level", "0").create()?;
-    Ok((client, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
-}
-
 pub(super) fn alter_topic(brokers: &str, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
-    let (admin, runtime) = admin(brokers)?;
     let alter = AlterConfig { specifier: ResourceSpecifier::Topic(topic), entries: settings.iter().copied().collect() };
-    let options = AdminOptions::new().operation_timeout(Some(ANSWER));
-    for result in runtime.block_on(admin.alter_configs([&alter], &options)).context("alter a topic")? {
-        if let Err((_, code)) = result {
-            bail!("alter topic {topic}: {code}");
-        }
-    }
-    Ok(())
+    let ask = async |admin: &Admin, options: &AdminOptions| {
+        let altered = admin.alter_configs([&alter], options).await?;
+        Ok(altered
+            .into_iter()
+            .map(|one| one.map(|_| topic.to_owned()).map_err(|(_, code)| (topic.to_owned(), code)))
+            .collect())
+    };
+    must_be_done("alter", admin(brokers, ask)?, None)
 }
 
 pub(super) fn create_topic(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
-    let (admin, runtime) = admin(brokers)?;
     let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {
         new = new.set(key, value);
     }
+    let results = admin(brokers, async |admin, options| admin.create_topics([&new], options).await)?;
+    must_be_done("create", results, Some(RDKafkaErrorCode::TopicAlreadyExists))
+}
+
+pub(super) fn delete_topic(brokers: &str, topic: &str) -> Result<()> {
+    let results = admin(brokers, async |admin, options| admin.delete_topics(&[topic], options).await)?;
+    must_be_done("delete", results, None)?;
+    wait::until("the topic to be gone", ANSWER, || {
+        Ok((!topics(brokers)?.iter().any(|name| name == topic)).then_some(()))
+    })
+}
+
+pub(super) fn add_partitions(brokers: &str, topic: &str, partitions: usize) -> Result<()> {
+    let new = NewPartitions::new(topic, partitions);
+    let results = admin(brokers, async |admin, options| admin.create_partitions([&new], options).await)?;
+    must_be_done("add partitions to", results, None)
+}
+
+type Admin = AdminClient<DefaultClientContext>;
+
+fn admin(
+    brokers: &str,
+    ask: impl AsyncFnOnce(&Admin, &AdminOptions) -> KafkaResult<Vec<TopicResult>>,
+) -> Result<Vec<TopicResult>> {
+    let admin: Admin = ClientConfig::new().set("bootstrap.servers", brokers).set("log_level", "0").create()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let options = AdminOptions::new().operation_timeout(Some(ANSWER));
-    for result in runtime.block_on(admin.create_topics([&new], &options)).context("create a topic")? {
+    runtime.block_on(ask(&admin, &options)).context("ask the broker")
+}
+
+fn must_be_done(act: &str, results: Vec<TopicResult>, or: Option<RDKafkaErrorCode>) -> Result<()> {
+    for result in results {
         match result {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((name, code)) => bail!("create topic {name}: {code}"),
+            Ok(_) => {}
+            Err((_, code)) if or == Some(code) => {}
+            Err((name, code)) => bail!("{act} topic {name}: {code}"),
         }
     }
     Ok(())

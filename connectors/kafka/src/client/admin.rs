@@ -1,5 +1,6 @@
 //! Metadata, topic creation and topic settings. Knows Kafka's administration requests; decides nothing.
 
+use super::raw::{self, Description};
 use super::{REQUEST_TIMEOUT, admin_config};
 use crate::config::{Creation, Settings};
 use crate::error;
@@ -61,6 +62,12 @@ impl Admin {
             brokers: metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id).collect(),
             topics: metadata.topics().iter().map(|t| (t.name().to_owned(), t.partitions().len())).collect(),
         })
+    }
+
+    /// What a topic is; none when the broker that was asked does not know it.
+    pub(crate) fn topic(&self, name: &str) -> Result<Option<Description>> {
+        let described = raw::describe(self.client.inner(), name, REQUEST_TIMEOUT);
+        described.map_err(|e| error::of_failure(&format!("look at topic `{name}`"), e))
     }
 
     /// Creates a topic.

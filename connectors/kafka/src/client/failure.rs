@@ -35,6 +35,16 @@ impl Failure {
         !matches!(self.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::Fatal)
     }
 
+    /// Whether this is the better answer to what went wrong, though `first` came before. A batch that is too large is
+    /// refused as a whole: its largest record tells why.
+    pub(super) fn tells_more_than(&self, first: &Failure) -> bool {
+        let size = |failure: &Failure| failure.record.as_ref().map_or(0, |record| record.size);
+        let too_large = |failure: &Failure| {
+            matches!(failure.code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge)
+        };
+        !first.is_cause() && self.is_cause() || too_large(first) && too_large(self) && size(self) > size(first)
+    }
+
     /// What the wrapper reported.
     pub(super) fn of_wrapper(error: &KafkaError) -> Failure {
         Failure::new(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), error.to_string())

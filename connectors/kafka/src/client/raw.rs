@@ -10,6 +10,10 @@
 
 #![expect(unsafe_code, reason = "librdkafka is a C library; every block states why it is sound")]
 
+mod describe;
+
+pub(crate) use describe::{Description, describe};
+
 use super::failure::{FailedRecord, Failure};
 use super::offsets::Offsets;
 use rdkafka::ClientConfig;
@@ -344,10 +348,11 @@ unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliverie
             continue;
         }
         deliveries.failed.fetch_add(1, Ordering::AcqRel);
+        // SAFETY: a reported record has a topic, and its key points to `key_len` bytes.
+        let failure = unsafe { failed_record(record) };
         let mut state = deliveries.state();
-        if !state.first_failure.as_ref().is_some_and(Failure::is_cause) {
-            // SAFETY: a reported record has a topic, and its key points to `key_len` bytes.
-            state.first_failure = Some(unsafe { failed_record(record) });
+        if state.first_failure.as_ref().is_none_or(|first| failure.tells_more_than(first)) {
+            state.first_failure = Some(failure);
         }
     }
     deliveries.acknowledged.fetch_add(acknowledged, Ordering::AcqRel);
@@ -438,6 +443,13 @@ fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Failure> {
         failure
     };
     Err(failure)
+}
+
+fn check_code(code: RDKafkaRespErr, sentence: &str) -> Result<(), Failure> {
+    match code {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(Failure::new(code.into(), sentence)),
+    }
 }
 
 fn argument(

@@ -13,7 +13,8 @@
 //!
 //! # Why the ids are registered one after the other
 //! Two instances that start at the same moment could else hold one id each. The first id decides: it is registered
-//! first and proved first, so of two instances that hold one each only the holder of the first goes on.
+//! first and proved first, so of two instances that hold one each only the holder of the first goes on. It finds the
+//! second taken, proves that it still holds the first, and registers both anew.
 
 use super::failure::Failure;
 use super::offsets::Offsets;
@@ -86,6 +87,16 @@ impl Turns {
         self.producer()?.commit_transaction()?;
         self.current = (self.current + 1) % PRODUCERS;
         Ok(())
+    }
+
+    /// Whether it is the turn of the first one, whose id decides.
+    pub(crate) fn first_has_its_turn(&self) -> bool {
+        self.current == 0
+    }
+
+    /// Gives the first one its turn, to prove that its id is still ours after the other was fenced.
+    pub(crate) fn return_to_first(&mut self) {
+        self.current = 0;
     }
 
     /// Aborts the open transaction.

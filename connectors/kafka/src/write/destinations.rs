@@ -2,51 +2,91 @@
 //! transaction.
 
 use crate::client::RECORD_BYTES_MAX;
-use crate::client::admin::{Admin, Cluster, Created, Effect};
+use crate::client::admin::{Admin, Created, Effect};
 use crate::client::failure::FailedRecord;
-use crate::config::Settings;
-use crate::topics::{NAME_LENGTH_MAX, TopicTemplate};
+use crate::client::raw::Description;
+use crate::config::{ChangedTopics, Settings};
+use crate::facts::{self, Change, Facts, Topic};
+use crate::position;
+use crate::topics::{NAME_LENGTH_MAX, TopicTemplate, message_topic, transaction_topic};
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidewire_core::sink::Selection;
 use tidewire_core::{Batch, Error, Result, TableName};
 
 /// How long the connection for creating topics is kept after its last use.
 const ADMIN_IDLE: Duration = Duration::from_secs(60);
 /// How long a topic that is missing is waited for: one that was just made takes a moment to be known.
 const MISSING_PATIENCE: Duration = Duration::from_secs(10);
+/// What a batch of one record may add to key and value.
+const RECORD_OVERHEAD_MAX: usize = 1_024;
+/// How often it is looked for.
+const MISSING_RECHECK: Duration = Duration::from_millis(20);
 
 /// Which topic belongs to which table. Two tables in one topic are refused: their keys could be equal.
-#[derive(Default)]
 pub(super) struct TableTopics {
+    source: Arc<str>,
+    template: TopicTemplate,
     known: HashSet<TableName>,
     by_topic: HashMap<String, TableName>,
+    // Tables of the batch at hand that were looked at.
+    seen: Vec<bool>,
 }
 
 impl TableTopics {
-    /// Takes in the tables of a batch.
-    pub(super) fn learn(&mut self, batch: &Batch, template: &TopicTemplate) -> Result<()> {
-        for table in &batch.tables {
-            if self.known.contains(&table.name) {
+    pub(super) fn new(source: &str, template: &TopicTemplate) -> TableTopics {
+        TableTopics {
+            source: source.into(),
+            template: template.clone(),
+            known: HashSet::new(),
+            by_topic: HashMap::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes in the tables of those changes of a batch that are written: one that is left out halts nothing.
+    pub(super) fn learn(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+        self.seen.clear();
+        self.seen.resize(batch.tables.len(), false);
+        for change in selection.of(batch) {
+            let (Some(table), Some(seen @ false)) = (batch.table(change), self.seen.get_mut(change.table as usize))
+            else {
                 continue;
+            };
+            *seen = true;
+            if !self.known.contains(&table.name) {
+                self.learn_table(&table.name)?;
             }
-            let topic = template.name(&batch.source.name, &table.name);
-            if topic.len() > NAME_LENGTH_MAX {
-                let sentence = format!("topic `{topic}` has {} characters, {NAME_LENGTH_MAX} are allowed", topic.len());
-                return Err(Error::operator("topic_name_too_long", sentence)
-                    .with_table(table.name.clone())
-                    .with_remedy("shorten `topic` of the sink"));
-            }
-            if let Some(other) = self.by_topic.get(&topic) {
-                let sentence = format!("tables `{other}` and `{}` would share topic `{topic}`", table.name);
-                return Err(Error::operator("topic_collision", sentence)
-                    .with_table(table.name.clone())
-                    .with_remedy("change `topic` of the sink, or leave one of the tables out of the source"));
-            }
-            self.by_topic.insert(topic, table.name.clone());
-            self.known.insert(table.name.clone());
         }
         Ok(())
+    }
+
+    fn learn_table(&mut self, table: &TableName) -> Result<()> {
+        let topic = self.template.name(&self.source, table);
+        if topic.len() > NAME_LENGTH_MAX {
+            let sentence = format!("topic `{topic}` has {} characters, {NAME_LENGTH_MAX} are allowed", topic.len());
+            return Err(Error::operator("topic_name_too_long", sentence)
+                .with_table(table.clone())
+                .with_remedy("shorten `topic` of the sink"));
+        }
+        let other = match self.by_topic.get(&topic) {
+            Some(other) => Some(format!("tables `{other}` and `{table}`")),
+            None => self.is_reserved(&topic).then(|| format!("table `{table}` and records of the sink itself")),
+        };
+        if let Some(both) = other {
+            return Err(Error::operator("topic_collision", format!("{both} would share topic `{topic}`"))
+                .with_table(table.clone())
+                .with_remedy("change `topic` of the sink, or leave one of the tables out of the source"));
+        }
+        self.by_topic.insert(topic, table.clone());
+        self.known.insert(table.clone());
+        Ok(())
+    }
+
+    fn is_reserved(&self, topic: &str) -> bool {
+        topic == position::TOPIC || topic == message_topic(&self.source) || topic == transaction_topic(&self.source)
     }
 
     /// The table of a topic.
@@ -55,64 +95,144 @@ impl TableTopics {
     }
 }
 
-/// The topics that exist.
+/// The topics that exist, and what they were when they were first written.
 pub(crate) struct Destinations {
     settings: Arc<Settings>,
-    existing: HashSet<String>,
+    facts: Facts,
+    // Whether the facts are others than those stored.
+    unstored: bool,
+    commits: u32,
     // Made on demand and dropped when idle: nobody reads its log queue.
     admin: Option<(Admin, Instant)>,
 }
 
 impl Destinations {
-    /// Starts with what the cluster has.
-    pub(crate) fn new(settings: Arc<Settings>, admin: Admin, cluster: &Cluster) -> Destinations {
-        Destinations {
-            settings,
-            existing: cluster.topics.keys().cloned().collect(),
-            admin: Some((admin, Instant::now())),
+    /// Starts with what earlier instances knew.
+    pub(crate) fn new(settings: Arc<Settings>, admin: Admin, facts: Facts) -> Destinations {
+        Destinations { settings, facts, unstored: true, commits: 0, admin: Some((admin, Instant::now())) }
+    }
+
+    /// Makes sure that a topic exists, creating it if that is allowed, and that it is still what it was when it was
+    /// first written (SK-04, SK-0C). Returns its number of partitions.
+    pub(super) fn ensure(&mut self, name: &str) -> Result<NonZeroU32> {
+        let mut now = self.look(name)?;
+        if now.is_none() && self.facts.knows(name) {
+            // A broker that has just started may not know it yet.
+            now = self.wait_for(name)?;
+        }
+        if let Some(change) = self.facts.compare(name, now.as_ref()) {
+            self.judge(name, &change)?;
+        }
+        let now = match now {
+            Some(topic) => topic,
+            None => self.create(name)?,
+        };
+        self.unstored |= self.facts.learn(name, &now);
+        NonZeroU32::new(now.partitions)
+            .ok_or_else(|| Error::retry("topic_without_partitions", format!("topic `{name}` has no partition yet")))
+    }
+
+    /// Looks whether a topic that was written is still there. An answer that does not come says nothing.
+    pub(super) fn must_be_there(&mut self, name: &str) -> Result<()> {
+        match self.look(name) {
+            Ok(None) if self.facts.knows(name) => match self.judge(name, &Change::Gone) {
+                Ok(()) => Err(Error::retry("topic_gone", format!("topic `{name}` is gone and is made again"))),
+                Err(error) => Err(error),
+            },
+            _ => Ok(()),
         }
     }
 
-    /// Makes sure that a topic exists, creating it if that is allowed (SK-04).
-    pub(super) fn ensure(&mut self, name: &str) -> Result<()> {
-        if self.existing.contains(name) {
+    /// Writes the topics' record if this commit is to store it.
+    pub(super) fn write_facts(&self, out: &mut Vec<u8>) -> Result<bool> {
+        let due = self.unstored || self.commits >= facts::COMMITS_BETWEEN;
+        if due {
+            self.facts.write(out)?;
+        }
+        Ok(due)
+    }
+
+    /// To be called after a commit; `stored` is what [`Destinations::write_facts`] said before.
+    pub(super) fn committed(&mut self, stored: bool) {
+        self.unstored &= !stored;
+        self.commits = if stored { 0 } else { self.commits.saturating_add(1) };
+    }
+
+    fn judge(&self, name: &str, change: &Change) -> Result<()> {
+        let (code, sentence) = match change {
+            Change::Gone => ("topic_gone", format!("topic `{name}` held changes of this sink and is gone")),
+            Change::Recreated => (
+                "topic_recreated",
+                format!("topic `{name}` was deleted and made again: the changes that this sink wrote are gone"),
+            ),
+            Change::Repartitioned { before, now } => (
+                "topic_repartitioned",
+                format!(
+                    "topic `{name}` has {now} partitions instead of {before}: keys would move away from their older records"
+                ),
+            ),
+        };
+        if self.settings.changed_topics == ChangedTopics::Accept {
+            tracing::warn!(code, topic = name, "{sentence}; accepted, as `changed_topics` says");
             return Ok(());
         }
+        Err(Error::operator(code, sentence).with_remedy(
+            "set `changed_topics = \"accept\"` of the sink to go on with the topic as it is, or give the sink a new name, \
+             which reads its tables anew",
+        ))
+    }
+
+    fn look(&mut self, name: &str) -> Result<Option<Topic>> {
+        let topic = self.admin()?.topic(name)?;
+        Ok(topic.map(|Description { id, partitions }| Topic { id, partitions }))
+    }
+
+    fn create(&mut self, name: &str) -> Result<Topic> {
         if self.settings.creation.allowed {
             let creation = self.settings.creation.clone();
             if self.admin()?.create(name, &creation, Effect::Apply)? == Created::New {
                 tracing::info!(topic = name, partitions = creation.partitions, "created a topic");
             }
-        } else {
-            self.wait_for(name)?;
         }
-        self.existing.insert(name.to_owned());
-        Ok(())
+        match self.wait_for(name)? {
+            Some(topic) => Ok(topic),
+            None if self.settings.creation.allowed => {
+                Err(Error::retry("topic_not_seen", format!("topic `{name}` was created and is not to be seen yet")))
+            }
+            None => {
+                let sentence = format!("topic `{name}` is missing and `create_topics` is off");
+                Err(Error::operator("topic_missing", sentence).with_remedy(create_command(&self.settings, name)))
+            }
+        }
     }
 
-    fn wait_for(&mut self, name: &str) -> Result<()> {
+    fn wait_for(&mut self, name: &str) -> Result<Option<Topic>> {
         let deadline = Instant::now() + MISSING_PATIENCE;
         loop {
-            if self.admin()?.cluster()?.topics.contains_key(name) {
-                return Ok(());
+            let topic = self.look(name)?;
+            if topic.is_some() || Instant::now() >= deadline {
+                return Ok(topic);
             }
-            if Instant::now() >= deadline {
-                let sentence = format!("topic `{name}` is missing and `create_topics` is off");
-                return Err(
-                    Error::operator("topic_missing", sentence).with_remedy(create_command(&self.settings, name))
-                );
-            }
-            // Somebody else creates it; there is nothing to be woken by.
-            std::thread::sleep(Duration::from_millis(500));
+            // Somebody else creates it, or the brokers tell each other; there is nothing to be woken by.
+            std::thread::sleep(MISSING_RECHECK);
         }
     }
 
     /// The error for a record that is over a limit (SK-03).
-    pub(super) fn too_large(&self, record: &FailedRecord, table: Option<&TableName>) -> Error {
+    pub(super) fn too_large(&self, record: &FailedRecord) -> Error {
         let topic = &record.topic;
         // The limit only makes the message better; without it the message still names the topic.
         let limit = Admin::new(&self.settings).and_then(|admin| admin.topic_settings(&[topic])).ok();
         let limit = limit.and_then(|all| all.into_iter().next().flatten()?.get("max.message.bytes").cloned());
+        if let Some(limit) = limit.as_ref().and_then(|limit| limit.parse::<usize>().ok())
+            && record.size.saturating_add(RECORD_OVERHEAD_MAX) < limit
+        {
+            let sentence =
+                format!("a batch of records is too large for topic `{topic}`: its `max.message.bytes` is {limit}");
+            return Error::operator("record_too_large", sentence).with_remedy(format!(
+                "raise `max.message.bytes` of the topic, or set librdkafka's \"batch.size\" to {limit} or less"
+            ));
+        }
         let key =
             record.key.as_ref().map_or_else(|| "none".to_owned(), |key| String::from_utf8_lossy(key).into_owned());
         let sentence = format!(
@@ -128,11 +248,7 @@ impl Destinations {
             self.settings.brokers,
             record.size.saturating_add(record.size / 10).saturating_add(1_024),
         );
-        let error = Error::operator("record_too_large", sentence).with_remedy(remedy);
-        match table {
-            Some(table) => error.with_table(table.clone()),
-            None => error,
-        }
+        Error::operator("record_too_large", sentence).with_remedy(remedy)
     }
 
     /// Drops the administration connection when it has not been needed for a while.
@@ -168,8 +284,9 @@ pub(crate) fn create_command(settings: &Settings, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidewire_core::batch::ChangeHead;
     use tidewire_core::schema::{KeyKind, OldRow};
-    use tidewire_core::{BatchBuilder, BatchLimits, Phase, SchemaVersion, SourceDescriptor, TableSchema};
+    use tidewire_core::{BatchBuilder, BatchLimits, Op, Phase, SchemaVersion, SourceDescriptor, TableSchema};
 
     fn batch(tables: &[(&str, &str)]) -> Batch {
         let source = SourceDescriptor {
@@ -182,7 +299,7 @@ mod tests {
         };
         let mut builder = BatchBuilder::new(Arc::new(source), Phase::Stream, BatchLimits::default());
         for (schema, table) in tables {
-            builder.table(&Arc::new(TableSchema {
+            let table = builder.table(&Arc::new(TableSchema {
                 name: TableName::new(*schema, *table),
                 version: SchemaVersion(1),
                 native_id: 1,
@@ -191,33 +308,40 @@ mod tests {
                 key_kind: KeyKind::None,
                 old_row: OldRow::Full,
             }));
+            builder.push(ChangeHead { op: Op::Truncate, ordinal: 1, offset: 1, row: 0 }, table, None, None);
         }
         builder.finish(None, true, 0)
     }
 
-    fn learn(template: &str, tables: &[(&str, &str)]) -> Result<TableTopics> {
-        let mut topics = TableTopics::default();
-        let template = TopicTemplate::parse(template).expect("a template");
-        topics.learn(&batch(tables), &template).map(|()| topics)
+    fn learn(template: &str, tables: &[(&str, &str)], selection: Selection<'_>) -> Result<TableTopics> {
+        let mut topics = TableTopics::new("shop", &TopicTemplate::parse(template).expect("a template"));
+        topics.learn(&batch(tables), selection).map(|()| topics)
     }
 
     #[test]
     fn a_topic_has_one_table() {
-        let topics = learn(TopicTemplate::DEFAULT, &[("a", "x"), ("a", "y"), ("a", "x")]).expect("topics");
+        let tables = [("a", "x"), ("a", "y"), ("a", "x")];
+        let topics = learn(TopicTemplate::DEFAULT, &tables, Selection::All).expect("topics");
         assert_eq!(topics.table_of("shop.a.y"), Some(&TableName::new("a", "y")));
-        for (template, tables) in
-            [("{table}", [("a", "x"), ("b", "x")]), (TopicTemplate::DEFAULT, [("a", "x y"), ("a", "x_y")])]
-        {
-            let error = learn(template, &tables).err().expect("a collision");
-            assert_eq!(error.code(), "topic_collision");
+        for (template, tables) in [
+            ("{table}", [("a", "x"), ("b", "x")]),
+            (TopicTemplate::DEFAULT, [("a", "x y"), ("a", "x_y")]),
+            ("{table}", [("a", "x"), ("a", "tidewire-progress")]),
+            ("{table}", [("a", "x"), ("a", "shop.message")]),
+        ] {
+            let error = learn(template, &tables, Selection::All).err().expect("a collision");
+            let (schema, table) = tables[1];
+            assert_eq!((error.code(), error.table()), ("topic_collision", Some(&TableName::new(schema, table))));
+            // Once that table is left out, the other goes on.
+            assert!(learn(template, &tables, Selection::Some(&[0])).is_ok(), "{template}");
         }
     }
 
     #[test]
     fn a_name_is_never_cut() {
         let long = "t".repeat(NAME_LENGTH_MAX);
-        assert!(learn("{table}", &[("a", &long)]).is_ok());
-        let error = learn("x{table}", &[("a", &long)]).err().expect("too long");
-        assert_eq!(error.code(), "topic_name_too_long");
+        assert!(learn("{table}", &[("a", &long)], Selection::All).is_ok());
+        let error = learn("x{table}", &[("a", &long)], Selection::All).err().expect("too long");
+        assert_eq!((error.code(), error.table()), ("topic_name_too_long", Some(&TableName::new("a", &*long))));
     }
 }

@@ -8,8 +8,9 @@ use crate::client::turns::Turns;
 use crate::encode::{Record, TopicId};
 use crate::error;
 use crate::position;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use crate::write::partition;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::time::Duration;
 use tidewire_core::{Error, Result};
 
@@ -19,13 +20,20 @@ pub(super) struct Outbox {
     // How long a full queue is waited on.
     patience: Duration,
     // By the encoder's topic number.
-    handles: Vec<Option<TopicHandle>>,
+    targets: Vec<Option<Target>>,
     progress: Option<TopicHandle>,
     // Records of the change at hand whose topic was not known yet, in order.
     waiting: VecDeque<OwnedRecord>,
-    too_large: Option<FailedRecord>,
+    refused: Option<FailedRecord>,
     records: u64,
     bytes: u64,
+}
+
+/// A topic that is open.
+#[derive(Clone, Copy)]
+struct Target {
+    handle: TopicHandle,
+    partitions: NonZeroU32,
 }
 
 struct OwnedRecord {
@@ -41,10 +49,10 @@ impl Outbox {
         Outbox {
             producers,
             patience,
-            handles: Vec::new(),
+            targets: Vec::new(),
             progress: None,
             waiting: VecDeque::new(),
-            too_large: None,
+            refused: None,
             records: 0,
             bytes: 0,
         }
@@ -67,12 +75,12 @@ impl Outbox {
 
     /// Queues a record, or keeps it aside while its topic is unknown; see [`Outbox::unknown_topic`].
     pub(super) fn put(&mut self, record: &Record<'_>) -> Result<()> {
-        match self.handle(record.topic) {
+        match self.target(record.topic) {
             // What was kept aside comes first.
-            Some(handle) if self.waiting.is_empty() => self.produce(
-                handle,
+            Some(target) if self.waiting.is_empty() => self.produce(
+                target.handle,
                 Message {
-                    partition: None,
+                    partition: target.partition(record.key),
                     key: record.key,
                     value: record.value,
                     headers: record.headers,
@@ -92,34 +100,34 @@ impl Outbox {
     }
 
     /// Opens a topic and queues the records that waited for it.
-    pub(super) fn open_topic(&mut self, topic: TopicId, name: &str) -> Result<()> {
+    pub(super) fn open_topic(&mut self, topic: TopicId, name: &str, partitions: NonZeroU32) -> Result<()> {
         let handle = self.producers.topic(name).map_err(|e| error::of_failure(&format!("open topic `{name}`"), e))?;
         let index = topic.0 as usize;
-        if self.handles.len() <= index {
-            self.handles.resize(index + 1, None);
+        if self.targets.len() <= index {
+            self.targets.resize(index + 1, None);
         }
-        if let Some(slot) = self.handles.get_mut(index) {
-            *slot = Some(handle);
+        if let Some(slot) = self.targets.get_mut(index) {
+            *slot = Some(Target { handle, partitions });
         }
-        while let Some(handle) = self.waiting.front().and_then(|record| self.handle(record.topic)) {
+        while let Some(target) = self.waiting.front().and_then(|record| self.target(record.topic)) {
             let Some(record) = self.waiting.pop_front() else {
                 break;
             };
             let headers: Vec<_> =
                 record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             let message = Message {
-                partition: None,
+                partition: target.partition(record.key.as_deref()),
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
                 headers: &headers,
                 timestamp_ms: record.timestamp_ms,
             };
-            self.produce(handle, message)?;
+            self.produce(target.handle, message)?;
         }
         Ok(())
     }
 
-    /// Queues the progress record.
+    /// Queues a record of the progress topic.
     pub(super) fn put_progress(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let handle =
             self.progress.ok_or_else(|| Error::bug("progress_topic_closed", "the progress topic is not open"))?;
@@ -149,19 +157,33 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether the producer whose id decides is at work.
+    pub(super) fn first_has_its_turn(&self) -> bool {
+        self.producers.first_has_its_turn()
+    }
+
+    /// Commits a progress record by the producer whose id decides, after the other was fenced: it can only while no
+    /// other instance has taken over.
+    pub(super) fn prove_first(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.producers.return_to_first();
+        self.begin().map_err(|e| error::of_failure("begin a transaction", e))?;
+        self.put_progress(key, value)?;
+        self.producers.commit_transaction().map_err(|failure| error::of_failure("commit a transaction", failure))
+    }
+
     /// Gives the transaction up.
     pub(super) fn abort(&mut self, patience: Duration) -> Result<(), Failure> {
         self.waiting.clear();
         self.producers.abort_transaction(patience)
     }
 
-    /// The record that was refused for its size, if that is what went wrong.
-    pub(super) fn refused_for_size(&self) -> Option<&FailedRecord> {
-        self.too_large.as_ref()
+    /// The record that was refused, if that is what went wrong.
+    pub(super) fn refused_record(&self) -> Option<&FailedRecord> {
+        self.refused.as_ref()
     }
 
-    fn handle(&self, topic: TopicId) -> Option<TopicHandle> {
-        self.handles.get(topic.0 as usize).copied().flatten()
+    fn target(&self, topic: TopicId) -> Option<Target> {
+        self.targets.get(topic.0 as usize).copied().flatten()
     }
 
     fn produce(&mut self, handle: TopicHandle, message: Message<'_>) -> Result<()> {
@@ -182,10 +204,15 @@ impl Outbox {
     }
 
     fn refused(&mut self, act: &str, failure: Failure) -> Error {
-        if matches!(failure.code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge) {
-            self.too_large.clone_from(&failure.record);
-        }
+        self.refused.clone_from(&failure.record);
         error::of_failure(act, failure)
+    }
+}
+
+impl Target {
+    // None lets the client choose.
+    fn partition(self, key: Option<&[u8]>) -> Option<i32> {
+        key.map(|key| partition::of_key(key, self.partitions))
     }
 }
 
