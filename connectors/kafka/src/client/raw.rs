@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// How long the event thread sleeps at most; it is woken earlier by events and by the end.
 const POLL_INTERVAL_MS: c_int = 1_000;
+/// How long one call waits for a commit.
+const COMMIT_SLICE_MS: c_int = 250;
 /// How often a full queue is tried again even when no delivery report came.
 const QUEUE_FULL_RECHECK: Duration = Duration::from_millis(100);
 /// `RD_KAFKA_PARTITION_UA`, a macro that the bindings lack.
@@ -236,11 +238,21 @@ impl Producer {
         check(unsafe { sys::rd_kafka_begin_transaction(self.client.native_ptr()) }).map_err(|e| self.root(e))
     }
 
-    /// Waits until every record is delivered and commits. Only `Ok` means that the transaction is committed; on an
-    /// error its outcome is unknown until another `init_transactions`.
-    pub(crate) fn commit_transaction(&self) -> Result<(), Failure> {
-        // SAFETY: the client is alive. -1 leaves the time limit to `transaction.timeout.ms`.
-        check(unsafe { sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1) }).map_err(|e| self.root(e))?;
+    /// Waits until every record is delivered and commits, for `patience` at most. Only `Ok` means that the transaction
+    /// is committed; on an error its outcome is unknown until another `init_transactions`.
+    pub(crate) fn commit_transaction(&self, patience: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
+        // In pieces: librdkafka keeps back the records behind one that was refused, and a call that has begun to wait
+        // for them waits for ever. The next call sees that the transaction is lost.
+        loop {
+            // SAFETY: the client is alive. A call that ran out of time is resumed by the next one.
+            let outcome = check(unsafe { sys::rd_kafka_commit_transaction(self.client.native_ptr(), COMMIT_SLICE_MS) });
+            match outcome {
+                Ok(()) => break,
+                Err(failure) if failure.code == RDKafkaErrorCode::OperationTimedOut && began.elapsed() < patience => {}
+                Err(failure) => return Err(self.root(failure)),
+            }
+        }
         match &self.deliveries.state().first_failure {
             Some(failure) => Err(failure.clone()),
             None => Ok(()),

@@ -81,10 +81,10 @@ impl Turns {
         }
     }
 
-    /// Waits until every record is delivered and commits; then it is the other's turn. Only `Ok` means that the
+    /// Waits until every record is delivered and commits, for `patience` at most; then it is the other's turn. Only `Ok` means that the
     /// transaction is committed; on an error neither producer may be used for another.
-    pub(crate) fn commit_transaction(&mut self) -> Result<(), Failure> {
-        self.producer()?.commit_transaction()?;
+    pub(crate) fn commit_transaction(&mut self, patience: Duration) -> Result<(), Failure> {
+        self.producer()?.commit_transaction(patience)?;
         self.current = (self.current + 1) % PRODUCERS;
         Ok(())
     }

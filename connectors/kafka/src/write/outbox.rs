@@ -146,7 +146,7 @@ impl Outbox {
         if !self.waiting.is_empty() {
             return Err(Error::bug("records_kept_aside", "records wait for a topic at commit"));
         }
-        let outcome = self.producers.commit_transaction();
+        let outcome = self.producers.commit_transaction(self.patience);
         outcome.map_err(|failure| self.refused("commit a transaction", failure))?;
         // SK-05: a commit that succeeds means that all were delivered. Believe it only when the count agrees.
         let (produced, acknowledged) = (self.producers.produced(), self.producers.acknowledged());
@@ -168,7 +168,9 @@ impl Outbox {
         self.producers.return_to_first();
         self.begin().map_err(|e| error::of_failure("begin a transaction", e))?;
         self.put_progress(key, value)?;
-        self.producers.commit_transaction().map_err(|failure| error::of_failure("commit a transaction", failure))
+        self.producers
+            .commit_transaction(self.patience)
+            .map_err(|failure| error::of_failure("commit a transaction", failure))
     }
 
     /// Gives the transaction up.
