@@ -1,8 +1,11 @@
-//! Where each live row of a table lies, by its key. The trait is what the writer needs of any index; the one here
-//! lives in memory and is rebuilt from the table. Knows nothing of files but their ordinals.
+//! Where each live row of a table lies, by its key. The trait is what the writer needs of any index; the one in
+//! `memory` is rebuilt from the table. Knows nothing of files but their ordinals.
+
+mod memory;
+
+pub(crate) use memory::MemoryIndex;
 
 use crate::encode::key::KeyId;
-use hashbrown::HashMap;
 use tidewire_core::Result;
 
 /// A row: a file's ordinal, given out by the writer, and the row's number in that file.
@@ -10,7 +13,7 @@ use tidewire_core::Result;
 pub(crate) struct RowLocation {
     /// Ordinal of the file.
     pub(crate) file: u32,
-    /// Physical row number, from 0.
+    /// Physical row number, from 0; below `u32::MAX`.
     pub(crate) row: u32,
 }
 
@@ -34,90 +37,4 @@ pub(crate) trait KeyIndex: Send {
 
     /// Number of rows.
     fn len(&self) -> usize;
-}
-
-/// An index in memory: about 20 bytes a row for keys that fit 64 bits, about 30 for others.
-#[derive(Debug)]
-pub(crate) enum MemoryIndex {
-    /// For exact ids.
-    Narrow(HashMap<u64, RowLocation>),
-    /// For hashed ids.
-    Wide(HashMap<[u64; 2], RowLocation>),
-}
-
-impl MemoryIndex {
-    /// An empty index; `narrow` when the second half of every id is zero.
-    pub(crate) fn new(narrow: bool) -> MemoryIndex {
-        if narrow { MemoryIndex::Narrow(HashMap::new()) } else { MemoryIndex::Wide(HashMap::new()) }
-    }
-}
-
-impl KeyIndex for MemoryIndex {
-    fn prefetch(&mut self, keys: &[KeyId]) -> Result<()> {
-        // Grown here, a rehash falls between batches.
-        match self {
-            MemoryIndex::Narrow(map) => map.reserve(keys.len()),
-            MemoryIndex::Wide(map) => map.reserve(keys.len()),
-        }
-        Ok(())
-    }
-
-    fn get(&self, KeyId(key): KeyId) -> Result<Option<RowLocation>> {
-        Ok(match self {
-            MemoryIndex::Narrow(map) => map.get(&key[0]).copied(),
-            MemoryIndex::Wide(map) => map.get(&key).copied(),
-        })
-    }
-
-    fn insert(&mut self, KeyId(key): KeyId, location: RowLocation) -> Result<Option<RowLocation>> {
-        Ok(match self {
-            MemoryIndex::Narrow(map) => map.insert(key[0], location),
-            MemoryIndex::Wide(map) => map.insert(key, location),
-        })
-    }
-
-    fn remove(&mut self, KeyId(key): KeyId) -> Result<Option<RowLocation>> {
-        Ok(match self {
-            MemoryIndex::Narrow(map) => map.remove(&key[0]),
-            MemoryIndex::Wide(map) => map.remove(&key),
-        })
-    }
-
-    fn clear(&mut self) {
-        match self {
-            MemoryIndex::Narrow(map) => *map = HashMap::new(),
-            MemoryIndex::Wide(map) => *map = HashMap::new(),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            MemoryIndex::Narrow(map) => map.len(),
-            MemoryIndex::Wide(map) => map.len(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_keep_what_they_were_told() {
-        for narrow in [true, false] {
-            let mut index = MemoryIndex::new(narrow);
-            let (key, other) = (KeyId([7, 0]), KeyId([8, 0]));
-            let location = |row| RowLocation { file: 1, row };
-            assert_eq!(index.insert(key, location(1)).unwrap(), None);
-            assert_eq!(index.insert(key, location(2)).unwrap(), Some(location(1)));
-            assert_eq!(index.get(key).unwrap(), Some(location(2)));
-            assert_eq!(index.get(other).unwrap(), None);
-            assert_eq!(index.len(), 1);
-            assert_eq!(index.remove(key).unwrap(), Some(location(2)));
-            assert_eq!(index.remove(key).unwrap(), None);
-            index.insert(other, location(3)).unwrap();
-            index.clear();
-            assert_eq!(index.len(), 0);
-        }
-    }
 }
