@@ -1,5 +1,6 @@
 //! What a change costs in a mirror: 1,000,000 inserts and 200,000 updates of six columns into a directory, in
-//! batches of 8,192 and commits of 100,000 changes. Prints microseconds per change. Run in release.
+//! batches of 8,192 and commits of 100,000 changes; or, after the directory, `large`: one transaction of 2,000,000
+//! inserts. Prints microseconds per change, and the process's peak of resident memory. Run in release.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
 use tidewire_core::sink::Selection;
 use tidewire_core::{
-    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Mark, Op, Position, Progress, SchemaVersion,
+    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Mark, Op, Position, SchemaVersion,
     SourceDescriptor, TableName, TableSchema, Transaction,
 };
 use tidewire_delta::{Config, SinkOptions, connector};
@@ -20,6 +21,7 @@ const INSERTS: u64 = 1_000_000;
 const UPDATES: u64 = 200_000;
 const BATCH: u64 = 8_192;
 const COMMIT: u64 = 100_000;
+const LARGE: u64 = 2_000_000;
 
 struct NoSecrets;
 
@@ -37,7 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut sink, mut progress) = sink.open("bench").map_err(|error| error.chain())?;
     let schema = schema();
     let descriptor = descriptor();
-    for (what, count, op) in [("insert", INSERTS, Op::Insert), ("update", UPDATES, Op::Update)] {
+    let backlog = [("insert", INSERTS, Op::Insert, COMMIT), ("update", UPDATES, Op::Update, COMMIT)];
+    let large = [("insert", LARGE, Op::Insert, u64::MAX)];
+    let is_large = std::env::args().nth(2).as_deref() == Some("large");
+    for (what, count, op, commit) in if is_large { &large[..] } else { &backlog[..] } {
+        let (count, op, commit) = (*count, *op, *commit);
         let (mut sent, mut since_commit) = (0, 0);
         let mut spent = std::time::Duration::ZERO;
         while sent < count {
@@ -49,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             sink.write(&batch, Selection::All).map_err(|error| error.chain())?;
             since_commit += size;
             sent += size;
-            if since_commit >= COMMIT || sent == count {
+            if since_commit >= commit || sent == count {
                 sink.commit(&progress).map_err(|error| error.chain())?;
                 sink.maintain().map_err(|error| error.chain())?;
                 since_commit = 0;
@@ -58,7 +64,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         println!("{what}: {count} changes, {:.2} us each", spent.as_secs_f64() * 1e6 / count as f64);
     }
-    let _: Progress = progress;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("no VmHWM"));
     Ok(())
 }
 

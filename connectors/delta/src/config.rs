@@ -30,7 +30,7 @@ pub struct Config {
     /// Commit at the latest after this many changes; default 100,000.
     #[serde(default)]
     pub commit_rows: Option<u64>,
-    /// Commit at the latest after this many bytes, and hold no more rows in memory; default 64 MiB.
+    /// Commit at the latest after this many bytes; default 64 MiB. Far fewer of them wait in memory.
     #[serde(default)]
     pub commit_bytes: Option<Size>,
     /// Columns, as `schema.table.column`, written as the database's own text: for values that the Delta type
@@ -49,7 +49,7 @@ impl Config {
     pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
     /// A commit's fixed cost is small beside so many rows.
     pub const COMMIT_ROWS_DEFAULT: usize = 100_000;
-    /// Bounds the memory of a sink.
+    /// Bounds what is read again after a crash.
     pub const COMMIT_BYTES_DEFAULT: usize = 64 << 20;
 }
 

@@ -35,8 +35,6 @@ pub(crate) struct Mirror {
     index: Box<dyn KeyIndex>,
     /// The ids of the buffered rows, for when they move.
     buffered: Vec<KeyId>,
-    ids: Vec<(Option<KeyId>, Option<KeyId>)>,
-    prefetch: Vec<KeyId>,
     counts: Counts,
 }
 
@@ -69,14 +67,7 @@ impl Mirror {
             .with_table(schema.name.clone())
         })?;
         let index = Box::new(MemoryIndex::new(codec.is_narrow()));
-        Ok(Mirror {
-            codec,
-            index,
-            buffered: Vec::new(),
-            ids: Vec::new(),
-            prefetch: Vec::new(),
-            counts: Counts::default(),
-        })
+        Ok(Mirror { codec, index, buffered: Vec::new(), counts: Counts::default() })
     }
 
     /// Builds the index from the key columns of the table's files, and makes the files known to `parts`.
@@ -128,15 +119,14 @@ impl Mirror {
             before: batch.before(change),
             after: batch.after(change),
         };
-        let mut ids = std::mem::take(&mut self.ids);
-        ids.clear();
-        self.prefetch.clear();
+        let mut ids = Vec::with_capacity(changes.len());
+        let mut asked = Vec::with_capacity(changes.len());
         for change in changes {
             let pair = self.ids_of(row(change))?;
-            self.prefetch.extend(pair.0.iter().chain(&pair.1));
+            asked.extend(pair.0.iter().chain(&pair.1));
             ids.push(pair);
         }
-        self.index.prefetch(&self.prefetch)?;
+        self.index.prefetch(&asked)?;
         for (change, (new, old)) in changes.iter().zip(&ids) {
             match (new, old) {
                 (Some(new), old) => self.upsert(parts, layout, row(change), *new, *old)?,
@@ -144,7 +134,6 @@ impl Mirror {
                 (None, None) => {}
             }
         }
-        self.ids = ids;
         Ok(())
     }
 
@@ -165,6 +154,11 @@ impl Mirror {
     pub(crate) fn close(&mut self, parts: &mut Parts) -> Result<()> {
         let moved = parts.close()?;
         self.follow(moved)
+    }
+
+    /// Memory that is kept beside the rows in the buffer, in bytes.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.buffered.len() * size_of::<KeyId>()
     }
 
     /// What was done since the last call.

@@ -174,6 +174,16 @@ impl Parts {
         if self.rows == 0 { 0 } else { self.buffer.iter().map(Column::size_bytes).sum() }
     }
 
+    /// Memory that the open file takes, in bytes.
+    pub(crate) fn writer_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, PartWriter::memory_bytes)
+    }
+
+    /// Writes out what the open file holds in memory.
+    pub(crate) fn end_row_group(&mut self) -> Result<()> {
+        self.open.as_mut().map_or(Ok(()), PartWriter::end_row_group)
+    }
+
     /// Whether there is nothing for a commit.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0 && self.open.is_none() && self.done.is_empty() && self.deletes.is_empty()
@@ -239,7 +249,8 @@ impl Parts {
                 filter(array, &keep)
                     .map_err(|cause| Error::bug("delta_column", "drop superseded rows").with_cause(cause))
             };
-            arrays = arrays.iter().map(sift).collect::<Result<_>>()?;
+            // One after the other: each is let go as soon as it is sifted.
+            arrays = arrays.into_iter().map(|array| sift(&array)).collect::<Result<_>>()?;
             let places = places(rows, &dead);
             holes.keep(&places);
             kept = arrays.first().map_or(0, |array| array.len() as u32);

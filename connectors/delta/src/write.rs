@@ -25,8 +25,11 @@ use table::TableWriter;
 use tidewire_core::sink::Selection;
 use tidewire_core::{Batch, Change, Error, Progress, Sink, TableName, TableProgress, TableState, failpoint};
 
-/// Rows of a table in its first reading that wait in memory.
-const READING_BYTES_MAX: usize = 8 << 20;
+/// Rows of all tables that wait in memory. More of them would only spare data files the rows that a later change
+/// of the same commit takes back.
+const ROWS_BYTES_MAX: usize = 8 << 20;
+/// Encoded rows of all open row groups, and their compressors.
+const ROW_GROUPS_BYTES_MAX: usize = 16 << 20;
 
 /// A running sink of one source.
 pub(crate) struct DeltaSink {
@@ -72,18 +75,27 @@ impl DeltaSink {
         }
     }
 
-    /// Keeps the rows in memory below the limit, however large a source transaction is.
+    /// Keeps the rows in memory below the limits, however large a source transaction is and however many tables it
+    /// touches.
     fn spill(&mut self) -> Result<()> {
-        for table in self.tables.values_mut().filter(|table| table.is_reading()) {
-            if table.buffered_bytes() > READING_BYTES_MAX {
-                table.flush()?;
-            }
+        let limit = self.settings.commit_bytes.min(ROWS_BYTES_MAX);
+        while let Some((_, table)) = self.largest_above(limit, TableWriter::buffered_bytes) {
+            table.flush()?;
         }
-        while self.tables.values().map(TableWriter::buffered_bytes).sum::<usize>() > self.settings.commit_bytes {
-            let Some(largest) = self.tables.values_mut().max_by_key(|table| table.buffered_bytes()) else { break };
-            largest.flush()?;
+        while let Some((_, table)) = self.largest_above(ROW_GROUPS_BYTES_MAX, TableWriter::writer_bytes) {
+            table.end_row_group()?;
         }
         Ok(())
+    }
+
+    /// The table with most bytes, when all together are above the limit.
+    fn largest_above(
+        &mut self,
+        limit: usize,
+        bytes: impl Fn(&TableWriter) -> usize,
+    ) -> Option<(&TableName, &mut TableWriter)> {
+        let sum = self.tables.values().map(&bytes).sum::<usize>();
+        self.tables.iter_mut().max_by_key(|(_, table)| bytes(table)).filter(|_| sum > limit)
     }
 
     /// Notes that tables are being read, before a commit shows them whole.

@@ -71,9 +71,8 @@ impl<T: Copy + Default> Fixed<T> {
         A: ArrowPrimitiveType<Native = T>,
         T: ArrowNativeType,
     {
-        let next = Vec::with_capacity(self.values.len());
-        let values = std::mem::replace(&mut self.values, next);
-        PrimitiveArray::new(values.into(), self.nulls.finish())
+        // Nothing is kept for the rows to come: a thousand tables may rest.
+        PrimitiveArray::new(std::mem::take(&mut self.values).into(), self.nulls.finish())
     }
 }
 
@@ -120,11 +119,8 @@ impl Variable {
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Vec<u8>) {
-        let mut next = Vec::with_capacity(self.offsets.len());
-        next.push(0);
-        let offsets = std::mem::replace(&mut self.offsets, next);
-        let next = Vec::with_capacity(self.bytes.len());
-        (OffsetBuffer::new(offsets.into()), std::mem::replace(&mut self.bytes, next))
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        (OffsetBuffer::new(offsets.into()), std::mem::take(&mut self.bytes))
     }
 }
 

@@ -17,9 +17,15 @@ use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
 use tidewire_core::Error;
 
-/// Rows and bytes of a row group: what the writer holds in memory.
+/// Rows and encoded bytes of a row group, which the writer holds in memory until it ends.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
-const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
+const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a page, and of a dictionary, before compression. A column's compressor keeps memory in proportion to the
+/// largest that it has met, and a point read decodes at least a page.
+const PAGE_BYTES_MAX: usize = 64 << 10;
+const DICTIONARY_BYTES_MAX: usize = 256 << 10;
+/// What an open row group takes for each column beside the encoded rows: the compressor's tables.
+const COMPRESSOR_BYTES: usize = 512 << 10;
 
 /// A data file being written. Dropped unfinished it leaves nothing behind.
 pub(crate) struct PartWriter {
@@ -46,6 +52,8 @@ impl PartWriter {
             .set_created_by("tidewire".to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
             .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_data_page_size_limit(PAGE_BYTES_MAX)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
         for column in key.iter().filter_map(|at| columns.get(*at)) {
@@ -76,6 +84,19 @@ impl PartWriter {
     /// Bytes that the file has or will have, without what compression of the open row group still saves.
     pub(crate) fn size_bytes(&self) -> usize {
         self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Memory that the open row group takes, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self.writer.in_progress_rows() {
+            0 => 0,
+            _ => self.writer.memory_size() + self.schema.fields().len() * COMPRESSOR_BYTES,
+        }
+    }
+
+    /// Writes the open row group out.
+    pub(crate) fn end_row_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(|cause| write_error(&self.name, cause))
     }
 
     /// Makes the file durable. It belongs to the table once a commit names it.

@@ -181,12 +181,21 @@ impl TableWriter {
 
     /// Bytes of rows that wait in memory.
     pub(crate) fn buffered_bytes(&self) -> usize {
-        self.parts.buffered_bytes()
+        let beside = match &self.rows {
+            Rows::Mirror(mirror) => mirror.buffered_bytes(),
+            Rows::Changelog(_) => 0,
+        };
+        self.parts.buffered_bytes() + beside
     }
 
-    /// Whether a snapshot of the table is being read.
-    pub(crate) fn is_reading(&self) -> bool {
-        self.is_reading
+    /// Bytes of encoded rows that wait in memory for their row group's end.
+    pub(crate) fn writer_bytes(&self) -> usize {
+        self.parts.writer_bytes()
+    }
+
+    /// Writes the open row group out.
+    pub(crate) fn end_row_group(&mut self) -> Result<()> {
+        self.parts.end_row_group()
     }
 
     /// Whether the next commit shows a snapshot.
