@@ -2,9 +2,22 @@
 //! action; never reads message texts.
 
 use std::io;
-use tidewire_core::{Error, ErrorKind};
+use tidewire_core::{Error, ErrorKind, TableName};
 
 pub(crate) use tidewire_core::Result;
+
+/// Says which table an error concerns, so that no other need stop for it.
+pub(crate) fn of_table(error: Error, table: &TableName) -> Error {
+    match error.kind() {
+        ErrorKind::Operator if error.table().is_none() && !is_of_location(&error) => error.with_table(table.clone()),
+        _ => error,
+    }
+}
+
+/// Whether every table would meet the error: a full disk, a store that overwrites.
+pub(crate) fn is_of_location(error: &Error) -> bool {
+    error.code().starts_with("storage_") || error.code() == "store_not_atomic"
+}
 
 /// A failed local file operation: `act` is what was being done ("write"), `place` the path.
 pub(crate) fn local_io(act: &'static str, place: &str, cause: io::Error) -> Error {

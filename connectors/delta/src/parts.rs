@@ -155,12 +155,7 @@ impl Parts {
 
     /// Forgets all rows and deletions, and the files written so far: nothing names them.
     pub(crate) fn discard(&mut self) {
-        self.open = None;
-        for file in std::mem::take(&mut self.done) {
-            if let Err(error) = self.store.delete(&file.path) {
-                tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
-            }
-        }
+        self.remove_unnamed();
         self.dead.clear();
         self.holes.clear();
         self.deletes.clear();
@@ -209,8 +204,27 @@ impl Parts {
     pub(crate) fn seal(&mut self) -> Sealed {
         let path = |ordinal| self.files.get(ordinal as usize).map(|file: &FileEntry| file.path.clone());
         let deletes = std::mem::take(&mut self.deletes);
-        let deletes = deletes.into_iter().filter_map(|(ordinal, rows)| Some((path(ordinal)?, rows))).collect();
+        let mut deletes: BTreeMap<_, _> =
+            deletes.into_iter().filter_map(|(ordinal, rows)| Some((path(ordinal)?, rows))).collect();
+        let is_gone = |file: &mut NewFile| {
+            deletes.get(&file.path).is_some_and(|rows: &RoaringBitmap| rows.len() == file.num_records)
+        };
+        for file in self.done.extract_if(.., is_gone).collect::<Vec<_>>() {
+            deletes.remove(&file.path);
+            remove(&self.store, &file);
+        }
         Sealed { adds: std::mem::take(&mut self.done), deletes }
+    }
+
+    /// Removes the files that only this buffer knows.
+    fn remove_unnamed(&mut self) {
+        self.open = None;
+        for file in std::mem::take(&mut self.done) {
+            // A store that does not answer is not asked again for each of them: they cost space only.
+            if !remove(&self.store, &file) {
+                break;
+            }
+        }
     }
 
     fn next_file(&mut self) {
@@ -266,6 +280,22 @@ impl Parts {
         }
         Ok(moved)
     }
+}
+
+impl Drop for Parts {
+    /// What no commit was told of goes with the writer. Files of a commit whose outcome is open are not among them:
+    /// `seal` has handed them over.
+    fn drop(&mut self) {
+        self.remove_unnamed();
+    }
+}
+
+fn remove(store: &TableStore, file: &NewFile) -> bool {
+    let removed = store.delete(&file.path);
+    if let Err(error) = &removed {
+        tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
+    }
+    removed.is_ok()
 }
 
 /// The place of each row among those that are not dead.

@@ -15,7 +15,7 @@ mod table;
 pub(crate) use table::{Identity, stored_place};
 
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
 use crate::progress_table::ProgressTable;
 use crate::store::Store;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use table::TableWriter;
 use tidewire_core::sink::Selection;
-use tidewire_core::{Batch, Change, Error, Progress, Sink, TableName, TableProgress, TableState, failpoint};
+use tidewire_core::{Batch, Change, Error, ErrorKind, Progress, Sink, TableName, TableProgress, TableState, failpoint};
 
 /// Rows of all tables that wait in memory. More of them would only spare data files the rows that a later change
 /// of the same commit takes back.
@@ -51,8 +51,15 @@ impl DeltaSink {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let stored = progress.clone();
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
-            if snapshot_is_visible(&settings, &identity, &store, name, held)? {
-                held.state = TableState::Done;
+            match snapshot_is_visible(&settings, &identity, &store, name, held) {
+                Ok(true) => held.state = TableState::Done,
+                Ok(false) => {}
+                // One table that cannot be read is no reason to keep the others waiting: reading it again meets
+                // the same error, which then names it.
+                Err(error) if error.kind() == ErrorKind::Operator && !is_of_location(&error) => {
+                    tracing::debug!(table = name, error = %error.chain(), "a table's place could not be read");
+                }
+                Err(error) => return Err(error),
             }
         }
         let sink = DeltaSink { settings, identity, store, tables: BTreeMap::new(), progress: table, stored };
@@ -61,6 +68,10 @@ impl DeltaSink {
 
     /// Hands one table its changes.
     fn apply(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
+        self.apply_to(batch, name, changes).map_err(|error| of_table(error, name))
+    }
+
+    fn apply_to(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
         if !self.tables.contains_key(name) {
             let first = changes.first().and_then(|change| Some((change.op, batch.table(change)?)));
             let Some((op, schema)) = first else { return Ok(()) };
@@ -79,11 +90,11 @@ impl DeltaSink {
     /// touches.
     fn spill(&mut self) -> Result<()> {
         let limit = self.settings.commit_bytes.min(ROWS_BYTES_MAX);
-        while let Some((_, table)) = self.largest_above(limit, TableWriter::buffered_bytes) {
-            table.flush()?;
+        while let Some((name, table)) = self.largest_above(limit, TableWriter::buffered_bytes) {
+            table.flush().map_err(|error| of_table(error, name))?;
         }
-        while let Some((_, table)) = self.largest_above(ROW_GROUPS_BYTES_MAX, TableWriter::writer_bytes) {
-            table.end_row_group()?;
+        while let Some((name, table)) = self.largest_above(ROW_GROUPS_BYTES_MAX, TableWriter::writer_bytes) {
+            table.end_row_group().map_err(|error| of_table(error, name))?;
         }
         Ok(())
     }
@@ -134,7 +145,7 @@ impl Sink for DeltaSink {
         self.note_reading(progress)?;
         for (name, table) in &mut self.tables {
             // A table that was left behind is not where the others are.
-            table.commit(progress.position_of(name))?;
+            table.commit(progress.position_of(name)).map_err(|error| of_table(error, name))?;
             failpoint::pass("delta_table_committed");
         }
         self.progress.store(progress)?;
@@ -143,8 +154,8 @@ impl Sink for DeltaSink {
     }
 
     fn maintain(&mut self) -> Result<()> {
-        for table in self.tables.values_mut() {
-            table.maintain()?;
+        for (name, table) in &mut self.tables {
+            table.maintain().map_err(|error| of_table(error, name))?;
         }
         self.progress.maintain()
     }

@@ -102,9 +102,13 @@ impl ColumnReader {
     ) -> Result<ColumnReader> {
         let place = store.place(name);
         let file = match store.local_path() {
-            Some(directory) => {
-                Some(File::open(directory.join(name)).map_err(|cause| error::local_io("open", &place, cause))?)
-            }
+            Some(directory) => Some(File::open(directory.join(name)).map_err(|cause| {
+                // Under a directory that is there, a file that the log names has been taken away.
+                match cause.kind() == std::io::ErrorKind::NotFound && directory.is_dir() {
+                    true => error::damaged(&place, "it is missing").with_cause(cause),
+                    false => error::local_io("open", &place, cause),
+                }
+            })?),
             None => None,
         };
         let source = Source { store: store.clone(), name: name.to_owned(), size, file };

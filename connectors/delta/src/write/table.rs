@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Layout, Mode};
 use crate::log::{Commit, Features, NewMetadata, NewTable, Table};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::typemap::{parse_schema_string, schema_string};
@@ -107,6 +107,9 @@ impl TableWriter {
         first: Op,
     ) -> Result<TableWriter> {
         let mode = settings.mode;
+        if mode == Mode::Mirror {
+            refuse_keyless(schema)?;
+        }
         let mut table = Table::open(store.clone())?;
         let (mut layout, mut metadata_due, mut place) =
             (Layout::create(schema, mode, &settings.text_columns)?, false, None);
@@ -272,15 +275,25 @@ impl TableWriter {
     }
 
     fn start_snapshot(&mut self) -> Result<()> {
-        self.empty();
-        if let Rows::Mirror(mirror) = &mut self.rows {
-            let layout = Layout::create(&self.schema, self.settings.mode, &self.settings.text_columns)?;
-            if layout.columns != self.layout.columns || layout.key_names() != self.layout.key_names() {
-                self.metadata_due = true;
+        match &mut self.rows {
+            Rows::Mirror(mirror) => {
+                let layout = Layout::create(&self.schema, self.settings.mode, &self.settings.text_columns)?;
+                if layout.columns != self.layout.columns || layout.key_names() != self.layout.key_names() {
+                    self.metadata_due = true;
+                }
+                mirror.clear(&mut self.parts);
+                *mirror = Mirror::new(&self.schema, &layout)?;
+                self.parts.set_columns(layout.columns.clone(), layout.key.clone());
+                self.layout = layout;
+                self.replaces_all = true;
+                self.is_loaded = true;
             }
-            *mirror = Mirror::new(&self.schema, &layout)?;
-            self.parts.set_columns(layout.columns.clone(), layout.key.clone());
-            self.layout = layout;
+            // The rows of a reading that broke off come again.
+            Rows::Changelog(changelog) if self.is_reading => {
+                self.parts.discard();
+                changelog.take_appended();
+            }
+            Rows::Changelog(_) => {}
         }
         self.is_reading = true;
         self.native_id = self.schema.native_id;
@@ -320,6 +333,9 @@ impl TableWriter {
             return Ok(());
         }
         let mode = self.settings.mode;
+        if mode == Mode::Mirror {
+            refuse_keyless(schema)?;
+        }
         let (layout, evolution) = Layout::evolve(&self.layout.columns, schema, mode, &self.settings.text_columns)?;
         if mode == Mode::Mirror && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));

@@ -11,6 +11,7 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::batch::{Before, ChangeHead};
@@ -80,13 +81,18 @@ pub(super) struct Harness {
     settings: Settings,
     identity: Identity,
     descriptor: SourceDescriptor,
+    /// The table that the steps are about.
     schema: Arc<TableSchema>,
+    /// The other tables.
+    resting: BTreeMap<TableName, Arc<TableSchema>>,
+    /// Tables that the worker no longer gives the sink.
+    halted: BTreeSet<TableName>,
     sink: Option<DeltaSink>,
     /// As the sink told at its last start.
     opened: Progress,
     /// As the worker counts on.
     progress: Progress,
-    log: Vec<(u64, Vec<Logical>)>,
+    log: Vec<(u64, Arc<TableSchema>, Vec<Logical>)>,
     left_out: Option<String>,
 }
 
@@ -121,6 +127,8 @@ impl Harness {
             identity: Identity { sink: "lake".into(), source: "shop".into() },
             descriptor,
             schema: Arc::new(schema(shape)),
+            resting: BTreeMap::new(),
+            halted: BTreeSet::new(),
             sink: None,
             opened: Progress::default(),
             progress: Progress::default(),
@@ -152,6 +160,27 @@ impl Harness {
         self.crash();
     }
 
+    /// The steps that follow are about this table.
+    pub(super) fn turn_to(&mut self, table: &str) {
+        let name = TableName::new("public", table);
+        let fresh = || Arc::new(TableSchema { name: name.clone(), ..(*self.schema).clone() });
+        let next = self.resting.remove(&name).unwrap_or_else(fresh);
+        let last = std::mem::replace(&mut self.schema, next);
+        self.resting.insert(last.name.clone(), last);
+    }
+
+    /// What a worker does after an error that names a table: the sink anew, fed again without that table.
+    pub(super) fn halt(&mut self, name: &TableName) {
+        self.halted.insert(name.clone());
+        self.crash();
+        self.replay();
+    }
+
+    /// Where the table lies on disk.
+    pub(super) fn table_directory(&self) -> PathBuf {
+        self.directory.path().join(format!("shop/public/{}", self.schema.name.table))
+    }
+
     pub(super) fn floor_at_end(&mut self) {
         self.descriptor.snapshot_floor = Some(position(self.next_commit()));
     }
@@ -162,8 +191,11 @@ impl Harness {
 
     fn open(&mut self) {
         let (settings, identity) = (Arc::new(self.settings.clone()), Arc::new(self.identity.clone()));
-        let (sink, progress) = DeltaSink::open(settings, identity, self.store()).unwrap();
+        let (sink, mut progress) = DeltaSink::open(settings, identity, self.store()).unwrap();
         self.sink = Some(sink);
+        for name in &self.halted {
+            assert!(progress.leave_behind(&name.to_string(), self.descriptor.snapshot_floor.as_ref()));
+        }
         self.opened = progress.clone();
         self.progress = progress;
     }
@@ -176,14 +208,14 @@ impl Harness {
 
     /// The source sends its whole log again.
     pub(super) fn replay(&mut self) {
-        for (commit, changes) in self.log.clone() {
-            let batch = self.batch(commit, &changes);
+        for (commit, schema, changes) in self.log.clone() {
+            let batch = self.batch(commit, &schema, &changes);
             self.write(&batch).unwrap();
         }
     }
 
     fn next_commit(&self) -> u64 {
-        self.log.last().map_or(SNAPSHOT_AT, |(commit, _)| *commit) + 10
+        self.log.last().map_or(SNAPSHOT_AT, |(commit, ..)| *commit) + 10
     }
 
     pub(super) fn send(&mut self, changes: &[Logical]) {
@@ -192,16 +224,20 @@ impl Harness {
 
     pub(super) fn try_send(&mut self, changes: &[Logical]) -> Result<()> {
         let commit = self.next_commit();
-        self.log.push((commit, changes.to_vec()));
-        let batch = self.batch(commit, changes);
+        self.log.push((commit, Arc::clone(&self.schema), changes.to_vec()));
+        let batch = self.batch(commit, &self.schema, changes);
         self.write(&batch)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        let needs = self.opened.needs(batch);
+        let mut needs = self.opened.needs(batch);
+        for (index, _) in batch.tables.iter().enumerate().filter(|(_, schema)| self.halted.contains(&schema.name)) {
+            needs.exclude(index);
+        }
         let needed = |at: &u32| needs.contains(batch, &batch.changes[*at as usize]);
         let selected: Vec<u32> = (0..batch.changes.len() as u32).filter(needed).collect();
-        self.progress.observe(batch, self.descriptor.snapshot_floor.as_ref(), &BTreeSet::new());
+        let halted: BTreeSet<String> = self.halted.iter().map(ToString::to_string).collect();
+        self.progress.observe(batch, self.descriptor.snapshot_floor.as_ref(), &halted);
         self.sink.as_mut().unwrap().write(batch, Selection::Some(&selected))
     }
 
@@ -253,9 +289,9 @@ impl Harness {
         self.write(&batch).unwrap();
     }
 
-    fn batch(&self, commit: u64, changes: &[Logical]) -> Batch {
+    fn batch(&self, commit: u64, schema: &Arc<TableSchema>, changes: &[Logical]) -> Batch {
         let mut b = BatchBuilder::new(Arc::new(self.descriptor.clone()), Phase::Stream, BatchLimits::default());
-        let (table, schema) = (b.table(&self.schema), &self.schema);
+        let table = b.table(schema);
         let left_out = self.left_out.as_deref();
         b.transaction(transaction(commit));
         for (ordinal, change) in (1u64..).zip(changes) {
@@ -287,7 +323,7 @@ impl Harness {
         b.finish(Some(position(commit + 1)), true, 0)
     }
 
-    fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
+    pub(super) fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
         let mut schema = (*self.schema).clone();
         schema.version = SchemaVersion(schema.version.0 + 1);
         change(&mut schema);
@@ -311,8 +347,8 @@ impl Harness {
         self.left_out = Some(name.to_owned());
     }
 
-    fn table(&self) -> Option<Table> {
-        Table::open(self.store().table("shop/public/t")).unwrap()
+    pub(super) fn table(&self) -> Option<Table> {
+        Table::open(self.store().table(&format!("shop/public/{}", self.schema.name.table))).unwrap()
     }
 
     pub(super) fn table_version(&self) -> Option<i64> {
