@@ -19,7 +19,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter;
 use holes::Holes;
 use roaring::RoaringBitmap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::{Error, Value};
 
 /// Size at which a data file is closed and the next begun.
@@ -71,6 +71,7 @@ pub(crate) struct Parts {
     done: Vec<NewFile>,
     files: Vec<FileEntry>,
     deletes: BTreeMap<u32, RoaringBitmap>,
+    nulls: BTreeSet<usize>,
 }
 
 impl Parts {
@@ -90,6 +91,7 @@ impl Parts {
             done: Vec::new(),
             files: Vec::new(),
             deletes: BTreeMap::new(),
+            nulls: BTreeSet::new(),
         };
         parts.set_columns(columns, key);
         parts.next_file();
@@ -159,6 +161,7 @@ impl Parts {
         self.dead.clear();
         self.holes.clear();
         self.deletes.clear();
+        self.nulls.clear();
         self.buffer = self.columns.iter().map(|column| Column::new(&column.column_type)).collect();
         self.rows = 0;
         self.next_file();
@@ -200,6 +203,11 @@ impl Parts {
         Ok(moved)
     }
 
+    /// Columns that hold null although the table's schema says that they never do. Call `close` first.
+    pub(crate) fn take_nulls(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.nulls)
+    }
+
     /// Hands over what a commit shall name. Call `close` first.
     pub(crate) fn seal(&mut self) -> Sealed {
         let path = |ordinal| self.files.get(ordinal as usize).map(|file: &FileEntry| file.path.clone());
@@ -234,6 +242,7 @@ impl Parts {
 
     fn close_open(&mut self) -> Result<()> {
         if let Some(open) = self.open.take() {
+            self.nulls.extend(open.nulls());
             let file = open.finish()?;
             if let Some(entry) = self.files.get_mut(self.ordinal as usize) {
                 *entry = FileEntry { path: file.path.clone(), size: file.size };

@@ -6,7 +6,7 @@ use crate::error::{self, Result};
 use crate::log::NewFile;
 use crate::store::{DataFile, TableStore};
 use crate::typemap::TableColumn;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -14,6 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidewire_core::Error;
 
@@ -34,6 +35,10 @@ pub(crate) struct PartWriter {
     schema: Arc<Schema>,
     stats: Stats,
     rows: u64,
+    /// Columns that the table's schema calls free of null.
+    required: Vec<usize>,
+    /// Those of them that have held one.
+    nulls: BTreeSet<usize>,
 }
 
 /// The Arrow schema of a table's data files. Every column may be null there; whether the table allows it is
@@ -64,7 +69,9 @@ impl PartWriter {
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(store.data_file(&name)?, Arc::clone(&schema), options)
             .map_err(|cause| write_error(&store.place(&name), cause))?;
-        Ok(PartWriter { name, writer, schema, stats: Stats::new(columns, key), rows: 0 })
+        let stats = Stats::new(columns, key);
+        let required = columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(at, _)| at).collect();
+        Ok(PartWriter { name, writer, schema, stats, rows: 0, required, nulls: BTreeSet::new() })
     }
 
     /// Appends rows; the columns are those of `create`, in their order.
@@ -72,6 +79,8 @@ impl PartWriter {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|cause| Error::bug("delta_batch", "put columns together").with_cause(cause))?;
         self.stats.observe(&batch);
+        let has_null = |at: &&usize| batch.columns().get(**at).is_some_and(|column| column.null_count() > 0);
+        self.nulls.extend(self.required.iter().filter(has_null));
         self.rows += batch.num_rows() as u64;
         self.writer.write(&batch).map_err(|cause| write_error(&self.name, cause))
     }
@@ -79,6 +88,11 @@ impl PartWriter {
     /// Rows written so far.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Columns that hold null although the table's schema says that they never do.
+    pub(crate) fn nulls(&self) -> &BTreeSet<usize> {
+        &self.nulls
     }
 
     /// Bytes that the file has or will have, without what compression of the open row group still saves.

@@ -220,6 +220,7 @@ impl TableWriter {
             return Ok(());
         }
         self.close()?;
+        self.allow_nulls();
         if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
             return Ok(());
         }
@@ -262,6 +263,17 @@ impl TableWriter {
         match &mut self.rows {
             Rows::Mirror(mirror) => mirror.close(&mut self.parts),
             Rows::Changelog(_) => self.parts.close().map(|_| ()),
+        }
+    }
+
+    /// A column may be free of null at the source today and not have been so when a change was made. A reader must
+    /// not take the table's word for it then.
+    fn allow_nulls(&mut self) {
+        for at in self.parts.take_nulls() {
+            if let Some(column) = self.layout.columns.get_mut(at).filter(|column| !column.nullable) {
+                column.nullable = true;
+                self.metadata_due = true;
+            }
         }
     }
 

@@ -7,7 +7,8 @@ mod random;
 
 use super::*;
 use crate::layout::Mode;
-use harness::{Harness, Logical, Shape, position, row, text};
+use crate::typemap::parse_schema_string;
+use harness::{Harness, Logical, NULL, Shape, position, row, text};
 use tidewire_core::ErrorKind;
 
 #[test]
@@ -169,6 +170,28 @@ fn columns_come_and_go() {
         h.texts_by_id("big"),
         [(1, Some("A2")), (2, Some("B2")), (3, Some("C")), (4, Some("D2"))].map(own).into()
     );
+}
+
+#[test]
+fn a_null_in_a_column_that_should_have_none_is_shown() {
+    let mut h = Harness::new(Shape::Int);
+    h.change_schema(|schema| schema.columns[3].nullable = false);
+    let nullable = |h: &Harness| {
+        let columns = parse_schema_string(h.table().unwrap().schema_string()).unwrap();
+        columns.iter().find(|column| &*column.name == "big").unwrap().nullable
+    };
+    h.send(&[Logical::insert(1, "a", "A")]);
+    h.commit();
+    assert!(!nullable(&h));
+    // The change is older than the constraint.
+    h.send(&[Logical::insert(2, "b", NULL)]);
+    h.commit();
+    assert!(nullable(&h));
+    assert_eq!(h.texts_by_id("big"), [(1, Some("A")), (2, None)].map(own).into());
+    h.crash();
+    h.send(&[Logical::insert(3, "c", "C")]);
+    h.commit();
+    assert!(nullable(&h));
 }
 
 fn own((id, value): (i64, Option<&str>)) -> (i64, Option<String>) {

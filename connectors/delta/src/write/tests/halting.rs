@@ -103,12 +103,6 @@ fn an_error_of_one_table_names_it() {
 }
 
 #[test]
-fn a_full_disk_is_no_tables_fault() {
-    let error = crate::error::local_io("write", "x", std::io::ErrorKind::StorageFull.into());
-    assert!(crate::error::of_table(error, &name("t")).table().is_none());
-}
-
-#[test]
 fn an_error_between_the_commits_of_two_tables_loses_nothing() {
     // Tables are committed in the order of their names: one that strikes before `t`, and one after.
     for second in ["a", "u"] {

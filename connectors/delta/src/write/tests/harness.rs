@@ -25,6 +25,8 @@ use tidewire_core::{
 use url::Url;
 
 const SNAPSHOT_AT: u64 = 10;
+/// A text that stands for the database's null.
+pub(super) const NULL: &str = "<null>";
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Shape {
@@ -480,7 +482,11 @@ fn image_of(
             (_, Some(_)) => Some("x"),
             (_, None) => None,
         };
-        let cell = text.map_or(Cell::UNKNOWN, |text| b.long(Tag::Text, text.as_bytes()));
+        let cell = match text {
+            None => Cell::UNKNOWN,
+            Some(NULL) => Cell::NULL,
+            Some(text) => b.long(Tag::Text, text.as_bytes()),
+        };
         b.cell(cell);
     }
 }
