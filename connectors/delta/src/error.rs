@@ -22,8 +22,9 @@ pub(crate) fn is_of_location(error: &Error) -> bool {
 /// A failed local file operation: `act` is what was being done ("write"), `place` the path.
 pub(crate) fn local_io(act: &'static str, place: &str, cause: io::Error) -> Error {
     let (kind, code, remedy) = match cause.kind() {
+        // Nothing is lost while the sink waits, and what it had not committed has been removed (SK-38, SK-52).
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Operator, "storage_full", "free space at the sink's location, then restart")
+            (ErrorKind::Retry, "storage_full", "free space at the sink's location")
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             (ErrorKind::Operator, "storage_not_writable", "let the daemon's user read and write the sink's location")
@@ -71,4 +72,26 @@ pub(crate) fn damaged(place: &str, what: impl Into<String>) -> Error {
     Error::operator("delta_table_damaged", format!("read `{place}`: {}", what.into())).with_remedy(
         "restore the file from a backup, or give the sink a new name and location, which reads its tables anew",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_file_operation_says_what_comes_next() {
+        for (cause, kind, code) in [
+            (io::ErrorKind::StorageFull, ErrorKind::Retry, "storage_full"),
+            (io::ErrorKind::QuotaExceeded, ErrorKind::Retry, "storage_full"),
+            (io::ErrorKind::ReadOnlyFilesystem, ErrorKind::Operator, "storage_not_writable"),
+            (io::ErrorKind::NotFound, ErrorKind::Operator, "storage_missing"),
+            (io::ErrorKind::TimedOut, ErrorKind::Retry, "storage_io"),
+        ] {
+            let error = of_table(local_io("write", "x", cause.into()), &TableName::new("public", "t"));
+            assert_eq!((error.kind(), error.code()), (kind, code));
+            assert!(error.remedy().is_some());
+            // Every table would meet it.
+            assert!(error.table().is_none());
+        }
+    }
 }
