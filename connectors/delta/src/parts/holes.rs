@@ -11,7 +11,8 @@ use crate::store::TableStore;
 use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef};
 use arrow_select::interleave::interleave;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::Error;
 
 /// Bytes of filled-in values that are in memory at a time, as far as the values before foretell.
