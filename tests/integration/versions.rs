@@ -113,7 +113,7 @@ impl Bench {
         client.execute(&format!("CREATE PUBLICATION tidewire_{source} {publication}"))?;
         let kafka = broker()?;
         let lake = tempfile::tempdir().context("make a folder for the tables")?;
-        let texts: Vec<String> = types.text_columns().map(|name| format!("\"public.every_type.{name}\"")).collect();
+        let texts: Vec<String> = types.text_columns().map(|name| format!("\"public.{name}\"")).collect();
         let config = format!(
             "[sources.{source}]\ntables = [\"public.*\"]\n[sources.{source}.postgres]\nurl = \"{}\"\nheartbeat_interval = \"1s\"\n\
              [sinks.events.kafka]\nbrokers = [\"{}\"]\nformat = {{ array_bounds = \"drop\" }}\n\
@@ -138,6 +138,16 @@ impl Bench {
         self.kafka.consume(&format!("{}.public.{table}", self.source), Isolation::ReadCommitted)
     }
 
+    /// In which form the snapshot read a table.
+    fn was_read_in(&self, table: &str, format: &str) -> Result<()> {
+        let log = self.daemon.log()?;
+        let name = format!("\"public.{table}\"");
+        let line = log.lines().find(|line| line.contains("has been read") && line.contains(&name));
+        let line = line.with_context(|| format!("no line says that {name} was read"))?;
+        ensure!(line.contains(&format!("\"{format}\"")), "{name} was not read in {format} form: {line}");
+        Ok(())
+    }
+
     /// Compares the mirror of `table` with `shown`, the table itself or a view of it in the mirror's types.
     fn check_mirror(&self, table: &str, shown: &str, with: &[Reader]) -> Result<()> {
         let path = self.lake.path().join(&self.source).join("public").join(table);
@@ -154,13 +164,18 @@ fn version(major: u16) -> Result<()> {
     bench.daemon.run()?;
     bench.catch_up()?;
     bench.check_mirror("every_type", "every_type_shown", &[Reader::Deltalake])?;
+    bench.check_mirror("binary_type", "binary_type_shown", &[Reader::Deltalake])?;
+    bench.was_read_in("every_type", "text")?;
+    bench.was_read_in("binary_type", "binary")?;
 
     bench.client.execute(&types.insert(types::STREAMED))?;
     bench.client.execute(shapes::AFTER)?;
     bench.client.execute(shapes::MESSAGES)?;
     bench.catch_up()?;
     bench.check_mirror("every_type", "every_type_shown", &[Reader::Deltalake])?;
+    bench.check_mirror("binary_type", "binary_type_shown", &[Reader::Deltalake])?;
     snapshot_and_log_must_agree(&bench.records("every_type")?, types.rows())?;
+    snapshot_and_log_must_agree(&bench.records("binary_type")?, types.rows())?;
     for (table, shown, topic) in shapes::TABLES {
         bench.check_mirror(table, shown, &[Reader::Deltalake])?;
         oracle::check_topic(&bench.client, "public", table, &bench.records(topic)?).context(table)?;

@@ -21,7 +21,7 @@ mod typemap;
 mod catalog;
 
 mod assemble;
-mod copy_text;
+mod copy;
 
 mod preflight;
 mod setup;

@@ -3,7 +3,7 @@
 
 use crate::assemble::{Applied, Assembler, PROVENANCE};
 use crate::catalog::{Described, described_without_server};
-use crate::copy_text::SnapshotRows;
+use crate::copy::{CopyFormat, SnapshotRows};
 use crate::position::ServerIdentity;
 use crate::tables::TableFilter;
 use crate::typemap::Scratch;
@@ -55,7 +55,15 @@ pub fn value(type_oid: u32, text: &[u8]) -> bool {
 /// Reads one line of `COPY`, of columns with these types.
 pub fn copy_line(types: &[u32], line: &[u8]) -> bool {
     let mut builder = BatchBuilder::new(descriptor(), Phase::Snapshot, BatchLimits::default());
-    SnapshotRows::new(Arc::new(described(types)), 0, 1).push_copy_data(line, &mut builder).is_ok()
+    let mut rows = SnapshotRows::new(Arc::new(described(types)), CopyFormat::Text, 0, 1);
+    rows.push_copy_data(line, &mut builder).is_ok()
+}
+
+/// Reads messages of a binary `COPY`, of columns with these types.
+pub fn copy_binary(types: &[u32], messages: &[&[u8]]) -> bool {
+    let mut builder = BatchBuilder::new(descriptor(), Phase::Snapshot, BatchLimits::default());
+    let mut rows = SnapshotRows::new(Arc::new(described(types)), CopyFormat::Binary, 0, 1);
+    messages.iter().all(|message| rows.push_copy_data(message, &mut builder).is_ok()) && rows.finish().is_ok()
 }
 
 /// Turns messages into batches; every type is taken for the built-in one of its oid.

@@ -2,12 +2,13 @@
 //! nothing of where the text came from, so that a row read by a snapshot and the same row read from the
 //! log give the same cells.
 //!
-//! Text and never binary: it is what `COPY` and `pgoutput` both give on every supported major, and a type
-//! that nobody has heard of still has an exact text. The connection pins the settings that shape it
-//! (`DateStyle`, `IntervalStyle`, `TimeZone`, `extra_float_digits`, `bytea_output`, `lc_monetary`), and the
-//! readers here take no other form (PG-90).
+//! Text is what the log gives on every supported major, and a type that nobody has heard of still has an exact
+//! text. The connection pins the settings that shape it (`DateStyle`, `IntervalStyle`, `TimeZone`,
+//! `extra_float_digits`, `bytea_output`, `lc_monetary`), and the readers here take no other form (PG-90). A snapshot
+//! may read a table in binary form where every column's type gives the same cell so, see `typemap/binary.rs`.
 
 mod array;
+mod binary;
 mod number;
 pub(crate) mod resolve;
 mod scalar;
@@ -56,7 +57,11 @@ impl Scratch {
 
 /// Reads the values of one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ColumnDecoder(Kind);
+pub(crate) struct ColumnDecoder {
+    kind: Kind,
+    /// How the binary form is read, for the types that have one which is as good as the text.
+    binary: Option<binary::Form>,
+}
 
 /// How a text is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,13 +105,27 @@ impl ColumnDecoder {
         builder: &mut BatchBuilder,
         scratch: &mut Scratch,
     ) -> Result<Cell, ValueError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Array { element, delimiter } => {
                 let cell = array::read(text, element, *delimiter, builder, scratch);
                 scratch.settle();
                 cell
             }
             kind => kind.read(text, builder),
+        }
+    }
+
+    /// Whether the binary form gives the same cells as the text.
+    pub(crate) fn reads_binary(&self) -> bool {
+        self.binary.is_some()
+    }
+
+    /// Makes the cell of a value in binary form.
+    #[inline]
+    pub(crate) fn decode_binary(&self, bytes: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
+        match self.binary {
+            Some(form) => form.read(bytes, builder),
+            None => Err(ValueError::Malformed("of a type that is read in binary form")),
         }
     }
 }

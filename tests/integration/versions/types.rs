@@ -1,5 +1,6 @@
 //! The table `every_type`: one column for each built-in type and some that are not, with extreme values, and an array
-//! of each. `every_type_shown` is the same as a mirror holds it, in the source's own words.
+//! of each. `every_type_shown` is the same as a mirror holds it, in the source's own words. `binary_type` has the columns
+//! alone whose types a snapshot reads in binary form, with the same values.
 
 use anyhow::{Result, ensure};
 use tidewire_testkit::postgres::Client;
@@ -42,6 +43,10 @@ impl Type {
     const fn since(mut self, since: u16) -> Type {
         self.since = since;
         self
+    }
+
+    fn is_binary(&self) -> bool {
+        BINARY.split_whitespace().any(|name| name == self.name)
     }
 
     const fn held(mut self, held: Held) -> Type {
@@ -145,6 +150,11 @@ const TYPES: &[Type] = &[
     t("grid", &[(0, "{{1,2},{3,4}}"), (0, "[0:1]={7,8}"), (0, "[-1:0][2:3]={{1,NULL},{3,4}}")]).declared("int[]").held(Held::Text),
 ];
 
+/// Columns that a snapshot reads in binary form where a table has no others.
+const BINARY: &str = "bool int2 int4 int8 float4 float8 numeric numeric_38 money text varchar bpchar name bytea date time \
+                      timetz timestamp timestamp_0 timestamptz interval uuid json jsonb bit bit_1 varbit oid xid cid xid8 \
+                      mood positive price far_date far_timestamp far_timestamptz";
+
 /// Of types whose input the server refuses, or that no table may hold.
 const NEVER_IN_TABLES: &str = "pg_node_tree pg_ndistinct pg_dependencies pg_mcv_list pg_ddl_command pg_brin_bloom_summary \
                                pg_brin_minmax_multi_summary gtsvector";
@@ -171,7 +181,17 @@ impl Types {
     }
 
     pub(super) fn text_columns(&self) -> impl Iterator<Item = String> {
-        self.list.iter().filter(|kind| kind.held == Held::Text).map(|kind| format!("c_{}", kind.name))
+        let texts = self.list.iter().filter(|kind| kind.held == Held::Text);
+        texts.flat_map(|kind| {
+            let of = |table: &str| format!("{table}.c_{}", kind.name);
+            [Some(of("every_type")), kind.is_binary().then(|| of("binary_type"))].into_iter().flatten()
+        })
+    }
+
+    /// The columns of `binary_type`, each made by `column` of its type.
+    fn binary(&self, column: impl Fn(&Type) -> String) -> String {
+        let columns: Vec<String> = self.list.iter().filter(|kind| kind.is_binary()).map(|kind| column(kind)).collect();
+        columns.join(", ")
     }
 
     /// The types, the table and its view.
@@ -200,9 +220,17 @@ impl Types {
             "CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree;
              CREATE TYPE mood AS ENUM ('sad', 'ok', 'it''s \"so, so\"'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
              CREATE DOMAIN price AS numeric(10, 2); CREATE TYPE pair AS (a int, b text);
-             CREATE TABLE every_type ({}); CREATE VIEW every_type_shown AS SELECT {} FROM every_type",
+             CREATE TABLE every_type ({}); CREATE VIEW every_type_shown AS SELECT {} FROM every_type;
+             CREATE TABLE binary_type (id int PRIMARY KEY, {});
+             CREATE VIEW binary_type_shown AS SELECT id, {} FROM binary_type",
             columns.join(", "),
-            shown.join(", ")
+            shown.join(", "),
+            self.binary(|kind| format!("c_{} {}", kind.name, kind.declared)),
+            self.binary(|kind| match kind.held {
+                Held::AsIs => format!("c_{}", kind.name),
+                Held::Number => format!("c_{0}::numeric AS c_{0}", kind.name),
+                Held::Text | Held::Words => format!("c_{0}::text AS c_{0}", kind.name),
+            }),
         )
     }
 
@@ -225,6 +253,10 @@ impl Types {
             }
             rows.push(format!("INSERT INTO every_type ({}) VALUES ({})", names.join(", "), values.join(", ")));
         }
+        let names = self.binary(|kind| format!("c_{}", kind.name));
+        rows.push(format!(
+            "INSERT INTO binary_type (id, {names}) SELECT id, {names} FROM every_type WHERE id >= {first}"
+        ));
         rows.join("; ")
     }
 

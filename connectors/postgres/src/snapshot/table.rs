@@ -2,6 +2,7 @@
 
 use crate::catalog::{Described, PublishedTable};
 use crate::control::Control;
+use crate::copy::CopyFormat;
 use crate::error::control;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,11 +64,12 @@ impl SnapshotTable {
 
     /// Reads the table's rows: the columns in the order of the schema. Inheritance children are tables of their own in
     /// a publication; partitions read through their root are not.
-    pub(super) fn copy_statement(&self) -> String {
+    pub(super) fn copy_statement(&self, format: CopyFormat) -> String {
         let columns: Vec<String> =
             self.described.schema.columns.iter().map(|column| quote_identifier(&column.name)).collect();
         let filter = self.shape.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-        format!("COPY (SELECT {} FROM {}{}{filter}) TO STDOUT", columns.join(", "), self.only(), self.quoted_name())
+        let (columns, only, name) = (columns.join(", "), self.only(), self.quoted_name());
+        format!("COPY (SELECT {columns} FROM {only}{name}{filter}) TO STDOUT{}", format.options())
     }
 
     fn only(&self) -> &'static str {

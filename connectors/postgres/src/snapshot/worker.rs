@@ -6,7 +6,7 @@ use crate::assemble::PROVENANCE;
 use crate::catalog::describe_table;
 use crate::connection::{Connection, Take};
 use crate::control::Control;
-use crate::copy_text::SnapshotRows;
+use crate::copy::{CopyFormat, SnapshotRows};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidewire_core::batch::{BatchBuilder, ChangeHead, Provenance};
@@ -45,7 +45,8 @@ impl Worker {
             match self.table(&control, &table).await {
                 Ok(Ok(rows)) => {
                     self.shared.metrics.snapshot_tables_left.decrement(1);
-                    tracing::info!(table = %table.published.name, rows, "the table has been read");
+                    let format = CopyFormat::of(&table.described).name();
+                    tracing::info!(table = %table.published.name, rows, format, "the table has been read");
                 }
                 Ok(Err(Gone)) => return,
                 Err(error) => return self.report(error.with_table(table.published.name.clone())).await,
@@ -61,10 +62,11 @@ impl Worker {
 
     async fn table(&mut self, control: &Control, table: &SnapshotTable) -> Result<Result<u64, Gone>> {
         self.guard(control, table).await?;
-        self.session.copy_out("read the table", &table.copy_statement()).await?;
+        let format = CopyFormat::of(&table.described);
+        self.session.copy_out("read the table", &table.copy_statement(format)).await?;
         self.open_transaction();
         self.mark(table, Op::SnapshotStart, 1);
-        let mut rows = SnapshotRows::new(Arc::clone(&table.described), self.shared.floor.0, 2);
+        let mut rows = SnapshotRows::new(Arc::clone(&table.described), format, self.shared.floor.0, 2);
         let mut counted = rows.next_ordinal();
         loop {
             let builder = &mut self.builder;
@@ -85,6 +87,7 @@ impl Worker {
                 break;
             }
         }
+        rows.finish()?;
         self.shared.metrics.snapshot_rows.increment(rows.next_ordinal() - counted);
         self.mark(table, Op::SnapshotEnd, rows.next_ordinal());
         Ok(self.send().await.map(|()| rows.next_ordinal() - 2))

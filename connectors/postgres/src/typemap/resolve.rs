@@ -2,6 +2,7 @@
 //! known by their fixed oids, all others by what `pg_type` says of them; a type that nobody knows is exact
 //! text under its own name.
 
+use super::binary::Form;
 use super::{ColumnDecoder, Kind};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,7 +127,7 @@ impl TypeCatalog {
     ) -> Option<(DataType, ColumnDecoder)> {
         let Some(element) = self.facts(bare.oid)?.element else {
             let (data_type, kind) = self.scalar(bare)?;
-            return Some((data_type, ColumnDecoder(kind)));
+            return Some((data_type, ColumnDecoder { kind, binary: self.binary(bare) }));
         };
         let element = self.bare(element, bare.modifier)?;
         let element_facts = self.facts(element.oid)?;
@@ -137,7 +138,14 @@ impl TypeCatalog {
         };
         let data_type = DataType::Array { element: Box::new(element_type), element_native: native(element)? };
         let delimiter = element_facts.delimiter;
-        Some((data_type, ColumnDecoder(Kind::Array { element: Box::new(kind), delimiter })))
+        let kind = Kind::Array { element: Box::new(kind), delimiter };
+        Some((data_type, ColumnDecoder { kind, binary: None }))
+    }
+
+    /// The form of an enum is its label.
+    fn binary(&self, bare: BareType) -> Option<Form> {
+        Form::of_built_in(bare.oid)
+            .or_else(|| (self.facts(bare.oid)?.kind == TypeKind::Enum).then_some(Form::Text(Tag::Enum)))
     }
 
     fn scalar(&self, bare: BareType) -> Option<(DataType, Kind)> {

@@ -7,7 +7,7 @@ use tidewire_core::calendar::{self, Date, Fraction, Interval, MICROS_PER_DAY, Ti
 use tidewire_core::cell::Value;
 use tidewire_core::{BatchLimits, DataType, Phase, SourceDescriptor};
 
-fn builder() -> BatchBuilder {
+pub(super) fn builder() -> BatchBuilder {
     let descriptor = SourceDescriptor {
         name: "test".into(),
         connector: "postgresql",
@@ -57,7 +57,7 @@ fn catalog() -> TypeCatalog {
     TypeCatalog::new(types)
 }
 
-fn resolve(oid: u32, modifier: i32) -> (DataType, ColumnDecoder) {
+pub(super) fn resolve(oid: u32, modifier: i32) -> (DataType, ColumnDecoder) {
     let types = catalog();
     let bare = types.bare(oid, modifier).unwrap();
     types.resolve(bare, |bare| Some(bare.oid.to_string().into())).unwrap()

@@ -3,7 +3,7 @@ use crate::catalog::described_without_server;
 use crate::wire::pgoutput::{RelationBody, RelationColumn};
 use proptest::prelude::*;
 use tidewire_core::cell::Value;
-use tidewire_core::{BatchLimits, Phase, SourceDescriptor};
+use tidewire_core::{BatchLimits, Cell, Phase, SourceDescriptor};
 
 fn table(types: &[u32]) -> Arc<Described> {
     let columns = types.iter().enumerate().map(|(index, type_oid)| RelationColumn {
@@ -35,7 +35,7 @@ fn builder() -> BatchBuilder {
 
 fn texts(types: &[u32], line: &[u8]) -> Result<Vec<Option<Vec<u8>>>> {
     let mut builder = builder();
-    let mut rows = SnapshotRows::new(table(types), 9, 1);
+    let mut rows = SnapshotRows::new(table(types), CopyFormat::Text, 9, 1);
     rows.push_copy_data(line, &mut builder)?;
     assert_eq!(rows.next_ordinal(), 2);
     let batch = builder.finish(None, true, 0);
@@ -123,5 +123,90 @@ proptest! {
     #[test]
     fn no_line_panics(line in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = texts(&[25, 25], &line);
+    }
+}
+
+/// What a binary `COPY` sends, with each row as a message of its own and the header before the first.
+fn binary(rows: &[&[Option<&[u8]>]]) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    let mut next = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    for row in rows {
+        next.extend((row.len() as i16).to_be_bytes());
+        for value in *row {
+            next.extend(value.map_or(-1, |value| value.len() as i32).to_be_bytes());
+            next.extend(value.unwrap_or_default());
+        }
+        messages.push(std::mem::take(&mut next));
+    }
+    next.extend((-1i16).to_be_bytes());
+    messages.push(next);
+    messages
+}
+
+fn read_binary(types: &[u32], messages: &[Vec<u8>]) -> Result<usize> {
+    let mut builder = builder();
+    let mut rows = SnapshotRows::new(table(types), CopyFormat::Binary, 9, 1);
+    for message in messages {
+        rows.push_copy_data(message, &mut builder)?;
+    }
+    rows.finish()?;
+    Ok(builder.finish(None, true, 0).changes.len())
+}
+
+#[test]
+fn binary_rows_come_with_header_and_trailer() {
+    assert_eq!(read_binary(&[25], &binary(&[])).unwrap(), 0);
+    assert_eq!(read_binary(&[], &binary(&[&[], &[]])).unwrap(), 2);
+    let rows: &[&[Option<&[u8]>]] = &[&[Some(b"a"), None], &[Some(b""), Some(&[0, 0, 0, 7])]];
+    assert_eq!(read_binary(&[25, 23], &binary(rows)).unwrap(), 2);
+}
+
+#[test]
+fn binary_rows_of_another_shape_are_refused() {
+    let row: &[Option<&[u8]>] = &[Some(b"a"), None];
+    let whole = binary(&[row, row]);
+    for types in [&[25][..], &[25, 23, 23], &[]] {
+        assert_eq!(read_binary(types, &whole).unwrap_err().code(), "snapshot_row_malformed");
+    }
+    let refused = |messages: &[Vec<u8>]| assert!(read_binary(&[25, 23], messages).is_err(), "{messages:?}");
+    // Without its trailer, with more after it, without its header, cut off, with two rows in one message.
+    refused(&whole[..2]);
+    refused(&[whole.clone(), whole[1..].to_vec()].concat());
+    refused(&whole[1..]);
+    // A header alone is none of these.
+    for at in (0..whole[0].len()).filter(|at| *at != 19) {
+        refused(&[vec![whole[0][..at].to_vec()], whole[1..].to_vec()].concat());
+    }
+    refused(&[whole[0].clone(), [whole[1].clone(), whole[1].clone()].concat(), whole[2].clone()]);
+    // A flag that a reader must know.
+    let mut flagged = whole.clone();
+    flagged[0][12] = 1;
+    refused(&flagged);
+    assert_eq!(read_binary(&[25, 23], &whole).unwrap(), 2);
+}
+
+#[test]
+fn a_table_is_read_in_binary_form_only_when_every_column_can_be() {
+    for (types, format) in [
+        (&[20, 23, 25, 1700, 1184, 25][..], CopyFormat::Binary),
+        (
+            &[16, 17, 19, 21, 26, 114, 700, 701, 790, 1042, 1043, 1082, 1083, 1114, 1186, 1266, 1560, 1562, 2950, 3802],
+            CopyFormat::Binary,
+        ),
+        (&[20, 1007], CopyFormat::Text),
+        (&[20, 869], CopyFormat::Text),
+        (&[20, 142], CopyFormat::Text),
+        (&[20, 18], CopyFormat::Text),
+    ] {
+        assert_eq!(CopyFormat::of(&table(types)), format, "{types:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_binary_row_panics(first in proptest::collection::vec(any::<u8>(), 0..60), second: Vec<u8>) {
+        let header = binary(&[])[0][..19].to_vec();
+        let _ = read_binary(&[1700, 1560], &[[header, first.clone()].concat(), second]);
+        let _ = read_binary(&[25, 25], &[first]);
     }
 }
