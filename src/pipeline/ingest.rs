@@ -256,6 +256,19 @@ impl Ingest {
         }
     }
 
+    /// Waits for a report, for a tick at most; `false` when the daemon stops meanwhile.
+    async fn listen(&mut self) -> bool {
+        self.board.mark_alive("ingest");
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            Some(report) = self.reports.recv() => {
+                self.note(report);
+                true
+            }
+            () = tokio::time::sleep(self.pace.tick) => true,
+        }
+    }
+
     fn all_gone(&self) -> bool {
         self.lanes.iter().all(|lane| matches!(lane.state, LaneState::Gone))
     }
@@ -272,7 +285,7 @@ impl Ingest {
             if ready > 0 && first_ready.get_or_insert_with(Instant::now).elapsed() >= self.pace.grace {
                 break;
             }
-            if !self.sleep(self.pace.tick).await {
+            if !self.listen().await {
                 return false;
             }
         }
