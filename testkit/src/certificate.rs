@@ -15,7 +15,14 @@ pub struct Certificates {
     pub certificate: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
+    /// What the client named [`CLIENT`] shows.
+    pub client_certificate: PathBuf,
+    /// That client's private key.
+    pub client_key: PathBuf,
 }
+
+/// The client that has a certificate.
+pub const CLIENT: &str = "cdc";
 
 /// Makes them in `folder`.
 pub fn generate(folder: &Path) -> Result<Certificates> {
@@ -27,14 +34,25 @@ pub fn generate(folder: &Path) -> Result<Certificates> {
     let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256"];
     let authority = ["req", "-x509", "-days", "30", "-subj", "/CN=tidewire test authority"];
     openssl(&[&authority[..], &new_key[..], &["-keyout", "authority.key", "-out", "authority.pem"]].concat())?;
-    let request = ["req", "-subj", "/CN=localhost"];
-    openssl(&[&request[..], &new_key[..], &["-keyout", "server.key", "-out", "server.csr"]].concat())?;
-    std::fs::write(path("server.ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-        .context("write the certificate's names")?;
-    let sign = ["x509", "-req", "-days", "30", "-sha256", "-in", "server.csr", "-CA", "authority.pem"];
-    let to = ["-CAkey", "authority.key", "-CAcreateserial", "-extfile", "server.ext", "-out", "server.pem"];
-    openssl(&[&sign[..], &to[..]].concat())?;
-    Ok(Certificates { authority: path("authority.pem"), certificate: path("server.pem"), key: path("server.key") })
+    let sign = |who: &str, subject: &str, extensions: &str| {
+        let file = |ending: &str| format!("{who}.{ending}");
+        let (key, request, extension, certificate) = (file("key"), file("csr"), file("ext"), file("pem"));
+        let ask = ["req", "-subj", subject, "-keyout", &key, "-out", &request];
+        openssl(&[&ask[..], &new_key[..]].concat())?;
+        std::fs::write(path(&extension), extensions).context("write the certificate's names")?;
+        let sign = ["x509", "-req", "-days", "30", "-sha256", "-in", &request, "-CA", "authority.pem"];
+        let to = ["-CAkey", "authority.key", "-CAcreateserial", "-extfile", &extension, "-out", &certificate];
+        openssl(&[&sign[..], &to[..]].concat())
+    };
+    sign("server", "/CN=localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")?;
+    sign("client", &format!("/CN={CLIENT}"), "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n")?;
+    Ok(Certificates {
+        authority: path("authority.pem"),
+        certificate: path("server.pem"),
+        key: path("server.key"),
+        client_certificate: path("client.pem"),
+        client_key: path("client.key"),
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! restarted at will, gone when dropped.
 
 mod client;
+mod standby;
 
 pub use client::{Client, Row};
 
@@ -137,6 +138,7 @@ impl Postgres {
         if let Some(files) = &self.certificates {
             settings.push(("ssl_cert_file", files.certificate.display().to_string()));
             settings.push(("ssl_key_file", files.key.display().to_string()));
+            settings.push(("ssl_ca_file", files.authority.display().to_string()));
         }
         let more = options.settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
         let line = |(key, value): (&str, String)| format!("{key} = '{}'\n", value.replace('\'', "''"));

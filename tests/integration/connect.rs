@@ -1,5 +1,9 @@
 //! Getting in: encryption and logins of both sides, what `check` finds with which exit code, and what `setup` and
-//! `remove` do about it. PG-10, PG-29, PG-96, PG-97, PG-98, SEC-80.
+//! `remove` do about it. PG-05, PG-10, PG-17, PG-19, PG-21, PG-27, PG-29, PG-96, PG-97, PG-98, SEC-80.
+
+mod encodings;
+mod interceptor;
+mod ways;
 
 use crate::rig::{self, BINARY, POSTGRES};
 use anyhow::{Context, Result, ensure};
@@ -85,8 +89,12 @@ fn a_server_is_trusted_only_when_its_certificate_is() -> Result<()> {
 
 /// Lets `cdc` in by another method.
 fn let_in_by(postgres: &Postgres, method: &str) -> Result<()> {
-    let rules =
-        format!("local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 {method}\n");
+    let_in(postgres, &format!("host all all 127.0.0.1/32 {method}\n"))
+}
+
+/// Lets others than the administrator in by these rules alone.
+fn let_in(postgres: &Postgres, rules: &str) -> Result<()> {
+    let rules = format!("local all all trust\nhost all postgres 127.0.0.1/32 trust\n{rules}");
     std::fs::write(postgres.data().join("pg_hba.conf"), rules)?;
     postgres.client()?.execute("SELECT pg_reload_conf()")?;
     // New sessions follow the new rules once the server has read them.
@@ -170,6 +178,50 @@ fn check_names_what_is_missing() -> Result<()> {
 
     let replica = with_publication(&PostgresOptions::version(POSTGRES).set("wal_level", "replica"))?;
     must_say(&to_nowhere(&replica.url("cdc")), AMISS, "wal_level_not_logical")
+}
+
+#[test]
+fn check_knows_what_a_slot_and_a_table_must_be() -> Result<()> {
+    let options = PostgresOptions::version(POSTGRES).set("max_replication_slots", "1").set("max_wal_senders", "0");
+    let postgres = with_publication(&options)?;
+    let client = postgres.client()?;
+    let config = to_nowhere(&postgres.url("cdc"));
+    must_say(&config, AMISS, "senders_exhausted")?;
+    client.execute("SELECT pg_create_physical_replication_slot('other')")?;
+    must_say(&config, AMISS, "slots_exhausted")?;
+
+    let postgres = with_publication(&PostgresOptions::version(POSTGRES))?;
+    let client = postgres.client()?;
+    let config = to_nowhere(&postgres.url("cdc"));
+    must_say(&config, OK, "wal_retention_unlimited")?;
+    client.execute("CREATE DATABASE another")?;
+    let logical = "SELECT pg_create_logical_replication_slot('tidewire_shop', 'pgoutput'";
+    for (database, create) in [
+        ("postgres", "SELECT pg_create_physical_replication_slot('tidewire_shop')".to_owned()),
+        ("postgres", format!("{logical}, twophase => true)")),
+        ("another", format!("{logical})")),
+    ] {
+        postgres.client_of(database)?.execute(&create)?;
+        must_say(&config, AMISS, "slot_unusable").context(create)?;
+        client.execute("SELECT pg_drop_replication_slot('tidewire_shop')")?;
+    }
+    must_say(&config, OK, "")?;
+
+    client.execute("ALTER TABLE notes ENABLE ROW LEVEL SECURITY")?;
+    must_say(&config, AMISS, "row_level_security")?;
+    client.execute("ALTER ROLE cdc BYPASSRLS")?;
+    must_say(&config, OK, "")?;
+    client.execute("ALTER PUBLICATION tidewire_shop SET (publish = 'insert, update, delete')")?;
+    must_say(&config, OK, "publication_lacks_operation")?;
+    client.execute("ALTER PUBLICATION tidewire_shop SET TABLE notes (id) WHERE (id > 5)")?;
+    must_say(&config, OK, "column_list")?;
+    must_say(&config, OK, "row_filter")?;
+    client.execute("CREATE UNLOGGED TABLE cheap (id int PRIMARY KEY)")?;
+    must_say(&config, OK, "unsupported_relation_kind")?;
+    client.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC, cdc")?;
+    must_say(&config, AMISS, "schema_not_usable")?;
+    client.execute("GRANT USAGE ON SCHEMA public TO cdc; ALTER PUBLICATION tidewire_shop DROP TABLE notes")?;
+    must_say(&config, AMISS, "no_table_captured")
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! went away or were made anew, databases that went back in time, other clusters. PG-01, PG-04, PG-06, PG-06b,
 //! PG-61, SK-50, SK-60, SK-61.
 
+mod given_up;
+
 use crate::rig::{self, BINARY, POSTGRES, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

@@ -84,6 +84,8 @@ pub(crate) struct Assembler {
     relations: HashMap<u32, Relation>,
     /// Which oid a captured name stood for last.
     names: HashMap<TableName, u32>,
+    /// Tables whose changes in transactions that commit before a place are passed over: their rows show them already.
+    read_until: HashMap<u32, u64>,
     /// The relation that must be defined before the next message.
     awaited: Option<u32>,
     open: Option<Open>,
@@ -112,6 +114,7 @@ impl Assembler {
             filter: tables,
             relations: HashMap::new(),
             names: HashMap::new(),
+            read_until: HashMap::new(),
             awaited: None,
             open: None,
             previous_commit: None,
@@ -167,6 +170,17 @@ impl Assembler {
         Ok(())
     }
 
+    /// Passes over a table's changes before the place at which its rows were read. Only for a table none of whose
+    /// changes has ever been shipped. They are counted all the same, because numbers must not depend on it.
+    pub(crate) fn pass_until(&mut self, oid: u32, floor: Lsn) {
+        self.read_until.insert(oid, floor.0);
+    }
+
+    /// Whether a table has been described.
+    pub(crate) fn knows(&self, oid: u32) -> bool {
+        matches!(self.relations.get(&oid), Some(Relation::Captured(_)))
+    }
+
     /// Whether the batch should be finished before more is added.
     pub(crate) fn is_full(&self) -> bool {
         self.builder.is_full()
@@ -209,6 +223,10 @@ impl Assembler {
     }
 
     fn relation(&mut self, body: RelationBody) -> Result<Applied> {
+        // An earlier shape, maybe an earlier name: the shape at the place of the reading is known.
+        if self.is_read(body.oid) {
+            return Ok(Applied::Nothing);
+        }
         if !self.filter.captures(&body.namespace, &body.name) {
             // A table that was captured until it was renamed or moved must not end without a word (PG-49).
             if let Some(Relation::Captured(known)) = self.relations.get(&body.oid) {
@@ -243,6 +261,10 @@ impl Assembler {
         let mut applied = Applied::Nothing;
         for oid in body.relations() {
             let Some(described) = self.captured(oid)? else { continue };
+            if self.is_read(oid) {
+                self.count_passed()?;
+                continue;
+            }
             let head = self.next_change(Op::Truncate, wal_start)?;
             let table = self.builder.table(&described.schema);
             self.builder.push(head, table, None, None);
@@ -258,6 +280,16 @@ impl Assembler {
         let head = self.next_change(Op::Message, body.lsn)?;
         self.builder.push_message(head, body.prefix.as_bytes(), body.content);
         Ok(Applied::Changed)
+    }
+
+    /// Whether the rows of a table show what the open transaction does to it.
+    #[inline]
+    fn is_read(&self, oid: u32) -> bool {
+        if self.read_until.is_empty() {
+            return false;
+        }
+        let floor = self.read_until.get(&oid);
+        floor.zip(self.open.as_ref()).is_some_and(|(floor, open)| open.mark().major < *floor)
     }
 
     /// The table of a row, `None` when it is not captured.

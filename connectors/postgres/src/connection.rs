@@ -5,7 +5,7 @@ mod dial;
 mod login;
 
 pub(crate) use dial::{Dialed, Stream, dial};
-pub(crate) use login::{SessionKind, UNLIMITED, session_options};
+pub(crate) use login::{SessionKind, UNLIMITED, UNPINNED, session_options, unpinned};
 
 use crate::config::{Host, Settings};
 use crate::error::{connection_lost, protocol};
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     frames: FrameBuffer,
     out: BytesMut,
     server_version: u32,
+    /// Whether the database takes any bytes for text.
+    unchecked_text: bool,
 }
 
 /// A row of a simple query: its values as text.
@@ -58,7 +60,15 @@ impl Connection {
         let mut connection = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
             Err(Error::retry("connect_timeout", format!("`{host}` does not answer within {} s", limit.as_secs())))
         })?;
-        connection.query("set up the session", login::UNLIMITED).await?;
+        connection.query("set up the session", UNLIMITED).await?;
+        let differing = connection.query("check the session's settings", UNPINNED).await?;
+        if let Some(name) = differing.first().and_then(|row| row.first()?.as_deref()) {
+            return Err(unpinned(name));
+        }
+        if connection.unchecked_text {
+            // With UTF-8 the server would refuse a value that is none without saying whose it is; so we see it.
+            connection.query("set up the session", "SET client_encoding = 'SQL_ASCII'").await?;
+        }
         Ok(connection)
     }
 

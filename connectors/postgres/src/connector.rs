@@ -6,6 +6,7 @@ mod reader;
 use crate::catalog::describe_table;
 use crate::config::{Config, ConfigFault, Settings, SourceOptions};
 use crate::control::Control;
+use crate::joined::Joined;
 use crate::slot::{Slot, held_by_another};
 use crate::{preflight, setup};
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use tidewire_core::{Finding, Result, SourceConnector, TableSchema};
 /// A checked PostgreSQL source.
 struct PostgresConnector {
     settings: Arc<Settings>,
+    joined: Joined,
 }
 
 /// Checks the configuration, all of it at once. Connects nowhere.
 pub fn connector(options: SourceOptions, config: Config) -> Result<Box<dyn SourceConnector>, Vec<ConfigFault>> {
     let settings = Arc::new(Settings::check(options, config)?);
-    Ok(Box::new(PostgresConnector { settings }))
+    Ok(Box::new(PostgresConnector { settings, joined: Joined::default() }))
 }
 
 impl SourceConnector for PostgresConnector {
@@ -74,6 +76,6 @@ impl SourceConnector for PostgresConnector {
     }
 
     fn open(&self, resume: Resume) -> BoxFuture<'_, Result<OpenSource>> {
-        Box::pin(open::open(Arc::clone(&self.settings), resume))
+        Box::pin(open::open(Arc::clone(&self.settings), resume, self.joined.clone()))
     }
 }

@@ -2,7 +2,9 @@
 //! encryption and the session's settings are the same for all sessions.
 
 use crate::config::{Host, Settings, Target};
-use crate::connection::{Connection, Dialed, SessionKind, Stream, UNLIMITED, dial, session_options};
+use crate::connection::{
+    Connection, Dialed, SessionKind, Stream, UNLIMITED, UNPINNED, dial, session_options, unpinned,
+};
 use crate::error::control;
 use std::future::Future;
 use std::io;
@@ -12,7 +14,7 @@ use tidewire_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::config::{ChannelBinding as Binding, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 /// A session for catalog queries.
 #[derive(Debug)]
@@ -82,6 +84,15 @@ impl Control {
         // connection, which the client's next query tells.
         tokio::spawn(async move { connection.await.ok() });
         client.batch_execute(UNLIMITED).await.map_err(|cause| control("set up the session", cause))?;
+        let answer =
+            client.simple_query(UNPINNED).await.map_err(|cause| control("check the session's settings", cause))?;
+        let differing = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        if let Some(name) = differing {
+            return Err(unpinned(name));
+        }
         Ok(Control { client, host: host.clone() })
     }
 

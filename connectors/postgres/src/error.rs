@@ -43,9 +43,22 @@ fn classify(sqlstate: &str) -> Class {
     let retry = |code| Class { kind: ErrorKind::Retry, code, remedy: None };
     let operator = |code, remedy| Class { kind: ErrorKind::Operator, code, remedy: Some(remedy) };
     match sqlstate {
-        "28P01" | "28000" => operator(
+        "28P01" => operator("authentication_refused", "give the right `password`"),
+        "28000" => operator(
             "authentication_refused",
-            "give the right `password`, or let the login in with a line in pg_hba.conf for its database",
+            "let the login in with a line in pg_hba.conf for its database, by a method for which it has what is asked; \
+             if the server speaks of channel binding, someone between here and there ends the encryption",
+        ),
+        "22021" => operator("invalid_utf8", "correct the bytes on the server, or leave the table out of `tables`"),
+        "22P05" => operator(
+            "value_untranslatable",
+            "the database holds a character that UTF-8 has no counterpart for: correct it, or leave the table out of `tables`",
+        ),
+        // PgBouncer refuses the pinned settings with the first; a pooler that drops `replication` passes the commands of
+        // a replication session to an ordinary one, which answers with the second (PG-86).
+        "08P01" | "42601" => operator(
+            "request_not_understood",
+            "let `url` lead to the PostgreSQL server itself: a pooler such as PgBouncer cannot carry replication",
         ),
         "3D000" => operator("database_missing", "name an existing database in `url`"),
         "42501" => operator("permission_denied", "run `tidewire setup` for the grants that the login still needs"),
@@ -108,6 +121,9 @@ mod tests {
             ("08006", ErrorKind::Retry),
             ("53300", ErrorKind::Retry),
             ("55006", ErrorKind::Retry),
+            ("22021", ErrorKind::Operator),
+            ("08P01", ErrorKind::Operator),
+            ("42601", ErrorKind::Operator),
             ("28P01", ErrorKind::Operator),
             ("3D000", ErrorKind::Operator),
             ("42501", ErrorKind::Operator),

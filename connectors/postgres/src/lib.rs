@@ -23,6 +23,7 @@ mod catalog;
 mod assemble;
 mod copy;
 
+mod joined;
 mod preflight;
 mod setup;
 mod slot;

@@ -12,7 +12,7 @@ pub(crate) use tables::is_table;
 use crate::catalog::PublishedTable;
 use crate::config::Settings;
 use crate::tables::TableFilter;
-use tidewire_core::{Finding, Result};
+use tidewire_core::{Finding, Result, TableName};
 use tokio_postgres::Client;
 
 /// The outcome of a check.
@@ -22,6 +22,8 @@ pub(crate) struct Preflight {
     pub(crate) findings: Vec<Finding>,
     /// The tables that are published and captured, by oid.
     pub(crate) tables: Vec<PublishedTable>,
+    /// Tables that are captured and exist, and that the publication lacks.
+    pub(crate) unpublished: Vec<TableName>,
     /// The publication, if it exists.
     pub(crate) publication: Option<PublicationFacts>,
 }
@@ -33,9 +35,10 @@ pub(crate) async fn run(client: &Client, settings: &Settings, filter: &TableFilt
     let mut findings = server::findings(&facts, names);
     findings.extend(tables::findings(&facts, filter, &settings.publication));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let unpublished = tables::unpublished(&facts, filter).map(|relation| relation.name.clone()).collect();
     let Facts { publication, mut published, .. } = facts;
     published.retain(|table| filter.captures_name(&table.name));
-    Ok(Preflight { findings, tables: published, publication })
+    Ok(Preflight { findings, tables: published, unpublished, publication })
 }
 
 #[cfg(test)]

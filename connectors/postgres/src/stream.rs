@@ -27,9 +27,10 @@ pub(crate) use feedback::Feedback;
 
 use crate::assemble::{Applied, Assembler};
 use crate::catalog;
-use crate::config::{Host, Settings};
+use crate::config::{Host, Settings, SnapshotMode};
 use crate::connection::{Connection, LogReader, SessionKind};
 use crate::error::{connection_lost, protocol};
+use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
 use crate::position::Lsn;
 use crate::wire::message::server_error;
@@ -39,8 +40,9 @@ pub(crate) use feedback::now_micros;
 use side::Side;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::{Batch, Error, Result};
+use tidewire_core::{Batch, Error, Result, TableName};
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Wait for the rest of a transaction that has begun to arrive.
@@ -66,6 +68,8 @@ pub(crate) struct StreamStart {
     pub(crate) feedback: Arc<Feedback>,
     /// Handles.
     pub(crate) metrics: SourceMetrics,
+    /// Tables that were turned away.
+    pub(crate) joined: Joined,
 }
 
 /// The log as it runs.
@@ -85,6 +89,8 @@ pub(crate) struct LogStream {
     heard: Instant,
     silence_max: Duration,
     heartbeat: Duration,
+    settings: Arc<Settings>,
+    joined: Joined,
     /// Ends the writing task, and the watch, with the reader.
     _stop: DropGuard,
 }
@@ -100,7 +106,7 @@ enum Step {
 impl LogStream {
     /// Connects, starts replication and spawns the writing task.
     pub(crate) async fn start(start: StreamStart) -> Result<LogStream> {
-        let StreamStart { settings, host, start, after_snapshot, mut assembler, feedback, metrics } = start;
+        let StreamStart { settings, host, start, after_snapshot, mut assembler, feedback, metrics, joined } = start;
         let mut connection = Connection::open(&settings, &host, SessionKind::Replication).await?;
         let server_timeout = wal_sender_timeout(&mut connection).await?;
         let sql = start_command(&settings, connection.server_version(), start);
@@ -130,6 +136,8 @@ impl LogStream {
             heard: now,
             silence_max: server_timeout.map_or(SILENCE_MAX, |limit| limit * 2),
             heartbeat,
+            settings,
+            joined,
             _stop: stop.drop_guard(),
         })
     }
@@ -188,7 +196,11 @@ impl LogStream {
 
     async fn define(&mut self) -> Result<()> {
         let Some(relation) = &self.undefined else { return Ok(()) };
-        let described = catalog::describe(self.side.control().await?.client(), relation).await?;
+        let client = self.side.control().await?.client();
+        if !self.assembler.knows(relation.oid) {
+            turn_away(client, &self.settings, relation, &self.joined).await?;
+        }
+        let described = catalog::describe(client, relation).await?;
         self.assembler.define(described)?;
         self.undefined = None;
         Ok(())
@@ -250,6 +262,25 @@ impl LogStream {
         self.metrics.log_batches.increment(1);
         self.assembler.finish(now_micros())
     }
+}
+
+/// A table that nobody has read yet is not shipped from here on: the source is opened anew and reads it first, with the
+/// rows that it had before. One that the publication has lost again meanwhile cannot be read, nor one whose rows are not
+/// wanted; their changes are shipped as they come.
+async fn turn_away(client: &Client, settings: &Settings, relation: &RelationBody, joined: &Joined) -> Result<()> {
+    let name = TableName::new(relation.namespace.as_str(), relation.name.as_str());
+    let wanted = settings.snapshot == SnapshotMode::Initial;
+    if wanted && catalog::is_published(client, &settings.publication, relation.oid).await? {
+        joined.turn_away(relation.oid);
+        return Err(Error::retry(
+            "table_joined",
+            format!("table `{name}` has come into the publication and is read first"),
+        )
+        .with_remedy("nothing: the source starts again with it")
+        .with_table(name));
+    }
+    tracing::info!(table = %name, "a table that was not read is shipped from here on, without the rows it had before");
+    Ok(())
 }
 
 enum Due {

@@ -12,6 +12,9 @@ impl Assembler {
     #[inline]
     pub(super) fn insert(&mut self, wal_start: u64, body: &InsertBody<'_>) -> Result<Applied> {
         let Some(described) = self.captured(body.relation)? else { return Ok(Applied::Nothing) };
+        if self.is_read(body.relation) {
+            return self.count_passed();
+        }
         let head = self.next_change(Op::Insert, wal_start)?;
         let table = self.builder.table(&described.schema);
         self.old_cells.clear();
@@ -22,6 +25,9 @@ impl Assembler {
 
     pub(super) fn update(&mut self, wal_start: u64, body: &UpdateBody<'_>) -> Result<Applied> {
         let Some(described) = self.captured(body.relation)? else { return Ok(Applied::Nothing) };
+        if self.is_read(body.relation) {
+            return self.count_passed();
+        }
         let head = self.next_change(Op::Update, wal_start)?;
         let table = self.builder.table(&described.schema);
         let before = match &body.old {
@@ -38,6 +44,9 @@ impl Assembler {
 
     pub(super) fn delete(&mut self, wal_start: u64, body: &DeleteBody<'_>) -> Result<Applied> {
         let Some(described) = self.captured(body.relation)? else { return Ok(Applied::Nothing) };
+        if self.is_read(body.relation) {
+            return self.count_passed();
+        }
         let head = self.next_change(Op::Delete, wal_start)?;
         let table = self.builder.table(&described.schema);
         let before = self.old_image(&described, &body.old)?;

@@ -92,6 +92,13 @@ impl Assembler {
         Ok(ChangeHead { op, ordinal: open.ordinal, offset, row: 0 })
     }
 
+    /// Counts a change that is passed over.
+    pub(super) fn count_passed(&mut self) -> Result<Applied> {
+        let open = self.open.as_mut().ok_or_else(|| out_of_order("a change without a transaction", 0))?;
+        open.ordinal += 1;
+        Ok(Applied::Nothing)
+    }
+
     /// A message outside of transactions (PG-65). It is in the log from its own place on, whatever becomes of
     /// the transaction it was written in, and comes in the order of the log between the commits: it stands as
     /// a transaction of its own, just before that place. The log has no time for it: it bears that of the last

@@ -52,6 +52,24 @@ const PINNED: &[(&str, &str)] = &[
 pub(crate) const UNLIMITED: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
                                     WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
+/// Whether a pinned setting that shapes values does not hold after all, by its name. A pooler may drop what the start-up
+/// packet asks for (PgBouncer's `ignore_startup_parameters`), and then values would come as the login's defaults print
+/// them (PG-86, PG-90).
+pub(crate) const UNPINNED: &str = "\
+    SELECT s.name FROM pg_catalog.pg_settings s, \
+           (VALUES ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), \
+                   ('extra_float_digits', '3'), ('search_path', ''), ('row_security', 'off'), ('bytea_output', 'hex'), \
+                   ('lc_monetary', 'C'), ('xmlbinary', 'base64'), ('client_encoding', 'UTF8')) AS w(name, value) \
+     WHERE s.name OPERATOR(pg_catalog.=) w.name AND s.setting OPERATOR(pg_catalog.<>) w.value";
+
+/// The error for such a setting.
+pub(crate) fn unpinned(name: &str) -> Error {
+    Error::operator("session_settings_refused", format!("the session's `{name}` is not what the log-in asked for"))
+        .with_remedy(
+            "let `url` lead to the PostgreSQL server itself and not to a pooler, which keeps settings to itself",
+        )
+}
+
 /// The pinned settings as the start-up packet's `options`.
 pub(crate) fn session_options(settings: &Settings) -> String {
     let mut options = String::new();
@@ -75,6 +93,7 @@ pub(super) async fn login(dialed: Dialed, settings: &Settings, kind: SessionKind
         frames: FrameBuffer::new(LOGIN_BODY_MAX),
         out: BytesMut::new(),
         server_version: 0,
+        unchecked_text: false,
     };
     let options = session_options(settings);
     let mut parameters = vec![
@@ -108,8 +127,10 @@ pub(super) async fn login(dialed: Dialed, settings: &Settings, kind: SessionKind
             b'S' => {
                 let (name, value) =
                     message::parameter_status(frame.body).map_err(|cause| protocol(cause.to_string()))?;
-                if name == "server_version" {
-                    connection.server_version = version_number(value);
+                match name {
+                    "server_version" => connection.server_version = version_number(value),
+                    "server_encoding" => connection.unchecked_text = value == "SQL_ASCII",
+                    _ => {}
                 }
             }
             b'E' => return Err(server_error(frame.body).into_error(ACT)),

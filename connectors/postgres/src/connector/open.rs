@@ -7,6 +7,7 @@ use crate::config::Settings;
 use crate::connection::{Connection, SessionKind, SystemIdentity, identify};
 use crate::control::Control;
 use crate::error::protocol;
+use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
 use crate::monitor::Monitor;
 use crate::position::{Lsn, StoredPosition};
@@ -38,10 +39,10 @@ struct Captured {
     described: Arc<Described>,
 }
 
-pub(super) async fn open(settings: Arc<Settings>, resume: Resume) -> Result<OpenSource> {
+pub(super) async fn open(settings: Arc<Settings>, resume: Resume, joined: Joined) -> Result<OpenSource> {
     let control = Control::connect(&settings).await?;
     let host = control.host().clone();
-    let captured = captured(&control, &settings).await?;
+    let captured = captured(&control, &settings, &resume).await?;
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
     let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured).await?;
     let wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
@@ -65,6 +66,13 @@ pub(super) async fn open(settings: Arc<Settings>, resume: Resume) -> Result<Open
     for table in &captured {
         assembler.define(Described::clone(&table.described))?;
     }
+    if let Some((floor, _)) = &export {
+        for table in wanted.iter().filter(|table| joined.was_turned_away(table.published.oid)) {
+            if !begun(&resume, &table.published.name) {
+                assembler.pass_until(table.published.oid, *floor);
+            }
+        }
+    }
     let metrics = SourceMetrics::new(&settings.name);
     let feedback = Arc::new(Feedback::default());
     let snapshot_rows_expected = wanted.iter().map(|table| table.published.rows_estimated).sum();
@@ -76,6 +84,7 @@ pub(super) async fn open(settings: Arc<Settings>, resume: Resume) -> Result<Open
         assembler,
         feedback: Arc::clone(&feedback),
         metrics: metrics.clone(),
+        joined,
     };
     let reader = match export {
         Some((floor, name)) => {
@@ -104,9 +113,9 @@ pub(super) async fn open(settings: Arc<Settings>, resume: Resume) -> Result<Open
 
 /// Refuses what cannot work, then makes the publication if it is missing, before any slot exists (PG-09, PG-10b).
 /// Hands back the captured tables.
-async fn prepare(control: &Control, settings: &Settings) -> Result<Vec<PublishedTable>> {
+async fn prepare(control: &Control, settings: &Settings, resume: &Resume) -> Result<Vec<PublishedTable>> {
     let looked = preflight::run(control.client(), settings, &settings.tables).await?;
-    let Preflight { findings, tables, publication, .. } = looked;
+    let Preflight { findings, tables, unpublished, publication } = looked;
     for finding in findings {
         if finding.severity == Severity::Error {
             return Err(finding.into_error());
@@ -118,7 +127,10 @@ async fn prepare(control: &Control, settings: &Settings) -> Result<Vec<Published
         }
     }
     if publication.is_some() {
-        return Ok(tables);
+        return match unpublished.into_iter().find(|table| begun(resume, table)) {
+            Some(table) => Err(taken_out(table, &settings.publication)),
+            None => Ok(tables),
+        };
     }
     setup::ensure_publication(control.client(), settings).await?;
     let mut tables = published_tables(control.client(), &settings.publication).await?;
@@ -126,9 +138,25 @@ async fn prepare(control: &Control, settings: &Settings) -> Result<Vec<Published
     Ok(tables)
 }
 
-async fn captured(control: &Control, settings: &Settings) -> Result<Vec<Captured>> {
+/// Whether any sink holds rows of the table's first reading.
+fn begun(resume: &Resume, table: &TableName) -> bool {
+    let name = table.to_string();
+    resume.sinks.iter().any(|sink| sink.progress.tables.contains_key(&name))
+}
+
+/// PG-11, when it happened while nobody looked.
+fn taken_out(table: TableName, publication: &str) -> Error {
+    let message = format!("table `{table}` was taken out of publication `{publication}`, and the sinks hold its rows");
+    let remedy = format!(
+        "changes since then are not in the log: take it out with \"!{table}\" in `tables`; or add it to the publication \
+         again and read it anew, by new names of the sinks (and a new location of a Delta sink)"
+    );
+    Error::operator("publication_changed", message).with_remedy(remedy).with_table(table)
+}
+
+async fn captured(control: &Control, settings: &Settings, resume: &Resume) -> Result<Vec<Captured>> {
     let mut captured = Vec::new();
-    for published in prepare(control, settings).await? {
+    for published in prepare(control, settings, resume).await? {
         let described = describe_table(control.client(), &settings.publication, published.oid).await?;
         captured.push(Captured { published, described: Arc::new(described) });
     }

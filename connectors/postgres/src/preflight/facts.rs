@@ -60,6 +60,8 @@ pub(crate) struct ServerFacts {
     pub(crate) may_create: bool,
     /// Database.
     pub(crate) database: String,
+    /// Its encoding.
+    pub(crate) encoding: String,
 }
 
 /// A row of `pg_replication_slots`.
@@ -153,7 +155,8 @@ const SERVER: &str = "
               WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER')),
            r.rolbypassrls OR r.rolsuper,
            pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
-           pg_catalog.current_database()::text
+           pg_catalog.current_database()::text,
+           pg_catalog.current_setting('server_encoding')
       FROM pg_catalog.pg_roles r
      WHERE r.rolname = current_user";
 
@@ -242,6 +245,7 @@ async fn server(client: &Client) -> Result<ServerFacts> {
         bypasses_row_security: get(&row, 11, act)?,
         may_create: get(&row, 12, act)?,
         database: get(&row, 13, act)?,
+        encoding: get(&row, 14, act)?,
     })
 }
 

@@ -14,6 +14,7 @@ const MINORS: [(i32, i32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)
 pub(super) fn findings(facts: &Facts, names: Names<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     version(&facts.server, &mut findings);
+    encoding(&facts.server, &mut findings);
     login_and_limits(facts, &mut findings);
     retention(&facts.server, &mut findings);
     if let Some(slot) = &facts.slot {
@@ -39,6 +40,17 @@ fn version(server: &ServerFacts, findings: &mut Vec<Finding>) {
             "server_outdated",
             format!("PostgreSQL {major}.{minor} may leave changes out of the log while a publication is altered"),
             format!("update the server to {major}.{safe} or later"),
+        ));
+    }
+}
+
+/// PG-93. All other encodings are converted by the server.
+fn encoding(server: &ServerFacts, findings: &mut Vec<Finding>) {
+    if server.encoding == "SQL_ASCII" {
+        findings.push(Finding::warning(
+            "encoding_unchecked",
+            format!("database `{}` has the encoding SQL_ASCII: the server takes any bytes for text", server.database),
+            "nothing while all text in it is UTF-8; a value that is not halts the source and is named",
         ));
     }
 }

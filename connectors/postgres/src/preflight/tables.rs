@@ -18,7 +18,18 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
     let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
     if let Some(state) = &facts.publication {
         partitions(facts, filter, state, &mut findings);
-        unpublished(&captured, &published, filter, state, publication, &mut findings);
+        for relation in unpublished(facts, filter) {
+            findings.push(Finding {
+                severity: severity(relation, filter),
+                code: "table_not_published",
+                message: format!("table `{}` is not in publication `{publication}`", relation.name),
+                remedy: Some(format!(
+                    "ALTER PUBLICATION {} ADD TABLE {};",
+                    quoted(publication),
+                    quoted_table(&relation.name)
+                )),
+            });
+        }
     }
     let read: Vec<&RelationFacts> = captured
         .iter()
@@ -133,33 +144,18 @@ fn partitions(facts: &Facts, filter: &TableFilter, publication: &PublicationFact
     }
 }
 
-fn unpublished(
-    captured: &[&RelationFacts],
-    published: &HashSet<u32>,
-    filter: &TableFilter,
-    state: &PublicationFacts,
-    publication: &str,
-    findings: &mut Vec<Finding>,
-) {
-    for relation in captured {
+/// Captured tables that the publication lacks; none while it is missing itself.
+pub(super) fn unpublished<'a>(facts: &'a Facts, filter: &'a TableFilter) -> impl Iterator<Item = &'a RelationFacts> {
+    let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
+    let via_root = facts.publication.as_ref().map(|publication| publication.via_root);
+    facts.relations.iter().filter(move |relation| {
+        let Some(via_root) = via_root else { return false };
         // A partitioned table and its partitions stand for each other.
         let covered = published.contains(&relation.oid)
             || relation.root.is_some_and(|root| published.contains(&root))
-            || relation.kind == 'p' && !state.via_root;
-        if covered || !is_table(relation) {
-            continue;
-        }
-        findings.push(Finding {
-            severity: severity(relation, filter),
-            code: "table_not_published",
-            message: format!("table `{}` is not in publication `{publication}`", relation.name),
-            remedy: Some(format!(
-                "ALTER PUBLICATION {} ADD TABLE {};",
-                quoted(publication),
-                quoted_table(&relation.name)
-            )),
-        });
-    }
+            || relation.kind == 'p' && !via_root;
+        filter.captures_name(&relation.name) && is_table(relation) && !covered
+    })
 }
 
 fn rights(read: &[&RelationFacts], facts: &Facts, findings: &mut Vec<Finding>) {

@@ -38,6 +38,7 @@ fn healthy() -> Facts {
             bypasses_row_security: false,
             may_create: true,
             database: "shop".to_owned(),
+            encoding: "UTF8".to_owned(),
         },
         slot: None,
         publication: Some(PublicationFacts {

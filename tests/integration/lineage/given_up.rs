@@ -1,0 +1,147 @@
+//! Slots that the server gave up, servers that a standby took over from, and publications that lost a table while
+//! nobody looked. PG-02, PG-02b, PG-07, PG-11, PG-14.
+
+use super::{filled, halted, load};
+use crate::rig::{self, POSTGRES, Rig, Sinks};
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use std::time::Duration;
+use tidewire_testkit::postgres::Client;
+use tidewire_testkit::readers::Reader;
+use tidewire_testkit::{PostgresOptions, wait};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that keeps little of its log.
+fn forgetful(major: u16) -> PostgresOptions {
+    let options = PostgresOptions::version(major).set("max_slot_wal_keep_size", "16MB");
+    options.set("min_wal_size", "32MB").set("max_wal_size", "32MB")
+}
+
+/// Writes log that means nothing until the server has given up the slot.
+fn outrun(client: &Client) -> Result<()> {
+    wait::until("the server to give up the slot", PATIENCE, || {
+        client.execute(
+            "SELECT pg_logical_emit_message(false, 'noise', repeat('x', 1000000)) FROM generate_series(1, 20)",
+        )?;
+        client.execute("SELECT pg_switch_wal()")?;
+        client.execute("CHECKPOINT")?;
+        let status = client.value("SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'")?;
+        Ok((status == "lost").then_some(()))
+    })
+}
+
+/// `check` and `run` name it by the same code.
+fn must_be_lost(rig: &mut Rig) -> Result<()> {
+    let checked = rig.daemon.check()?;
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    ensure!(checked.status.code() == Some(3) && said.contains("[slot_lost]"), "check says: {said}");
+    ensure!(said.contains("pg_drop_replication_slot"), "check names the statement: {said}");
+    Ok(())
+}
+
+#[test]
+fn a_slot_that_fell_behind_is_told_as_lost() -> Result<()> {
+    // Each of these words the error in its own way; the catalog decides.
+    for major in [13, 16, 17, 18] {
+        let mut rig = filled(Sinks::Lake, &forgetful(major))?;
+        outrun(&rig.client()?)?;
+        must_be_lost(&mut rig)?;
+        rig.daemon.run()?;
+        let code = halted(&mut rig.daemon)?;
+        ensure!(code == "slot_lost", "PostgreSQL {major}: {code}");
+        ensure!(rig.client()?.value("SELECT count(*) FROM pg_replication_slots")? == "1", "nothing was touched");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_slot_lost_under_a_running_daemon_halts_it() -> Result<()> {
+    let mut rig = Rig::with(Sinks::Lake, &forgetful(POSTGRES), "")?;
+    load(1).run(&rig.postgres.url("postgres"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    // It takes nothing for a while, and the server ends its walsender to be rid of the slot.
+    rig.daemon.signal(Signal::STOP);
+    outrun(&rig.client()?)?;
+    rig.daemon.allow_log("source retried");
+    rig.daemon.signal(Signal::CONT);
+    ensure!(halted(&mut rig.daemon)? == "slot_lost");
+    must_be_lost(&mut rig)
+}
+
+#[test]
+fn a_slot_that_was_idle_for_too_long_is_told_as_lost() -> Result<()> {
+    let options = PostgresOptions::version(18).set("idle_replication_slot_timeout", "1s");
+    let mut rig = Rig::with(Sinks::Lake, &options, "")?;
+    load(1).run(&rig.postgres.url("postgres"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let client = rig.client()?;
+    let state =
+        "SELECT coalesce(invalidation_reason, 'none') FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'";
+    // A daemon that lives keeps its slot active, however little there is to read.
+    client.execute("SELECT pg_sleep(2); CHECKPOINT")?;
+    ensure!(client.value(state)? == "none", "a slot in use is kept");
+    let warned = String::from_utf8_lossy(&rig.daemon.check()?.stdout).into_owned();
+    ensure!(warned.contains("idle_replication_slot_timeout"), "check warns of it: {warned}");
+    ensure!(rig.daemon.terminate()? == 0);
+    wait::until("the server to give up the slot", PATIENCE, || {
+        client.execute("CHECKPOINT")?;
+        Ok((client.value(state)? == "idle_timeout").then_some(()))
+    })?;
+    must_be_lost(&mut rig)?;
+    rig.daemon.run()?;
+    ensure!(halted(&mut rig.daemon)? == "slot_lost");
+    Ok(())
+}
+
+#[test]
+fn a_promoted_standby_is_no_successor_without_the_slot() -> Result<()> {
+    let mut rig = filled(Sinks::Lake, &PostgresOptions::version(POSTGRES))?;
+    let standby = rig.postgres.standby()?;
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=primary",
+        standby.port(),
+        rig.postgres.port()
+    );
+    rig.daemon.write_config(&rig::config(&url, None, Some(rig.lake.path()), ""))?;
+    load(2).run(&rig.postgres.url("postgres"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    let end = rig.client()?.value("SELECT pg_current_wal_flush_lsn()")?;
+    let client = standby.client()?;
+    wait::until("the standby to hold the log", PATIENCE, || {
+        let held = client.value(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"))?;
+        Ok((held == "t").then_some(()))
+    })?;
+
+    rig.postgres.kill()?;
+    ensure!(client.value("SELECT pg_promote()")? == "t");
+    rig.daemon.run()?;
+    ensure!(halted(&mut rig.daemon)? == "slot_missing");
+    client.execute("SELECT pg_create_logical_replication_slot('tidewire_shop', 'pgoutput')")?;
+    rig.daemon.run()?;
+    ensure!(halted(&mut rig.daemon)? == "timeline_changed");
+    Ok(())
+}
+
+#[test]
+fn a_table_taken_out_while_nobody_looked_halts_the_source() -> Result<()> {
+    let mut rig = filled(Sinks::Lake, &PostgresOptions::version(POSTGRES))?;
+    let client = rig.client()?;
+    client.execute("ALTER PUBLICATION tidewire_shop DROP TABLE work_pairs")?;
+    rig.daemon.run()?;
+    ensure!(halted(&mut rig.daemon)? == "publication_changed");
+    // Whoever means it says so.
+    let more = rig::config(&rig.postgres.url("postgres"), None, Some(rig.lake.path()), "");
+    let without = more.replace("[\"public.*\"]", "[\"public.*\", \"!public.work_pairs\"]");
+    rig.daemon.write_config(&without)?;
+    client.execute("INSERT INTO work_items (id, name) VALUES (987654, 'known')")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
