@@ -5,7 +5,7 @@ mod dial;
 mod login;
 
 pub(crate) use dial::{Dialed, Stream, dial};
-pub(crate) use login::{SessionKind, UNLIMITED, UNPINNED, session_options, unpinned};
+pub(crate) use login::{SessionKind, UNLIMITED, UNPINNED, overheard, session_options, unpinned};
 
 use crate::config::{Host, Settings};
 use crate::error::{connection_lost, protocol};

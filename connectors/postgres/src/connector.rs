@@ -9,7 +9,8 @@ use crate::control::Control;
 use crate::joined::Joined;
 use crate::slot::{Slot, held_by_another};
 use crate::{preflight, setup};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tidewire_core::source::{BoxFuture, OpenSource, Resume, SetupStep};
 use tidewire_core::{Finding, Result, SourceConnector, TableSchema};
 
@@ -17,12 +18,17 @@ use tidewire_core::{Finding, Result, SourceConnector, TableSchema};
 struct PostgresConnector {
     settings: Arc<Settings>,
     joined: Joined,
+    /// The session that [`SourceConnector::ready`] asked over, for the opening that follows it.
+    asked: Mutex<Option<(Control, Instant)>>,
 }
+
+/// After so long another server may have the wanted role, and a session is opened anew.
+const ASKED_MAX: Duration = Duration::from_secs(5);
 
 /// Checks the configuration, all of it at once. Connects nowhere.
 pub fn connector(options: SourceOptions, config: Config) -> Result<Box<dyn SourceConnector>, Vec<ConfigFault>> {
     let settings = Arc::new(Settings::check(options, config)?);
-    Ok(Box::new(PostgresConnector { settings, joined: Joined::default() }))
+    Ok(Box::new(PostgresConnector { settings, joined: Joined::default(), asked: Mutex::default() }))
 }
 
 impl SourceConnector for PostgresConnector {
@@ -39,7 +45,10 @@ impl SourceConnector for PostgresConnector {
             let control = Control::connect(&self.settings).await?;
             match Slot::read(&control, &self.settings.slot).await?.and_then(|slot| slot.active_pid) {
                 Some(pid) => Err(held_by_another(&control, &self.settings.slot, pid).await),
-                None => Ok(()),
+                None => {
+                    *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some((control, Instant::now()));
+                    Ok(())
+                }
             }
         })
     }
@@ -76,6 +85,14 @@ impl SourceConnector for PostgresConnector {
     }
 
     fn open(&self, resume: Resume) -> BoxFuture<'_, Result<OpenSource>> {
-        Box::pin(open::open(Arc::clone(&self.settings), resume, self.joined.clone()))
+        Box::pin(async {
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let fresh = asked.filter(|(control, since)| !control.client().is_closed() && since.elapsed() < ASKED_MAX);
+            let control = match fresh {
+                Some((control, _)) => control,
+                None => Control::connect(&self.settings).await?,
+            };
+            open::open(Arc::clone(&self.settings), control, resume, self.joined.clone()).await
+        })
     }
 }

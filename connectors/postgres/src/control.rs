@@ -2,13 +2,14 @@
 //! encryption and the session's settings are the same for all sessions.
 
 use crate::config::{Host, Settings, Target};
-use crate::connection::{
-    Connection, Dialed, SessionKind, Stream, UNLIMITED, UNPINNED, dial, session_options, unpinned,
-};
+use crate::connection::{Dialed, Stream, UNLIMITED, UNPINNED, dial, overheard, session_options, unpinned};
 use crate::error::control;
+use crate::wire::login_watch::{CleartextAsked, LoginWatch};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tidewire_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -58,11 +59,8 @@ impl Control {
 
     async fn attempt(settings: &Settings, host: &Host) -> Result<Control> {
         let dialed = dial(settings, host).await?;
-        if dialed.can_be_overheard() && settings.password.is_some() {
-            // tokio-postgres would show a password to whoever asks for it; our own login does not. A server that
-            // asks in clear text is found out before tokio-postgres gets to know the password.
-            Connection::open(settings, host, SessionKind::Query).await?.close().await;
-        }
+        // tokio-postgres would show a password to whoever asks for it; our own login does not.
+        let watch = dialed.can_be_overheard().then(LoginWatch::default);
         let mut config = Config::new();
         config
             .user(&settings.user)
@@ -78,8 +76,13 @@ impl Control {
         config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
         config.ssl_negotiation(SslNegotiation::Direct);
         let Dialed { stream, binding } = dialed;
+        let asked = Arc::new(AtomicBool::new(false));
+        let stream = Watched { stream, watch, asked: Arc::clone(&asked) };
         let connected = config.connect_raw(stream, Encrypted { binding }).await;
-        let (client, connection) = connected.map_err(|cause| control("log in", cause))?;
+        let (client, connection) = connected.map_err(|cause| match asked.load(Ordering::Relaxed) {
+            true => overheard(),
+            false => control("log in", cause),
+        })?;
         // Moves the session's bytes; says goodbye and ends when the client is dropped, or breaks off with the
         // connection, which the client's next query tells.
         tokio::spawn(async move { connection.await.ok() });
@@ -133,22 +136,59 @@ enum Suits {
     No,
 }
 
+/// A stream that breaks off before a request for the password in clear text is seen by anybody else.
+struct Watched {
+    stream: Stream,
+    watch: Option<LoginWatch>,
+    asked: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Watched { stream, watch, asked } = self.get_mut();
+        let before = space.filled().len();
+        let read = Pin::new(stream).poll_read(context, space);
+        if let (Some(watch), Poll::Ready(Ok(()))) = (watch, &read)
+            && watch.see(space.filled().get(before..).unwrap_or_default()) == Err(CleartextAsked)
+        {
+            space.set_filled(before);
+            asked.store(true, Ordering::Relaxed);
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
 /// Passes an encrypted stream through tokio-postgres, with its channel binding.
 struct Encrypted {
     binding: Option<Vec<u8>>,
 }
 
 struct EncryptedStream {
-    stream: Stream,
+    stream: Watched,
     binding: Option<Vec<u8>>,
 }
 
-impl TlsConnect<Stream> for Encrypted {
+impl TlsConnect<Watched> for Encrypted {
     type Stream = EncryptedStream;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<EncryptedStream>> + Send>>;
 
-    fn connect(self, stream: Stream) -> Self::Future {
+    fn connect(self, stream: Watched) -> Self::Future {
         Box::pin(std::future::ready(Ok(EncryptedStream { stream, binding: self.binding })))
     }
 }

@@ -13,6 +13,7 @@ pub(crate) use table::{SnapshotTable, shapes};
 
 use crate::config::{Host, Settings};
 use crate::connection::{Connection, SessionKind};
+use crate::control::Control;
 use crate::metrics::SourceMetrics;
 use crate::position::Lsn;
 use std::collections::VecDeque;
@@ -28,6 +29,8 @@ pub(crate) struct SnapshotPlan {
     pub(crate) settings: Arc<Settings>,
     /// The server.
     pub(crate) host: Host,
+    /// A session for the first worker's questions.
+    pub(crate) control: Control,
     /// Descriptor of the run.
     pub(crate) descriptor: Arc<SourceDescriptor>,
     /// Name of the exported snapshot.
@@ -71,7 +74,7 @@ impl Shared {
 impl Snapshot {
     /// Opens the sessions and imports the snapshot in each; when this returns, the session that exports it may go.
     pub(crate) async fn start(plan: SnapshotPlan) -> Result<Snapshot> {
-        let SnapshotPlan { settings, host, descriptor, name, floor, tables, limits, metrics } = plan;
+        let SnapshotPlan { settings, host, control, descriptor, name, floor, tables, limits, metrics } = plan;
         let count = settings.snapshot_parallelism.min(tables.len());
         metrics.snapshot_tables_left.set(tables.len() as f64);
         let mut sessions = Vec::with_capacity(count);
@@ -80,10 +83,12 @@ impl Snapshot {
         }
         let queue = Mutex::new(VecDeque::from(tables));
         let shared = Arc::new(Shared { settings, host, descriptor, floor, limits, metrics, queue });
-        let (sender, batches) = mpsc::channel(count.max(1));
+        // One more than workers: none waits for the reader while another batch of its own is on the way.
+        let (sender, batches) = mpsc::channel(count + 1);
         let mut workers = JoinSet::new();
+        let mut control = Some(control);
         for session in sessions {
-            workers.spawn(Worker::new(Arc::clone(&shared), session, sender.clone()).run());
+            workers.spawn(Worker::new(Arc::clone(&shared), session, sender.clone()).run(control.take()));
         }
         Ok(Snapshot { batches, _workers: workers })
     }

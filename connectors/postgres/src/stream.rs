@@ -37,7 +37,7 @@ use crate::wire::message::server_error;
 use crate::wire::pgoutput::RelationBody;
 use crate::wire::replication::{self, Replication};
 pub(crate) use feedback::now_micros;
-use side::Side;
+use side::{Side, Watch};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::{Batch, Error, Result, TableName};
@@ -107,8 +107,14 @@ impl LogStream {
     /// Connects, starts replication and spawns the writing task.
     pub(crate) async fn start(start: StreamStart) -> Result<LogStream> {
         let StreamStart { settings, host, start, after_snapshot, mut assembler, feedback, metrics, joined } = start;
-        let mut connection = Connection::open(&settings, &host, SessionKind::Replication).await?;
-        let server_timeout = wal_sender_timeout(&mut connection).await?;
+        // All sessions at once: after a snapshot its sinks wait for this.
+        let replication = async {
+            let mut connection = Connection::open(&settings, &host, SessionKind::Replication).await?;
+            let server_timeout = wal_sender_timeout(&mut connection).await?;
+            Ok((connection, server_timeout))
+        };
+        let watch = Watch::prepare(Arc::clone(&settings), host.clone());
+        let ((connection, server_timeout), watch) = tokio::try_join!(replication, watch)?;
         let sql = start_command(&settings, connection.server_version(), start);
         let messages = connection.server_version() >= 140_000;
         let (log, write) = connection.start_replication(&sql).await?;
@@ -117,7 +123,7 @@ impl LogStream {
         let interval = settings.status_interval.min(settings.heartbeat_interval);
         let interval = server_timeout.map_or(interval, |limit| interval.min(limit / 3));
         tokio::spawn(feedback::run(Arc::clone(&feedback), write, interval, metrics.clone(), stop.clone()));
-        let side = Side::start(Arc::clone(&settings), host, messages, &stop).await?;
+        let side = watch.start(messages, &stop);
         tracing::info!(slot = settings.slot, start = %start, "the log is being read");
         let now = Instant::now();
         // Sinks show what a snapshot has read once there is a place in the log for it, and that is known now.

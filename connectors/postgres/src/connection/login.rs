@@ -173,11 +173,7 @@ impl Exchange<'_> {
     fn answer(&mut self, request: Authentication<'_>, out: &mut BytesMut) -> Result<()> {
         match request {
             Authentication::Ok => Ok(()),
-            Authentication::Cleartext if self.overheard => Err(Error::operator(
-                "cleartext_password",
-                "the server asks for the password in clear text over a plain connection",
-            )
-            .with_remedy("use `scram-sha-256` in pg_hba.conf, or `sslmode=verify-full` in `url`")),
+            Authentication::Cleartext if self.overheard => Err(overheard()),
             Authentication::Cleartext => {
                 let password = self.password()?;
                 encode(frontend::password_message(password.reveal().as_bytes(), out))
@@ -240,6 +236,12 @@ impl Exchange<'_> {
 
 fn encode(done: std::io::Result<()>) -> Result<()> {
     done.map_err(|cause| Error::configuration("login_parameters", ACT).with_cause(cause))
+}
+
+/// A server that asks for the password as it is where others could hear it.
+pub(crate) fn overheard() -> Error {
+    Error::operator("cleartext_password", "the server asks for the password in clear text over a plain connection")
+        .with_remedy("use `scram-sha-256` in pg_hba.conf, or `sslmode=verify-full` in `url`")
 }
 
 fn refused(cause: std::io::Error) -> Error {

@@ -39,8 +39,12 @@ struct Captured {
     described: Arc<Described>,
 }
 
-pub(super) async fn open(settings: Arc<Settings>, resume: Resume, joined: Joined) -> Result<OpenSource> {
-    let control = Control::connect(&settings).await?;
+pub(super) async fn open(
+    settings: Arc<Settings>,
+    control: Control,
+    resume: Resume,
+    joined: Joined,
+) -> Result<OpenSource> {
     let host = control.host().clone();
     let captured = captured(&control, &settings, &resume).await?;
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
@@ -91,7 +95,8 @@ pub(super) async fn open(settings: Arc<Settings>, resume: Resume, joined: Joined
             tracing::info!(tables = wanted.len(), place = %floor, "the snapshot begins");
             let settings = Arc::clone(&settings);
             let descriptor = Arc::clone(&descriptor);
-            let plan = SnapshotPlan { settings, host, descriptor, name, floor, tables: wanted, limits, metrics };
+            let plan =
+                SnapshotPlan { settings, host, control, descriptor, name, floor, tables: wanted, limits, metrics };
             let snapshot = Snapshot::start(plan).await?;
             replication.close().await;
             Reader::with_snapshot(snapshot, stream)

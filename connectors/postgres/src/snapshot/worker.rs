@@ -36,8 +36,13 @@ impl Worker {
         Worker { shared, session, builder, started_micros: now_micros(), batches }
     }
 
-    pub(super) async fn run(mut self) {
-        let control = match Control::connect_to(&self.shared.settings, &self.shared.host).await {
+    /// Works until the queue is empty; asks the catalog over `control`, or over a session that it opens for itself.
+    pub(super) async fn run(mut self, control: Option<Control>) {
+        let opened = match control {
+            Some(control) => Ok(control),
+            None => Control::connect_to(&self.shared.settings, &self.shared.host).await,
+        };
+        let control = match opened {
             Ok(control) => control,
             Err(error) => return self.report(error).await,
         };

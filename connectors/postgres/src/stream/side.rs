@@ -36,29 +36,6 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Reads the publication as it is now and spawns the watch.
-    pub(super) async fn start(
-        settings: Arc<Settings>,
-        host: Host,
-        messages: bool,
-        stop: &CancellationToken,
-    ) -> Result<Side> {
-        let control = Control::connect_to(&settings, &host).await?;
-        let publication = Publication::read(&control, &settings.publication, &settings.tables).await?;
-        let verdict = Arc::new(Mutex::new(None));
-        let watch = Watch {
-            settings: Arc::clone(&settings),
-            host: host.clone(),
-            control: None,
-            publication,
-            verdict: Arc::clone(&verdict),
-            heartbeat: messages && settings.heartbeat_message,
-            beaten: None,
-        };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(watch.run()));
-        Ok(Side { settings, host, control: Some(control), verdict })
-    }
-
     /// The watch's verdict.
     pub(super) fn check(&self) -> Result<()> {
         match self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -78,7 +55,8 @@ impl Side {
     }
 }
 
-struct Watch {
+/// Watches the publication.
+pub(super) struct Watch {
     settings: Arc<Settings>,
     host: Host,
     control: Option<Control>,
@@ -90,6 +68,27 @@ struct Watch {
 }
 
 impl Watch {
+    /// Reads the publication as it is now.
+    pub(super) async fn prepare(settings: Arc<Settings>, host: Host) -> Result<Watch> {
+        let control = Control::connect_to(&settings, &host).await?;
+        let publication = Publication::read(&control, &settings.publication, &settings.tables).await?;
+        let verdict = Arc::new(Mutex::new(None));
+        Ok(Watch { settings, host, control: Some(control), publication, verdict, heartbeat: false, beaten: None })
+    }
+
+    /// Spawns the watch, and leaves its first session to the reader's questions.
+    pub(super) fn start(mut self, messages: bool, stop: &CancellationToken) -> Side {
+        self.heartbeat = messages && self.settings.heartbeat_message;
+        let side = Side {
+            settings: Arc::clone(&self.settings),
+            host: self.host.clone(),
+            control: self.control.take(),
+            verdict: Arc::clone(&self.verdict),
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(self.run()));
+        side
+    }
+
     async fn run(mut self) {
         let interval =
             if self.heartbeat { self.settings.heartbeat_interval.min(WATCH_INTERVAL) } else { WATCH_INTERVAL };

@@ -109,7 +109,8 @@ fn numeric_form(text: &str) -> Vec<u8> {
     let whole = format!("{}{whole}", "0".repeat((4 - whole.len() % 4) % 4));
     let padded = format!("{fraction}{}", "0".repeat((4 - fraction.len() % 4) % 4));
     let all = format!("{whole}{padded}");
-    let mut groups: Vec<u16> = (0..all.len() / 4).map(|place| all[place * 4..place * 4 + 4].parse().unwrap()).collect();
+    let group = |digits: &[u8]| digits.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0'));
+    let mut groups: Vec<u16> = all.as_bytes().chunks(4).map(group).collect();
     let mut weight = (whole.len() / 4) as i16 - 1;
     while groups.first() == Some(&0) {
         groups.remove(0);
