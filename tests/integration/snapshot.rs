@@ -1,5 +1,5 @@
 //! The first reading and the hand-over to the log, killed at any point of it: the end equals the source, and no
-//! slot is left over; tables that come later. PG-12, PG-15, PG-18, PG-32.
+//! slot is left over; tables that come later. PG-12, PG-15, PG-16, PG-18, PG-32.
 
 use crate::rig::{Rig, Sinks};
 use anyhow::{Context, Result, ensure};
@@ -126,6 +126,57 @@ fn a_table_that_comes_into_the_publication_arrives_whole_and_once() -> Result<()
     rig.check_lake(&[Reader::Deltalake])?;
     rig.check_events(None)?;
     ensure!(slots(&rig)? == "tidewire_shop");
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_new_slot_waits_for_older_transactions_and_says_so() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    rig.daemon.allow_log("slot_active");
+    let old = rig.client()?;
+    old.execute("BEGIN; INSERT INTO work_items (id, name) VALUES (1, 'open for long')")?;
+    rig.daemon.run()?;
+    wait::until("the waiting to be said", Duration::from_secs(60), || {
+        Ok(rig.daemon.log()?.contains("waits for transactions that are older").then_some(()))
+    })?;
+    // Killed while it waits: the server keeps the half-made slot until its maker may end.
+    rig.daemon.kill9()?;
+    rig.daemon.run()?;
+    rig.daemon.wait_for("the source to wait for the slot", |status| {
+        status["sources"]["shop"]["reason"]["code"] == "slot_active"
+    })?;
+    old.execute("COMMIT")?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(slots(&rig)? == "tidewire_shop");
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_new_table_does_not_hold_up_the_others_for_an_open_transaction() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    for code in ["table_joined", "table_unread", "slot_active"] {
+        rig.daemon.allow_log(code);
+    }
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let (client, old) = (rig.client()?, rig.client()?);
+    old.execute("BEGIN; INSERT INTO work_items (id, name) VALUES (1, 'open for long')")?;
+    client.execute("CREATE TABLE late (id int PRIMARY KEY, v text); INSERT INTO late VALUES (1, 'before')")?;
+    client.execute("ALTER PUBLICATION tidewire_shop ADD TABLE late; INSERT INTO late VALUES (2, 'after')")?;
+    client.execute("INSERT INTO work_items (id, name) VALUES (2, 'beside')")?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(rig.daemon.log()?.contains("table_unread"), "the log says that rows are missing");
+    old.execute("COMMIT; INSERT INTO late VALUES (3, 'later'); DELETE FROM late WHERE id = 2")?;
+    rig.daemon.kill9()?;
+    client.execute("UPDATE late SET v = 'changed' WHERE id = 3")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "late", &rig.table("late"), &[Reader::Deltalake])?;
+    rig.check_lake(&[Reader::Deltalake])?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }

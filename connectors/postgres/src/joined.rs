@@ -16,6 +16,11 @@ impl Joined {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(oid);
     }
 
+    /// Its changes are shipped now, without its rows.
+    pub(crate) fn let_in(&self, oid: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&oid);
+    }
+
     /// Whether it was.
     pub(crate) fn was_turned_away(&self, oid: u32) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&oid)

@@ -24,8 +24,13 @@ use tidewire_core::{BatchLimits, Error, Result, Severity, SourceDescriptor, Tabl
 
 /// How long a new slot may wait for transactions that are older (PG-16).
 const SLOT_CREATION: Duration = Duration::from_secs(600);
+/// How long it may keep the log from being read when only tables are waited for that nobody has begun to read.
+const UNREAD_PATIENCE: Duration = Duration::from_secs(15);
 /// After so long the waiting is said in the log.
 const SLOT_CREATION_NOTICE: Duration = Duration::from_secs(5);
+
+/// The code of a slot that is not made in time.
+const SLOT_TIMEOUT: &str = "slot_creation_timeout";
 
 /// The consistent point of a new slot and its exported snapshot.
 struct Exported {
@@ -49,8 +54,18 @@ pub(super) async fn open(
     let captured = captured(&control, &settings, &resume).await?;
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
     let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured).await?;
-    let wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
-    let exported = take_slot(&mut replication, &settings, &plan).await?;
+    let mut wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
+    let all_new = wanted.iter().all(|table| !begun(&resume, &table.published.name));
+    let can_go_on = all_new && matches!(plan.start, Start::At(_));
+    let patience = if can_go_on { UNREAD_PATIENCE } else { SLOT_CREATION };
+    let exported = match take_slot(&mut replication, &settings, &plan, patience).await {
+        Err(error) if can_go_on && error.code() == SLOT_TIMEOUT => {
+            go_on_without(&wanted, &joined, &error);
+            wanted.clear();
+            None
+        }
+        taken => taken?,
+    };
     let start = match (plan.start, &exported) {
         (Start::At(lsn), _) => lsn,
         (Start::Snapshot, Some(exported)) => exported.point,
@@ -71,11 +86,7 @@ pub(super) async fn open(
         assembler.define(Described::clone(&table.described))?;
     }
     if let Some((floor, _)) = &export {
-        for table in wanted.iter().filter(|table| joined.was_turned_away(table.published.oid)) {
-            if !begun(&resume, &table.published.name) {
-                assembler.pass_until(table.published.oid, *floor);
-            }
-        }
+        pass_over_read(&mut assembler, &wanted, &resume, &joined, *floor);
     }
     let metrics = SourceMetrics::new(&settings.name);
     let feedback = Arc::new(Feedback::default());
@@ -240,8 +251,36 @@ async fn wanted(
     Ok(tables)
 }
 
+/// A table that was turned away has shipped nothing: it needs no change that its reading shows.
+fn pass_over_read(assembler: &mut Assembler, read: &[SnapshotTable], resume: &Resume, joined: &Joined, floor: Lsn) {
+    for table in read.iter().map(|table| &table.published) {
+        if joined.was_turned_away(table.oid) && !begun(resume, &table.name) {
+            assembler.pass_until(table.oid, floor);
+        }
+    }
+}
+
+/// New tables must not keep all others from being shipped for as long as some transaction stays open.
+fn go_on_without(tables: &[SnapshotTable], joined: &Joined, cause: &Error) {
+    for table in tables {
+        joined.let_in(table.published.oid);
+        tracing::warn!(
+            code = "table_unread",
+            table = %table.published.name,
+            remedy = cause.remedy(),
+            "a new table cannot be read while older transactions are open: its changes are shipped, and the rows that it \
+             had before are read at the next start"
+        );
+    }
+}
+
 /// Creates the slot, or a temporary one that only lends its snapshot, or none.
-async fn take_slot(replication: &mut Connection, settings: &Settings, plan: &Plan) -> Result<Option<Exported>> {
+async fn take_slot(
+    replication: &mut Connection,
+    settings: &Settings,
+    plan: &Plan,
+    patience: Duration,
+) -> Result<Option<Exported>> {
     let snapshot = if plan.tables.is_empty() { "NOEXPORT_SNAPSHOT" } else { "EXPORT_SNAPSHOT" };
     let sql = match (plan.slot, plan.tables.is_empty()) {
         (SlotUse::Keep, true) => return Ok(None),
@@ -261,8 +300,8 @@ async fn take_slot(replication: &mut Connection, settings: &Settings, plan: &Pla
         tracing::info!(slot = settings.slot, "the new slot waits for transactions that are older to end");
         create.await
     };
-    let rows = tokio::time::timeout(SLOT_CREATION, created).await.map_err(|_| {
-        Error::retry("slot_creation_timeout", "the new slot waits too long for older transactions")
+    let rows = tokio::time::timeout(patience, created).await.map_err(|_| {
+        Error::retry(SLOT_TIMEOUT, "the new slot waits too long for older transactions")
             .with_remedy("end the oldest transactions of `pg_stat_activity` and `pg_prepared_xacts`")
     })??;
     let exported = rows
