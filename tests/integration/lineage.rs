@@ -3,6 +3,7 @@
 //! PG-61, SK-50, SK-60, SK-61.
 
 mod given_up;
+mod idle;
 
 use crate::rig::{self, BINARY, POSTGRES, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
