@@ -7,11 +7,12 @@ pub use records::{Isolation, Record};
 
 use crate::certificate::{self, Certificates};
 use crate::folder::RunFolder;
-use crate::{fetch, process, wait};
-use anyhow::{Context, Result, bail};
+use crate::server::Server;
+use crate::{fetch, process};
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How it is set up.
@@ -45,7 +46,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// A running broker.
 #[derive(Debug)]
 pub struct Kafka {
-    child: Option<Child>,
+    // Dropped in this order: the process before its folder.
+    server: Server,
     jars: PathBuf,
     port: u16,
     secure_port: Option<u16>,
@@ -61,8 +63,9 @@ impl Kafka {
         loop {
             attempts += 1;
             let folder = RunFolder::new("kafka")?;
+            let server = Server::new("Kafka");
             let mut broker =
-                Kafka { child: None, jars: jars.clone(), port: 0, secure_port: None, certificates: None, folder };
+                Kafka { server, jars: jars.clone(), port: 0, secure_port: None, certificates: None, folder };
             match broker.prepare(options).and_then(|()| broker.launch()) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
@@ -138,33 +141,20 @@ impl Kafka {
         command.arg(format!("-Dlog4j2.configurationFile={}", self.folder.path().join("log4j2.yaml").display()));
         command.arg("-cp").arg(self.class_path()).arg("kafka.Kafka").arg(self.folder.path().join("server.properties"));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
-        let mut child = process::spawn(command)?;
-        let brokers = self.brokers();
-        let ready = wait::until("Kafka to answer", START_LIMIT, || {
-            if let Some(status) = child.try_wait()? {
-                let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
-                bail!("Kafka ended with {status}: {}", process::tail(&log));
-            }
-            // Metadata lists the broker only when it is registered and no longer fenced.
-            Ok(records::broker_count(&brokers).ok().filter(|count| *count > 0).map(drop))
-        });
-        if let Err(error) = ready {
-            process::kill_tree(&mut child)?;
-            return Err(error);
-        }
-        self.child = Some(child);
-        Ok(())
+        let (brokers, log) = (self.brokers(), self.log_path());
+        // Metadata lists the broker only when it is registered and no longer fenced.
+        let answers = || records::broker_count(&brokers).is_ok_and(|count| count > 0);
+        self.server.launch(command, START_LIMIT, &log, answers)
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.take().map_or(Ok(()), |mut child| process::kill_tree(&mut child))
+        self.server.kill()
     }
 
     /// An orderly stop.
     pub fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        process::end(&mut child, Signal::TERM, STOP_LIMIT).map(drop)
+        self.server.stop(Signal::TERM, STOP_LIMIT)
     }
 
     /// Stops it when it runs and starts it on the same data and ports.
@@ -222,14 +212,6 @@ impl Kafka {
     /// Gives a topic more partitions.
     pub fn add_partitions(&self, topic: &str, partitions: usize) -> Result<()> {
         records::add_partitions(&self.brokers(), topic, partitions)
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        if let Err(error) = self.kill() {
-            eprintln!("Kafka on port {}: {error:#}", self.port);
-        }
     }
 }
 

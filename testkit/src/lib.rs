@@ -7,6 +7,8 @@
 pub mod process;
 pub mod wait;
 
+mod server;
+
 mod http;
 
 pub mod cache;

@@ -2,10 +2,11 @@
 //! `If-None-Match` on PUT, also when several writers race, which not every stand-in for S3 does.
 
 use crate::folder::RunFolder;
-use crate::{fetch, http, process, wait};
-use anyhow::{Context, Result, bail};
+use crate::server::Server;
+use crate::{fetch, http, process};
+use anyhow::{Context, Result};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 /// The bucket that is there from the beginning.
@@ -21,7 +22,8 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 /// A running store.
 #[derive(Debug)]
 pub struct S3 {
-    child: Option<Child>,
+    // Dropped in this order: the process before its folder.
+    server: Server,
     ports: Ports,
     folder: RunFolder,
 }
@@ -41,7 +43,8 @@ impl S3 {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut store = S3 { child: None, ports: Ports::free()?, folder: RunFolder::new("s3")? };
+            let server = Server::new("SeaweedFS");
+            let mut store = S3 { server, ports: Ports::free()?, folder: RunFolder::new("s3")? };
             match store.launch() {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
@@ -68,27 +71,13 @@ impl S3 {
             command.arg(format!("-{service}.port={port}")).arg(format!("-{service}.port.grpc={own}"));
         }
         command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut child = process::spawn(command)?;
-        let ports = self.ports;
-        let log_path = self.log_path();
-        let ready = wait::until("SeaweedFS to keep a file", START_LIMIT, || {
-            if let Some(status) = child.try_wait()? {
-                let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-                bail!("SeaweedFS ended with {status}: {}", process::tail(&log));
-            }
-            Ok(keeps_a_file(ports).unwrap_or(false).then_some(()))
-        });
-        if let Err(error) = ready {
-            process::kill_tree(&mut child)?;
-            return Err(error);
-        }
-        self.child = Some(child);
-        Ok(())
+        let (ports, log) = (self.ports, self.log_path());
+        self.server.launch(command, START_LIMIT, &log, || keeps_a_file(ports).unwrap_or(false))
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.take().map_or(Ok(()), |mut child| process::kill_tree(&mut child))
+        self.server.kill()
     }
 
     /// Kills it when it runs and starts it on the same data and ports.
@@ -146,14 +135,6 @@ fn keeps_a_file(ports: Ports) -> Result<bool> {
     let kept = ask("GET", &probe, "")?.body == "kept";
     ask("DELETE", &probe, "")?;
     Ok(kept)
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        if let Err(error) = self.kill() {
-            eprintln!("SeaweedFS at {}: {error:#}", self.endpoint());
-        }
-    }
 }
 
 #[cfg(test)]
