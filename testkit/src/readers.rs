@@ -1,14 +1,16 @@
-//! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB, each in a Python
-//! process of its own. Knows nothing of how the table came to be.
+//! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB in Python, Delta
+//! Kernel on the JVM, each in a process of its own. Knows nothing of how the table came to be.
 
 use crate::{fetch, process};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 const SCRIPT: &str = include_str!("../readers/read_delta.py");
+/// A program that `java` compiles and runs; nothing else is needed of a tool for building.
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/ReadDelta.java");
 /// Variable that carries the store's settings to the script, as a JSON object.
 const OPTIONS: &str = "TIDEWIRE_STORAGE_OPTIONS";
 
@@ -19,21 +21,37 @@ pub enum Reader {
     Deltalake,
     /// `polars.scan_delta`.
     Polars,
-    /// DuckDB's `delta_scan`.
+    /// DuckDB's `delta_scan`. Reads local tables only.
     Duckdb,
+    /// Delta Kernel for Java. Reads local tables only.
+    Kernel,
 }
 
 impl Reader {
     /// All of them.
-    pub const ALL: [Reader; 3] = [Reader::Deltalake, Reader::Polars, Reader::Duckdb];
+    pub const ALL: [Reader; 4] = [Reader::Deltalake, Reader::Polars, Reader::Duckdb, Reader::Kernel];
 
-    /// Its name on the script's command line.
+    /// Its name, and on the script's command line.
     pub fn name(self) -> &'static str {
         match self {
             Reader::Deltalake => "deltalake",
             Reader::Polars => "polars",
             Reader::Duckdb => "duckdb",
+            Reader::Kernel => "kernel",
         }
+    }
+
+    /// The process that prints a table, without the table's place.
+    fn command(self) -> Result<Command> {
+        if self == Reader::Kernel {
+            let class_path = format!("{}/*", fetch::delta_kernel::jars()?.display());
+            let mut command = process::guarded(Path::new("java"));
+            command.args(["-Xmx512m", "-cp", &class_path, PROGRAM]);
+            return Ok(command);
+        }
+        let mut command = process::guarded(&fetch::python::interpreter()?);
+        command.args(["-c", SCRIPT, self.name()]);
+        Ok(command)
     }
 }
 
@@ -126,7 +144,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
     }
 }
 
-/// Reads a table whole, at its newest version. DuckDB's extension reads local ones only.
+/// Reads a table whole, at its newest version.
 pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
     read_version(reader, at, None)
 }
@@ -135,8 +153,8 @@ pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
 pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64>) -> Result<Table> {
     let Location { address, options } = at.into();
     let options: serde_json::Map<String, Value> = options.into_iter().map(|(k, v)| (k, v.into())).collect();
-    let mut command = process::guarded(&fetch::python::interpreter()?);
-    command.args(["-c", SCRIPT, reader.name(), &address]).stdin(Stdio::null());
+    let mut command = reader.command()?;
+    command.arg(&address).stdin(Stdio::null());
     command.env(OPTIONS, Value::from(options).to_string());
     command.args(version.map(|v| v.to_string()));
     let output = command.output().context("start a reader")?;
@@ -174,7 +192,7 @@ mod tests {
         assert!(table(&["id"], &[]).must_equal(&a, "columns").is_err());
     }
 
-    /// One table, written by delta-rs itself, read alike by all three.
+    /// One table, written by delta-rs itself, read alike by all of them.
     #[test]
     fn the_readers_agree_on_every_type() {
         let folder = tempfile::tempdir().unwrap();
@@ -207,7 +225,7 @@ write_deltalake(sys.argv[1], pa.table({
             ["1", null]
         ]);
         assert_eq!(Value::from(first.rows[0].clone()), wide);
-        for reader in [Reader::Polars, Reader::Duckdb] {
+        for reader in Reader::ALL {
             read(reader, folder.path()).unwrap().must_equal(&first, reader.name()).unwrap();
         }
     }

@@ -14,6 +14,7 @@ mod faults;
 mod first_flow;
 mod golden;
 mod halted;
+mod jvm;
 mod kafka_sink;
 mod lineage;
 mod s3;

@@ -193,7 +193,7 @@ fn version(major: u16) -> Result<()> {
          UPDATE every_type SET c_text = 'changed' WHERE id % 3 = 0; DELETE FROM every_type WHERE id % 3 = 1",
     )?;
     bench.catch_up()?;
-    bench.check_mirror("every_type", "every_type_shown", &[Reader::Duckdb])?;
+    bench.check_mirror("every_type", "every_type_shown", &[Reader::Duckdb, Reader::Kernel])?;
     ensure!(bench.daemon.terminate()? == 0);
     Ok(())
 }

@@ -1,12 +1,20 @@
 //! Apache Kafka's broker as published for Maven; it runs on Java 17 or newer.
 
+use super::maven::Jars;
 use super::need;
-use crate::{cache, process};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::path::PathBuf;
-use std::process::Command;
 
-const VERSION: &str = "4.3.1";
+const JARS: Jars = Jars {
+    name: "kafka-4.3.1",
+    what: "Kafka 4.3.1",
+    dependencies: &[
+        ("org.apache.kafka", "kafka_2.13", "4.3.1"),
+        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1"),
+        ("org.apache.logging.log4j", "log4j-core", "2.25.1"),
+    ],
+    pinned: &PINNED,
+};
 
 /// Every jar of the closure and its SHA-256.
 const PINNED: [(&str, &str); 46] = [
@@ -58,29 +66,8 @@ const PINNED: [(&str, &str); 46] = [
     ("zstd-jni-1.5.6-10.jar", "b6c3237e24b8252a5a9c3a0e1ae30ef8f323412e74bd358548b7a9e527d676df"),
 ];
 
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>tidewire</groupId><artifactId>kafka-server</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>VERSION</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.1</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.25.1</version></dependency>
-  </dependencies>
-</project>
-"#;
-
 /// The folder of the broker's jars, fetched when it is not in the cache.
 pub fn jars() -> Result<PathBuf> {
     need("java", "a Java 17 runtime")?;
-    let base = cache::folder()?.join("servers");
-    cache::entry(&base, &format!("kafka-{VERSION}"), &format!("Kafka {VERSION}"), |folder| {
-        need("mvn", "Apache Maven")?;
-        let pom = folder.join("pom.xml");
-        std::fs::write(&pom, POM.replace("VERSION", VERSION)).context("write the list of dependencies")?;
-        let target = format!("-DoutputDirectory={}", folder.display());
-        process::output(
-            Command::new("mvn").args(["-q", "-B", "-f"]).arg(&pom).arg("dependency:copy-dependencies").arg(target),
-        )?;
-        cache::verify(folder, &PINNED)
-    })
+    JARS.fetch()
 }
