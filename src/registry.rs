@@ -48,6 +48,7 @@ pub(crate) fn build(
 /// Gives the connectors' metrics their help texts; after the recorder is there.
 pub(crate) fn describe_metrics() {
     tidewire_postgres::describe_metrics();
+    tidewire_delta::describe_metrics();
 }
 
 fn source(

@@ -17,6 +17,7 @@ mod halted;
 mod jvm;
 mod kafka_sink;
 mod lineage;
+mod metrics;
 mod s3;
 mod schema;
 mod snapshot;

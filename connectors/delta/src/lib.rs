@@ -37,3 +37,4 @@ mod connector;
 
 pub use config::{Config, ConfigFault};
 pub use connector::{SinkOptions, connector};
+pub use metrics::describe as describe_metrics;

@@ -1,5 +1,7 @@
 //! The names of this crate's metrics. Recorded per commit, never per row.
 
+use ::metrics::{Unit, describe_counter};
+
 /// Delta commits that became visible.
 pub(crate) const COMMITS: &str = "tidewire_delta_commits_total";
 /// Bytes of commit entries written to table logs.
@@ -12,3 +14,13 @@ pub(crate) const CHECKPOINTS: &str = "tidewire_delta_checkpoints_total";
 pub(crate) const COMMITS_READ_BACK: &str = "tidewire_delta_commits_read_back_total";
 /// Files removed from storage after their retention had passed.
 pub(crate) const FILES_CLEANED: &str = "tidewire_delta_files_cleaned_total";
+
+/// Tells the recorder what the names mean; once per process.
+pub fn describe() {
+    describe_counter!(COMMITS, "Delta commits that became visible");
+    describe_counter!(LOG_BYTES, Unit::Bytes, "Bytes of entries written to the logs of Delta tables");
+    describe_counter!(DELETION_VECTOR_BYTES, Unit::Bytes, "Bytes of deletion vectors written");
+    describe_counter!(CHECKPOINTS, "Checkpoints of Delta tables written");
+    describe_counter!(COMMITS_READ_BACK, "Delta commits whose outcome had to be read back");
+    describe_counter!(FILES_CLEANED, "Files of Delta tables removed after their retention");
+}
