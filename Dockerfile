@@ -7,9 +7,11 @@ RUN cargo build --release --locked --bin tidewire && strip target/release/tidewi
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /var/lib/tidewire --create-home --shell /usr/sbin/nologin tidewire
+ && groupadd --gid 10001 tidewire \
+ && useradd --no-log-init --uid 10001 --gid 10001 --home-dir /var/lib/tidewire --shell /usr/sbin/nologin tidewire \
+ && install -d -m 0700 -o tidewire -g tidewire /var/lib/tidewire
 COPY --from=build /build/target/release/tidewire /usr/bin/tidewire
-USER 10001
+USER 10001:10001
 ENV STATE_DIRECTORY=/var/lib/tidewire
 VOLUME /var/lib/tidewire
 EXPOSE 9187
