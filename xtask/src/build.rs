@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -15,10 +16,16 @@ pub(crate) fn release() -> Result<PathBuf> {
     build(&["--release"])
 }
 
-/// Cargo, as a person would start it. `cargo run`, which started us, leaves the variables of this package behind; build
-/// scripts that watch them would take every crate below theirs for changed and build it anew.
+/// Cargo, as a person would start it.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    bare(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program that starts cargo, or cargo itself, as a person would start it. `cargo run`, which started us, leaves the
+/// variables of this package behind; build scripts that watch them would take every crate below theirs for changed and
+/// build it anew.
+pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "DEP_", "OUT_DIR"];
         if name.to_str().is_some_and(|name| ours.iter().any(|start| name.starts_with(start))) {

@@ -1,8 +1,10 @@
-//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `tidy`. Scripts hold no logic; this does.
+//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `tidy`. Scripts hold no logic;
+//! this does.
 
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -32,6 +34,8 @@ enum Command {
     Fetch,
     /// Measures the release build beside what the server itself can do, and prints one table.
     Bench(bench::Options),
+    /// Feeds broken and hostile input to everything that reads bytes from outside.
+    Fuzz(fuzz::Options),
     /// Checks the form of the repository; `cargo test` does so too.
     Tidy,
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Fetch => test::fetch(),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -94,12 +94,7 @@ pub(crate) fn load(store: &TableStore, descriptor: &DvDescriptor) -> Result<Roar
     let place = descriptor.file_name().map_or_else(|| "inline deletion vector".to_owned(), |name| store.place(&name));
     let rows = match &*descriptor.storage_type {
         "u" => load_file(store, descriptor, &place)?,
-        "i" => {
-            let bytes = z85::decode(&descriptor.path_or_inline_dv);
-            let size = usize::try_from(descriptor.size_in_bytes).ok();
-            let payload = bytes.as_deref().and_then(|bytes| bytes.get(..size?));
-            decode(payload.ok_or_else(|| error::damaged(&place, "it is no Z85 of its size"))?, &place)?
-        }
+        "i" => decode_inline(&descriptor.path_or_inline_dv, descriptor.size_in_bytes, &place)?,
         other => {
             return Err(Error::operator(
                 "deletion_vector_storage",
@@ -135,8 +130,16 @@ fn load_file(store: &TableStore, descriptor: &DvDescriptor, place: &str) -> Resu
     decode(payload, place)
 }
 
+/// The bitmap of a vector that lies in its descriptor.
+pub(crate) fn decode_inline(text: &str, size: i32, place: &str) -> Result<RoaringBitmap> {
+    let bytes = z85::decode(text);
+    let size = usize::try_from(size).ok();
+    let payload = bytes.as_deref().and_then(|bytes| bytes.get(..size?));
+    decode(payload.ok_or_else(|| error::damaged(place, "it is no Z85 of its size"))?, place)
+}
+
 /// The bitmap of magic number and roaring bytes.
-fn decode(payload: &[u8], place: &str) -> Result<RoaringBitmap> {
+pub(crate) fn decode(payload: &[u8], place: &str) -> Result<RoaringBitmap> {
     let bad = |what: &str| error::damaged(place, what);
     let (magic, rest) = payload.split_first_chunk::<4>().ok_or_else(|| bad("it is cut off"))?;
     if u32::from_le_bytes(*magic) != MAGIC {

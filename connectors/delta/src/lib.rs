@@ -35,6 +35,9 @@ mod preflight;
 
 mod connector;
 
+#[doc(hidden)]
+pub mod probe;
+
 pub use config::{Config, ConfigFault};
 pub use connector::{SinkOptions, connector};
 pub use metrics::describe as describe_metrics;

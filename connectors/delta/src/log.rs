@@ -466,6 +466,11 @@ impl Table {
     }
 }
 
+/// Whether lines are an entry that a table could begin with; a door for `probe`.
+pub(crate) fn is_entry(lines: &[u8]) -> bool {
+    action::parse(lines, "probe").and_then(|actions| State::default().apply(actions, "probe")).is_ok()
+}
+
 fn now_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -7,7 +7,9 @@ use crate::copy::{CopyFormat, SnapshotRows};
 use crate::position::ServerIdentity;
 use crate::tables::TableFilter;
 use crate::typemap::Scratch;
+use crate::wire::frame::{BODY_MAX, Frame, FrameBuffer, LOGIN_BODY_MAX};
 use crate::wire::pgoutput::{self, RelationBody, RelationColumn};
+use crate::wire::{message, replication};
 use std::sync::Arc;
 use tidewire_core::batch::BatchBuilder;
 use tidewire_core::{Batch, BatchLimits, Phase, Result, SourceDescriptor};
@@ -42,6 +44,50 @@ fn described(types: &[u32]) -> Described {
 /// Reads one `pgoutput` message.
 pub fn pgoutput(payload: &[u8]) -> bool {
     pgoutput::parse(payload).is_ok()
+}
+
+/// Cuts a server's bytes into frames, as they come in portions of at most `portion` bytes, and reads each body by
+/// its tag; a frame that cannot be is the end. Hands out tag and length of every frame.
+pub fn frames(bytes: &[u8], portion: usize) -> Vec<(u8, usize)> {
+    let mut buffer = FrameBuffer::new(LOGIN_BODY_MAX);
+    let mut seen = Vec::new();
+    let mut rest = bytes;
+    loop {
+        let logged_in = match buffer.next_frame() {
+            Ok(Some(frame)) => {
+                seen.push((frame.tag, frame.body.len()));
+                read_body(frame);
+                frame.tag == b'Z'
+            }
+            Ok(None) if !rest.is_empty() => {
+                let spare = buffer.spare();
+                let count = rest.len().min(spare.len()).min(portion.max(1));
+                let (now, later) = rest.split_at(count);
+                spare.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+                buffer.filled(count);
+                rest = later;
+                false
+            }
+            Ok(None) | Err(_) => return seen,
+        };
+        if logged_in {
+            buffer.set_limit(BODY_MAX);
+        }
+    }
+}
+
+fn read_body(frame: Frame<'_>) -> bool {
+    match frame.tag {
+        b'R' => message::authentication(frame.body).is_ok(),
+        b'S' => message::parameter_status(frame.body).is_ok(),
+        b'D' => message::data_row(frame.body).is_ok(),
+        b'E' | b'N' => message::server_error(frame.body).code.is_empty(),
+        b'd' => match replication::parse(frame.body) {
+            Ok(replication::Replication::XLogData { payload, .. }) => pgoutput(payload),
+            other => other.is_ok(),
+        },
+        _ => false,
+    }
 }
 
 /// Reads one value of a built-in type.

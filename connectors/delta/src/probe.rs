@@ -1,0 +1,19 @@
+//! Doors for fuzz targets: the readers of bytes that storage hands out, without a store. Not part of the crate's
+//! face; nothing else may use them.
+
+use crate::{deletion_vector, log};
+
+/// Reads a deletion vector's magic number and bitmap; the number of rows that it deletes.
+pub fn deletion_vector(payload: &[u8]) -> Option<u64> {
+    deletion_vector::decode(payload, "probe").ok().map(|rows| rows.len())
+}
+
+/// The same of a vector that lies in its descriptor.
+pub fn inline_deletion_vector(text: &str, size: i32) -> Option<u64> {
+    deletion_vector::decode_inline(text, size, "probe").ok().map(|rows| rows.len())
+}
+
+/// Reads the lines of a log entry.
+pub fn log_entry(lines: &[u8]) -> bool {
+    log::is_entry(lines)
+}

@@ -1,0 +1,172 @@
+//! Runs the fuzz targets of `fuzz/`, built with the toolchain that builds everything else: what cargo-fuzz asks of the
+//! compiler beyond stable is asked for by `RUSTC_BOOTSTRAP`.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tidewire_testkit::{cache, process};
+
+const VERSION: &str = "0.13.2";
+/// Longest input: a few rows or messages. Longer ones are slower, not other.
+const INPUT_BYTES_MAX: u32 = 4_096;
+/// Most memory of one run; a few bytes that claim more than this are a fault.
+const MEMORY_MIB_MAX: u32 = 2_048;
+/// An input that takes longer is a fault.
+const SECONDS_PER_INPUT_MAX: u32 = 20;
+
+/// What is asked of a run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long each target runs.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Adds what was found to `fuzz/corpus`, as few and as small inputs as reach the same places.
+    #[arg(long)]
+    keep: bool,
+    /// Targets; all when none is named.
+    targets: Vec<String>,
+}
+
+/// Builds and runs; the first target that finds something ends it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let bench = Bench::new()?;
+    let known = bench.targets()?;
+    if let Some(odd) = options.targets.iter().find(|target| !known.contains(target)) {
+        bail!("there is no target `{odd}`; there are {}", known.join(", "));
+    }
+    let targets = if options.targets.is_empty() { &known } else { &options.targets };
+    for target in targets {
+        bench.cargo_fuzz("build", target, &[])?;
+    }
+    for target in targets {
+        eprintln!("{target}: {} s", options.seconds);
+        bench.search(target, options.seconds)?;
+        if options.keep {
+            bench.keep(target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The places of a run.
+struct Bench {
+    program: PathBuf,
+    root: PathBuf,
+    fuzz: PathBuf,
+    /// Built targets.
+    build: PathBuf,
+    /// What earlier runs found; grows without limit, so it is no part of the repository.
+    found: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Result<Bench> {
+        let root = crate::root()?;
+        let fuzz = root.join("fuzz");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        // The very versions that the daemon is built with; cargo adds what only the targets need.
+        std::fs::copy(root.join("Cargo.lock"), fuzz.join("Cargo.lock")).context("copy the lock file")?;
+        let found = cache::folder()?.join("fuzz");
+        Ok(Bench { program: program()?, fuzz, build: target.join("fuzz"), found, root })
+    }
+
+    /// The names of the targets, sorted.
+    fn targets(&self) -> Result<Vec<String>> {
+        let files = std::fs::read_dir(self.fuzz.join("fuzz_targets")).context("look for targets")?;
+        let paths = files.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let rust = paths.iter().filter(|path| path.extension() == Some(OsStr::new("rs")));
+        let mut names: Vec<String> = rust.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Searches for inputs that break a target, from what is known. What is new goes to the cache.
+    fn search(&self, target: &str, seconds: u64) -> Result<()> {
+        let (found, corpus) = (self.folder(&self.found, target)?, self.folder(&self.fuzz.join("corpus"), target)?);
+        let time = format!("-max_total_time={seconds}");
+        let limits = [
+            format!("-max_len={INPUT_BYTES_MAX}"),
+            format!("-rss_limit_mb={MEMORY_MIB_MAX}"),
+            format!("-timeout={SECONDS_PER_INPUT_MAX}"),
+        ];
+        let mut arguments: Vec<&OsStr> = vec![found.as_ref(), corpus.as_ref()];
+        arguments.extend(["--", "-print_final_stats=1", "-verbosity=0", &time].map(OsStr::new));
+        arguments.extend(limits.iter().map(OsStr::new));
+        self.cargo_fuzz("run", target, &arguments)
+    }
+
+    /// Merges what was found into the corpus, then makes the whole corpus minimal.
+    fn keep(&self, target: &str) -> Result<()> {
+        let (found, corpus) = (self.folder(&self.found, target)?, self.folder(&self.fuzz.join("corpus"), target)?);
+        let merged = self.found.join(format!("{target}.merged"));
+        if merged.exists() {
+            std::fs::remove_dir_all(&merged).context("remove an interrupted merge")?;
+        }
+        std::fs::create_dir_all(&merged).context("make a folder for the merge")?;
+        let places = [merged.as_os_str(), corpus.as_ref(), found.as_ref()];
+        let how = ["--", "-merge=1", "-verbosity=0"].map(OsStr::new);
+        self.cargo_fuzz("run", target, &[places.as_slice(), how.as_slice()].concat())?;
+        // Seeds that a person named stay; what the machine named is replaced.
+        let is_sum = |name: &str| name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        for entry in std::fs::read_dir(&corpus).context("read the corpus")? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(is_sum) {
+                std::fs::remove_file(entry.path()).context("remove an old input")?;
+            }
+        }
+        let seeds = contents(&corpus)?;
+        for entry in std::fs::read_dir(&merged).context("read the merge")? {
+            let (name, path) = (entry.as_ref().map(std::fs::DirEntry::file_name), entry.as_ref().map(|e| e.path()));
+            let (Ok(name), Ok(path)) = (name, path) else { bail!("read the merge") };
+            if !seeds.contains(&std::fs::read(&path)?) {
+                std::fs::copy(&path, corpus.join(name)).context("keep an input")?;
+            }
+        }
+        std::fs::remove_dir_all(&merged).context("remove the merge")
+    }
+
+    fn folder(&self, base: &Path, target: &str) -> Result<PathBuf> {
+        let folder = base.join(target);
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// `cargo fuzz VERB ... TARGET ...`, with the folders in their places.
+    fn cargo_fuzz(&self, verb: &str, target: &str, rest: &[&OsStr]) -> Result<()> {
+        let mut command = crate::build::bare(&self.program);
+        command.args(["fuzz", verb, "--fuzz-dir"]).arg(&self.fuzz).arg("--target-dir").arg(&self.build);
+        if target.starts_with("delta_") {
+            command.args(["--features", "delta"]);
+        }
+        command.arg(target).args(rest).current_dir(&self.root);
+        command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_INCREMENTAL", "0");
+        let status = command.status().context("start cargo-fuzz")?;
+        if !status.success() {
+            let artifacts = self.fuzz.join("artifacts");
+            bail!("cargo fuzz {verb} {target} ended with {status}; findings are in {}", artifacts.display());
+        }
+        Ok(())
+    }
+}
+
+fn contents(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    let entries = std::fs::read_dir(folder).context("read the corpus")?;
+    entries.map(|entry| std::fs::read(entry?.path()).context("read an input")).collect()
+}
+
+/// cargo-fuzz of the pinned version, built when it is not in the cache.
+fn program() -> Result<PathBuf> {
+    let tools = cache::folder()?.join("tools");
+    let program = tools.join("bin/cargo-fuzz");
+    let version = Command::new(&program).arg("--version").output();
+    if version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == format!("cargo-fuzz {VERSION}")) {
+        return Ok(program);
+    }
+    eprintln!("cargo-fuzz {VERSION}: preparing");
+    let mut install = crate::build::cargo();
+    install.args(["install", "--quiet", "--locked", "--root"]).arg(&tools).arg(format!("cargo-fuzz@{VERSION}"));
+    process::output(install.env_remove("CARGO_TARGET_DIR"))?;
+    Ok(program)
+}
