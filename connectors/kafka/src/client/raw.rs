@@ -488,37 +488,6 @@ fn millis(duration: Duration) -> c_int {
 mod tests {
     use super::*;
 
-    fn partition(key: &[u8], partitions: i32) -> i32 {
-        // SAFETY: with a key only key, length and count are used.
-        unsafe {
-            sys::rd_kafka_msg_partitioner_murmur2_random(
-                ptr::null(),
-                key.as_ptr().cast::<c_void>(),
-                key.len(),
-                partitions,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        }
-    }
-
-    // SK-0D: the hashes of Kafka's own `UtilsTest.testMurmur2`, made positive as its default partitioner does.
-    #[test]
-    fn keys_are_placed_as_by_the_java_client() {
-        for (key, hash) in [
-            ("21", -973_932_308_i32),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
-        ] {
-            for partitions in [1, 2, 3, 12, 100, 1_000] {
-                assert_eq!(partition(key.as_bytes(), partitions), (hash & 0x7fff_ffff) % partitions, "{key}");
-            }
-        }
-    }
-
     #[test]
     fn a_broker_that_is_not_there_is_named_by_its_cause() {
         let mut config = ClientConfig::new();
