@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "a counting allocator is an allocator; it only forwards to the system's")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidewire_core::batch::{ChangeHead, Phase};
@@ -132,7 +133,7 @@ fn peak(rows: u64, tables: u64) -> std::result::Result<usize, Box<dyn std::error
         let count = BATCH_ROWS.min(rows - sent);
         let batch = batch(&schemas, sent, count, sent + count == rows);
         sink.write(&batch, Selection::All)?;
-        progress.observe(&batch, None);
+        progress.observe(&batch, None, &BTreeSet::new());
         sent += count;
     }
     sink.commit(&progress)?;
