@@ -178,6 +178,7 @@ fn what_is_wrong_with_one_table_names_it_and_leaves_nothing() -> Result<()> {
         ("", "big", &client, "record_too_large", &[r#"{"id":7}"#, "a record of 20000"]),
         ("", "narrow", &narrow, "record_too_large", &[r#"{"id":7}"#, "a record of 30", "20000"]),
         ("", "punctual", b"late", "timestamp_refused", &["shop.public.punctual"]),
+        (r#", "replication": 3"#, "new", b"x", "topic_replication_refused", &["shop.public.new"]),
         (no_topics, "new", b"x", "topic_settings_refused", &["shop.public.new"]),
         (r#", "create_topics": false"#, "new", b"x", "topic_missing", &["shop.public.new", "--create"]),
     ] {

@@ -37,6 +37,9 @@ pub(crate) fn is_fenced(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping)
 }
 
+/// The code of a topic that wants more replicas than there are brokers at the moment.
+pub(crate) const TOO_FEW_BROKERS: &str = "topic_replication_refused";
+
 /// Whether an error of this crate is about the topic that was written to, so that only its table has to halt.
 pub(crate) fn concerns_topic(error: &Error) -> bool {
     error.kind() == ErrorKind::Operator
@@ -45,6 +48,7 @@ pub(crate) fn concerns_topic(error: &Error) -> bool {
             "record_too_large"
                 | "record_refused"
                 | "timestamp_refused"
+                | TOO_FEW_BROKERS
                 | "topic_denied"
                 | "topic_gone"
                 | "topic_missing"
@@ -85,13 +89,16 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
                 "set `cleanup.policy=delete` on topics of tables without a key: a compacted topic refuses their records",
             ),
         ),
-        Code::PolicyViolation | Code::InvalidReplicationFactor | Code::InvalidPartitions | Code::InvalidConfig => (
+        Code::PolicyViolation | Code::InvalidPartitions | Code::InvalidConfig => (
             Operator,
             "topic_settings_refused",
             Some(
                 "correct `partitions`, `replication` and `topic_config` of the sink, or create the topic and set `create_topics = false`",
             ),
         ),
+        Code::InvalidReplicationFactor => {
+            (Operator, TOO_FEW_BROKERS, Some("start the brokers that are missing, or lower `replication` of the sink"))
+        }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
             (Operator, "topic_missing", Some("create the topic, or set `create_topics = true`"))
         }

@@ -5,7 +5,8 @@ use crate::client::RECORD_BYTES_MAX;
 use crate::client::admin::{Admin, Created, Effect};
 use crate::client::failure::FailedRecord;
 use crate::client::raw::Description;
-use crate::config::{ChangedTopics, Settings};
+use crate::config::{ChangedTopics, Creation, Settings};
+use crate::error;
 use crate::facts::{self, Change, Facts, Topic};
 use crate::position;
 use crate::topics::{NAME_LENGTH_MAX, TopicTemplate, message_topic, transaction_topic};
@@ -190,7 +191,7 @@ impl Destinations {
     fn create(&mut self, name: &str) -> Result<Topic> {
         if self.settings.creation.allowed {
             let creation = self.settings.creation.clone();
-            if self.admin()?.create(name, &creation, Effect::Apply)? == Created::New {
+            if self.create_patiently(name, &creation)? == Created::New {
                 tracing::info!(topic = name, partitions = creation.partitions, "created a topic");
             }
         }
@@ -202,6 +203,19 @@ impl Destinations {
             None => {
                 let sentence = format!("topic `{name}` is missing and `create_topics` is off");
                 Err(Error::operator("topic_missing", sentence).with_remedy(create_command(&self.settings, name)))
+            }
+        }
+    }
+
+    // A broker that restarts is missing for a moment, and says no more than that.
+    fn create_patiently(&mut self, name: &str, creation: &Creation) -> Result<Created> {
+        let deadline = Instant::now() + MISSING_PATIENCE;
+        loop {
+            match self.admin()?.create(name, creation, Effect::Apply) {
+                Err(error) if error.code() == error::TOO_FEW_BROKERS && Instant::now() < deadline => {
+                    std::thread::sleep(MISSING_RECHECK);
+                }
+                outcome => return outcome,
             }
         }
     }
