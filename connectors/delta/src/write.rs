@@ -27,7 +27,7 @@ use tidewire_core::{Batch, Change, Error, ErrorKind, Progress, Sink, TableName, 
 
 /// Rows of all tables that wait in memory. More of them would only spare data files the rows that a later change
 /// of the same commit takes back.
-const ROWS_BYTES_MAX: usize = 8 << 20;
+const ROWS_BYTES_MAX: usize = 4 << 20;
 /// Encoded rows of all open row groups, and their compressors.
 const ROW_GROUPS_BYTES_MAX: usize = 16 << 20;
 

@@ -149,7 +149,7 @@ fn memory_does_not_follow_the_transaction() {
     let many = peak(MANY, 1).unwrap();
     let for_keys = (MANY - FEW) as usize * KEY_BYTES_MAX;
     assert!(many <= few + for_keys + (1 << 20), "{few} bytes for {FEW} rows, {many} for {MANY}");
-    assert!(few <= 32 << 20, "{few} bytes for {FEW} rows");
+    assert!(few <= 24 << 20, "{few} bytes for {FEW} rows");
     // Nor the number of tables that it touches, but for some pages that each has open.
     let spread = peak(FEW, 40).unwrap();
     assert!(spread <= few + (8 << 20), "{few} bytes for one table, {spread} for many");
