@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod commands;
 mod config;
+mod memory;
 mod notify;
 mod null;
 mod pipeline;
@@ -18,6 +19,7 @@ use cli::{Cli, Command, exit};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::keep_flat();
     // Both TLS users of the process (sources and object stores) get the same provider, before any thread.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = match Cli::try_parse() {
