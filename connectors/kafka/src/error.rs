@@ -99,7 +99,10 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
         Code::InvalidReplicationFactor => {
             (Operator, TOO_FEW_BROKERS, Some("start the brokers that are missing, or lower `replication` of the sink"))
         }
-        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+        // Partitions that were just added are not known to every broker at once; fewer than before are noticed when
+        // the topic is looked at anew.
+        Code::UnknownPartition => (Retry, "partition_unseen", None),
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => {
             (Operator, "topic_missing", Some("create the topic, or set `create_topics = true`"))
         }
         Code::LogTruncation => (

@@ -101,7 +101,9 @@ impl Facts {
 
     /// Keeps a topic in mind. Returns whether that is news; beyond a limit nothing more is kept.
     pub(crate) fn learn(&mut self, name: &str, topic: &Topic) -> bool {
-        if self.topics.get(name) == Some(topic) {
+        // Brokers of an older version do not tell the id: what another told before still holds.
+        let same = |held: &Topic| held == topic || (topic.id.is_none() && held.partitions == topic.partitions);
+        if self.topics.get(name).is_some_and(same) {
             return false;
         }
         if self.topics.len() >= TOPICS_MAX && !self.knows(name) {
@@ -137,6 +139,7 @@ mod tests {
         let mut facts = Facts::default();
         assert!(facts.learn("t", &topic(Some("a"), 2)));
         assert!(!facts.learn("t", &topic(Some("a"), 2)));
+        assert!(!facts.learn("t", &topic(None, 2)), "an answer without an id takes none away");
         for (now, expect) in [
             (Some(topic(Some("a"), 2)), None),
             (Some(topic(None, 2)), None),

@@ -73,6 +73,19 @@ pub(crate) fn key(sink: &str, source: &str) -> Result<Vec<u8>> {
         .map_err(|e| Error::bug("progress_key", "write a progress key").with_cause(e))
 }
 
+#[derive(Serialize)]
+struct ProofKey<'a> {
+    sink: &'a str,
+    source: &'a str,
+    record: &'static str,
+}
+
+/// The key of a record without a value, by which an instance proves that its id is still its own.
+pub(crate) fn proof_key(sink: &str, source: &str) -> Result<Vec<u8>> {
+    serde_json::to_vec(&ProofKey { sink, source, record: "proof" })
+        .map_err(|e| Error::bug("progress_key", "write the key of a proof").with_cause(e))
+}
+
 /// Writes a value into a reused buffer.
 pub(crate) fn write_value(epoch: u64, progress: &Progress, out: &mut Vec<u8>) -> Result<()> {
     out.clear();

@@ -43,8 +43,7 @@ pub(crate) struct KafkaSink {
     encoder: Option<Encoder>,
     progress_key: Vec<u8>,
     progress_value: Vec<u8>,
-    // What was committed last.
-    committed_value: Vec<u8>,
+    proof_key: Vec<u8>,
     facts_key: Vec<u8>,
     epoch: u64,
     metrics: SinkMetrics,
@@ -80,7 +79,7 @@ impl KafkaSink {
             encoder: None,
             progress_key: position::key(&settings.sink, source)?,
             progress_value: Vec::new(),
-            committed_value: Vec::new(),
+            proof_key: position::proof_key(&settings.sink, source)?,
             facts_key: facts::key(&settings.sink, source)?,
             epoch,
             metrics: SinkMetrics::new(&settings.sink, source),
@@ -135,7 +134,6 @@ impl KafkaSink {
         self.outbox.commit()?;
         failpoint::pass("kafka_after_commit");
         self.state = State::Idle;
-        std::mem::swap(&mut self.progress_value, &mut self.committed_value);
         self.destinations.committed(facts_stored);
         self.metrics.records.increment(1);
         self.metrics.transactions.increment(1);
@@ -165,9 +163,10 @@ impl KafkaSink {
     }
 
     // Whether only the second id was taken: by an instance that started at the same moment and lost the first, or by the
-    // coordinator, which gave up on it. Nobody else can have committed since, so what was committed last still holds.
+    // coordinator, which gave up on it. The proof says nothing of what is held: the commit that was refused may have
+    // been stored all the same, when its first answer was lost, and only the next start can ask.
     fn holds_first(&mut self) -> bool {
-        !self.outbox.first_has_its_turn() && self.outbox.prove_first(&self.progress_key, &self.committed_value).is_ok()
+        !self.outbox.first_has_its_turn() && self.outbox.prove_first(&self.proof_key).is_ok()
     }
 
     // A coordinator that gave up on a transaction after its time limit refuses us as it would after a take-over
@@ -188,7 +187,7 @@ impl KafkaSink {
 
     // Says which table, which record and which limits (SK-03), so that no other table has to halt.
     fn explain(&mut self, error: Error) -> Error {
-        if error.code() == "topic_missing"
+        if matches!(error.code(), "topic_missing" | "partition_unseen")
             && error.table().is_none()
             && let Some(vanished) = self.vanished()
         {

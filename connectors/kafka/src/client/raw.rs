@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 
 /// How long the event thread sleeps at most; it is woken earlier by events and by the end.
 const POLL_INTERVAL_MS: c_int = 1_000;
-/// How long one call waits for a commit.
-const COMMIT_SLICE_MS: c_int = 250;
+/// How long one call waits for records to be delivered, and a commit at least.
+const FLUSH_SLICE_MS: c_int = 250;
 /// How often a full queue is tried again even when no delivery report came.
 const QUEUE_FULL_RECHECK: Duration = Duration::from_millis(100);
 /// `RD_KAFKA_PARTITION_UA`, a macro that the bindings lack.
@@ -242,20 +242,31 @@ impl Producer {
     /// is committed; on an error its outcome is unknown until another `init_transactions`.
     pub(crate) fn commit_transaction(&self, patience: Duration) -> Result<(), Failure> {
         let began = Instant::now();
-        // In pieces: librdkafka keeps back the records behind one that was refused, and a call that has begun to wait
-        // for them waits for ever. The next call sees that the transaction is lost.
+        self.flush(patience)?;
+        let left = millis(patience.saturating_sub(began.elapsed())).max(FLUSH_SLICE_MS);
+        // SAFETY: the client is alive.
+        check(unsafe { sys::rd_kafka_commit_transaction(self.client.native_ptr(), left) }).map_err(|e| self.root(e))
+    }
+
+    // Waits for the answer to every record. Before the commit and in slices, because librdkafka keeps back the records
+    // behind one that was refused, and the wait inside its commit, once begun, then has no end. The commit itself must
+    // not be called in slices: one that runs out of time before it has begun leaves its request behind, and the answer
+    // to that is taken for the next one's.
+    fn flush(&self, patience: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
         loop {
-            // SAFETY: the client is alive. A call that ran out of time is resumed by the next one.
-            let outcome = check(unsafe { sys::rd_kafka_commit_transaction(self.client.native_ptr(), COMMIT_SLICE_MS) });
-            match outcome {
-                Ok(()) => break,
-                Err(failure) if failure.code == RDKafkaErrorCode::OperationTimedOut && began.elapsed() < patience => {}
-                Err(failure) => return Err(self.root(failure)),
+            // SAFETY: the client is alive.
+            let code = unsafe { sys::rd_kafka_flush(self.client.native_ptr(), FLUSH_SLICE_MS) };
+            if self.deliveries.failed.load(Ordering::Acquire) > 0 {
+                let lost = Failure::new(RDKafkaErrorCode::Fail, "a record was not delivered");
+                let first = self.deliveries.state().first_failure.clone();
+                return Err(self.root(first.unwrap_or(lost)));
             }
-        }
-        match &self.deliveries.state().first_failure {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(()),
+            match RDKafkaErrorCode::from(code) {
+                RDKafkaErrorCode::NoError => return Ok(()),
+                RDKafkaErrorCode::OperationTimedOut if began.elapsed() < patience => {}
+                code => return Err(self.root(Failure::new(code, "wait for the records to be delivered"))),
+            }
         }
     }
 

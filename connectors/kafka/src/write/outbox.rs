@@ -129,15 +129,14 @@ impl Outbox {
 
     /// Queues a record of the progress topic.
     pub(super) fn put_progress(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_in_progress_topic(key, Some(value))
+    }
+
+    fn put_in_progress_topic(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
         let handle =
             self.progress.ok_or_else(|| Error::bug("progress_topic_closed", "the progress topic is not open"))?;
-        let message = Message {
-            partition: Some(position::PARTITION),
-            key: Some(key),
-            value: Some(value),
-            headers: &[],
-            timestamp_ms: 0,
-        };
+        let message =
+            Message { partition: Some(position::PARTITION), key: Some(key), value, headers: &[], timestamp_ms: 0 };
         self.produce(handle, message)
     }
 
@@ -162,12 +161,12 @@ impl Outbox {
         self.producers.first_has_its_turn()
     }
 
-    /// Commits a progress record by the producer whose id decides, after the other was fenced: it can only while no
-    /// other instance has taken over.
-    pub(super) fn prove_first(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    /// Commits a record that says nothing by the producer whose id decides, after the other was fenced: it can only
+    /// while no other instance has taken over.
+    pub(super) fn prove_first(&mut self, key: &[u8]) -> Result<()> {
         self.producers.return_to_first();
         self.begin().map_err(|e| error::of_failure("begin a transaction", e))?;
-        self.put_progress(key, value)?;
+        self.put_in_progress_topic(key, None)?;
         self.producers
             .commit_transaction(self.patience)
             .map_err(|failure| error::of_failure("commit a transaction", failure))
