@@ -154,17 +154,20 @@ impl Worker {
         let _ = self.reports.blocking_send(Report { worker: self.index, event });
     }
 
-    /// Waits, dropping what arrives: the sink is away and will be fed again from its own position.
+    /// Waits, dropping what arrives: the sink is away and will be fed again from its own position. Drops at least what
+    /// has arrived.
     fn pause(&mut self, length: Duration) -> Turn {
         let until = Instant::now() + length;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
+        loop {
             (self.alive)();
+            let left = until.saturating_duration_since(Instant::now());
             match self.receive(left.min(TICK)) {
                 Some(Some(Command::Close)) | None => return Turn::Close,
-                Some(_) => {}
+                Some(Some(_)) => {}
+                Some(None) if left.is_zero() => return Turn::Continue,
+                Some(None) => {}
             }
         }
-        Turn::Continue
     }
 
     /// The next command: `Some(None)` when none came in time, `None` when the other end is gone.
@@ -183,15 +186,15 @@ impl Worker {
     /// Opens the sink and serves it until it is closed or has to be opened anew.
     fn open_and_serve(&mut self, pauses: &mut Pauses) -> Result<Turn> {
         let (sink, mut progress) = self.connector.open(&self.source)?;
-        pauses.reset();
         self.halted.leave_behind(&mut progress)?;
         let mut open = OpenSink::new(sink, self.connector.capabilities(), progress);
         self.report(Event::Ready(open.progress.clone()));
-        match self.serve(&mut open) {
+        match self.serve(&mut open, pauses) {
             Err(error) => match self.halted.add(&error, open.floor.as_ref()) {
                 Some(table) => {
                     self.report(Event::TableHalted(table, error));
-                    Ok(Turn::Continue)
+                    // What waits was meant for the sink as it was.
+                    Ok(self.pause(Duration::ZERO))
                 }
                 None => Err(error),
             },
@@ -199,7 +202,7 @@ impl Worker {
         }
     }
 
-    fn serve(&mut self, open: &mut OpenSink) -> Result<Turn> {
+    fn serve(&mut self, open: &mut OpenSink, pauses: &mut Pauses) -> Result<Turn> {
         loop {
             (self.alive)();
             match self.receive(open.patience()) {
@@ -216,6 +219,8 @@ impl Worker {
             }
             if open.commit_is_due(self.commands.is_empty()) {
                 self.commit(open)?;
+                // A sink that can be opened but not written to is no success: its pauses go on growing.
+                pauses.reset();
             } else if !open.pending.dirty && !open.maintained && self.commands.is_empty() {
                 open.sink.maintain()?;
                 open.maintained = true;

@@ -13,7 +13,7 @@ use crate::status::Board;
 use crate::telemetry::{SinkMeter, SourceMeter};
 use shelf::{Row, Shelf, ShelfConnector};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -236,7 +236,11 @@ async fn a_table_that_a_sink_cannot_take_halts_alone_and_catches_up() {
 
 /// A sink whose first commit succeeds and whose others fail.
 #[derive(Clone, Default)]
-struct Failing(Arc<AtomicBool>);
+struct Failing {
+    committed: Arc<AtomicBool>,
+    /// Batches that it was given.
+    written: Arc<AtomicUsize>,
+}
 
 impl SinkConnector for Failing {
     fn capabilities(&self) -> SinkCapabilities {
@@ -261,11 +265,16 @@ impl SinkConnector for Failing {
 
 impl Sink for Failing {
     fn write(&mut self, _batch: &Batch, _selection: Selection<'_>) -> Result<()> {
+        self.written.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn commit(&mut self, _progress: &Progress) -> Result<()> {
-        if self.0.swap(true, Ordering::Relaxed) { Err(Error::retry("broken", "the sink is broken")) } else { Ok(()) }
+        if self.committed.swap(true, Ordering::Relaxed) {
+            Err(Error::retry("broken", "the sink is broken"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -290,7 +299,8 @@ async fn a_worker_ends_when_its_last_commit_fails() {
     for command in script {
         commands.send(command).await.unwrap();
     }
-    let worker = worker(0, Arc::new(Failing::default()), queue, report, retry);
+    let sink = Failing::default();
+    let worker = worker(0, Arc::new(sink.clone()), queue, report, retry);
     let thread = std::thread::spawn(move || worker.run());
     let mut seen = Vec::new();
     while let Some(report) = tokio::time::timeout(Duration::from_secs(20), reports.recv()).await.expect("an end") {
@@ -304,4 +314,6 @@ async fn a_worker_ends_when_its_last_commit_fails() {
     }
     thread.join().unwrap();
     assert_eq!(seen, ["ready", "durable", "failed", "closed"]);
+    // The end of a transaction may come in a batch of its own.
+    assert_eq!(sink.written.load(Ordering::Relaxed), 2);
 }

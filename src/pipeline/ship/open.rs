@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tidewire_core::sink::{Selection, SinkCapabilities};
 use tidewire_core::{Batch, Mark, Phase, Position, Progress, Result, Sink, failpoint};
+use tracing::info;
 
 /// Longest time without a sign of life of an idle worker.
 pub(super) const TICK: Duration = Duration::from_millis(500);
@@ -64,10 +65,10 @@ impl OpenSink {
     }
 
     pub(super) fn start(&mut self, generation: u64, captured: &BTreeSet<String>) {
-        let behind = self.progress.behind.len();
-        self.progress.behind.retain(|table, _| captured.contains(table));
-        if self.progress.behind.len() < behind {
-            // Nobody wants those any more: the log need not be kept for them.
+        // Nobody wants a table any more that is not captured: the log need not be kept for it.
+        let given_up = self.progress.behind.extract_if(.., |table, _| !captured.contains(table));
+        for (table, place) in given_up {
+            info!(table, %place, "a table that was left behind is given up: it is not captured any more");
             self.pending.dirty = true;
         }
         self.base = self.progress.clone();
@@ -79,7 +80,8 @@ impl OpenSink {
         let all = self.select(batch, halted);
         let selection = if all { Selection::All } else { Selection::Some(&self.pending.scratch) };
         let count = if all { batch.changes.len() } else { self.pending.scratch.len() };
-        if count > 0 {
+        // A sink that shows transactions needs their ends too, and those may come alone.
+        if count > 0 || batch.changes.is_empty() {
             failpoint::pass("before_write");
             self.sink.write(batch, selection)?;
             failpoint::pass("after_write");
