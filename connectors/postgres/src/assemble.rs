@@ -5,9 +5,10 @@
 //! # Order and numbers
 //!
 //! The server sends a transaction when it commits, whole, in the order of commit records. A change is known
-//! by the place of its transaction's commit record (`Begin.final_lsn`) and its number among the captured
-//! changes of that transaction, counted from 1 by nothing but the log: the same on every re-read, from
-//! wherever it starts. LSNs of messages order nothing (PG-60, PG-63, PG-64): several rows share one, and a
+//! by the place of its transaction's commit record (`Begin.final_lsn`) and its number among the changes of that
+//! transaction that the server sends, counted from 1 by nothing but the log: the same on every re-read, from
+//! wherever it starts and whatever `tables` captures by then. Rows that are passed over are counted too; numbers
+//! have gaps, and positions that sinks hold inside a transaction outlive a change of the configuration. LSNs of messages order nothing (PG-60, PG-63, PG-64): several rows share one, and a
 //! transaction's first change has the LSN where the one before it ended. Marks rise all the same: the end of
 //! a transaction's commit record lies before the next transaction's commit record begins.
 //!
@@ -208,10 +209,11 @@ impl Assembler {
     }
 
     /// Hands out what was added, with the place right after it. In mid-transaction that place is the number of
-    /// changes so far, and the next batch opens the transaction again.
+    /// changes so far, and the next batch opens the transaction again. A transaction of which nothing was shipped
+    /// yet need not be entered: the place before it is as true.
     pub(crate) fn finish(&mut self, now_micros: i64) -> Batch {
         self.builder.drop_empty_transaction();
-        let inside = self.open.as_ref().filter(|open| open.ordinal > 0).map(Open::mark);
+        let inside = self.open.as_ref().filter(|open| open.shipped).map(Open::mark);
         let position = match inside {
             Some(mark) => Some(self.identity.position(mark)),
             None => self.boundary.map(|lsn| self.identity.boundary(Lsn(lsn))),
@@ -260,11 +262,11 @@ impl Assembler {
     fn truncate(&mut self, wal_start: u64, body: &TruncateBody<'_>) -> Result<Applied> {
         let mut applied = Applied::Nothing;
         for oid in body.relations() {
-            let Some(described) = self.captured(oid)? else { continue };
-            if self.is_read(oid) {
+            let described = self.captured(oid)?.filter(|_| !self.is_read(oid));
+            let Some(described) = described else {
                 self.count_passed()?;
                 continue;
-            }
+            };
             let head = self.next_change(Op::Truncate, wal_start)?;
             let table = self.builder.table(&described.schema);
             self.builder.push(head, table, None, None);

@@ -11,7 +11,7 @@ use tidewire_core::{Cell, Error, Op, Result};
 impl Assembler {
     #[inline]
     pub(super) fn insert(&mut self, wal_start: u64, body: &InsertBody<'_>) -> Result<Applied> {
-        let Some(described) = self.captured(body.relation)? else { return Ok(Applied::Nothing) };
+        let Some(described) = self.captured(body.relation)? else { return self.count_passed() };
         if self.is_read(body.relation) {
             return self.count_passed();
         }
@@ -24,7 +24,7 @@ impl Assembler {
     }
 
     pub(super) fn update(&mut self, wal_start: u64, body: &UpdateBody<'_>) -> Result<Applied> {
-        let Some(described) = self.captured(body.relation)? else { return Ok(Applied::Nothing) };
+        let Some(described) = self.captured(body.relation)? else { return self.count_passed() };
         if self.is_read(body.relation) {
             return self.count_passed();
         }
@@ -43,7 +43,7 @@ impl Assembler {
     }
 
     pub(super) fn delete(&mut self, wal_start: u64, body: &DeleteBody<'_>) -> Result<Applied> {
-        let Some(described) = self.captured(body.relation)? else { return Ok(Applied::Nothing) };
+        let Some(described) = self.captured(body.relation)? else { return self.count_passed() };
         if self.is_read(body.relation) {
             return self.count_passed();
         }

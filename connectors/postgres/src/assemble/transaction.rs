@@ -16,10 +16,12 @@ pub(super) struct Open {
     begin: BeginBody,
     id: Arc<str>,
     origin: Provenance,
-    /// Changes so far.
+    /// Changes so far, also those that are passed over.
     pub(super) ordinal: u64,
     /// Whether the batch in the making has it.
     pub(super) in_batch: bool,
+    /// Whether any batch has had it.
+    pub(super) shipped: bool,
 }
 
 impl Open {
@@ -53,7 +55,8 @@ impl Assembler {
             return Err(out_of_order("a transaction comes after one that was committed later", body.final_lsn));
         }
         let id = body.xid.to_string().into();
-        self.open = Some(Open { begin: *body, id, origin: Provenance::Absent, ordinal: 0, in_batch: false });
+        let origin = Provenance::Absent;
+        self.open = Some(Open { begin: *body, id, origin, ordinal: 0, in_batch: false, shipped: false });
         Ok(Applied::Nothing)
     }
 
@@ -79,7 +82,7 @@ impl Assembler {
         let open = self.open.as_mut().ok_or_else(|| out_of_order("a change without a transaction", 0))?;
         if !open.in_batch {
             self.builder.transaction(open.in_batch(self.previous_commit));
-            open.in_batch = true;
+            (open.in_batch, open.shipped) = (true, true);
         }
         Ok(open)
     }
@@ -93,6 +96,7 @@ impl Assembler {
     }
 
     /// Counts a change that is passed over.
+    #[inline]
     pub(super) fn count_passed(&mut self) -> Result<Applied> {
         let open = self.open.as_mut().ok_or_else(|| out_of_order("a change without a transaction", 0))?;
         open.ordinal += 1;
