@@ -21,7 +21,7 @@ use crate::progress_table::ProgressTable;
 use crate::store::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use table::TableWriter;
+use table::{Found, TableWriter};
 use tidewire_core::sink::Selection;
 use tidewire_core::{Batch, Change, Error, ErrorKind, Progress, Sink, TableName, TableProgress, TableState, failpoint};
 
@@ -37,6 +37,8 @@ pub(crate) struct DeltaSink {
     identity: Arc<Identity>,
     store: Store,
     tables: BTreeMap<TableName, TableWriter>,
+    /// Tables that have been given only what they hold already.
+    found: BTreeMap<TableName, Found>,
     progress: ProgressTable,
     stored: Progress,
 }
@@ -62,7 +64,8 @@ impl DeltaSink {
                 Err(error) => return Err(error),
             }
         }
-        let sink = DeltaSink { settings, identity, store, tables: BTreeMap::new(), progress: table, stored };
+        let (tables, found) = (BTreeMap::new(), BTreeMap::new());
+        let sink = DeltaSink { settings, identity, store, tables, found, progress: table, stored };
         Ok((sink, progress))
     }
 
@@ -73,17 +76,27 @@ impl DeltaSink {
 
     fn apply_to(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
         if !self.tables.contains_key(name) {
-            let first = changes.first().and_then(|change| Some((change.op, batch.table(change)?)));
-            let Some((op, schema)) = first else { return Ok(()) };
-            let path = table_path(&self.settings.table, &self.identity.source, name);
-            let store = self.store.table(&path);
-            let writer = TableWriter::open(Arc::clone(&self.settings), Arc::clone(&self.identity), store, schema, op)?;
+            let found = match self.found.remove(name) {
+                Some(found) => found,
+                None => self.find(name)?,
+            };
+            let first = found.first_needed(batch, changes).and_then(|change| Some((change.op, batch.table(change)?)));
+            let Some((op, schema)) = first else {
+                self.found.insert(name.clone(), found);
+                return Ok(());
+            };
+            let writer = TableWriter::open(Arc::clone(&self.settings), Arc::clone(&self.identity), found, schema, op)?;
             self.tables.insert(name.clone(), writer);
         }
         match self.tables.get_mut(name) {
             Some(table) => table.apply(batch, changes),
             None => Ok(()),
         }
+    }
+
+    fn find(&self, name: &TableName) -> Result<Found> {
+        let path = table_path(&self.settings.table, &self.identity.source, name);
+        Found::open(&self.identity, self.store.table(&path), &name.to_string(), self.settings.mode)
     }
 
     /// Keeps the rows in memory below the limits, however large a source transaction is and however many tables it

@@ -64,6 +64,35 @@ pub(crate) fn stored_place(store: &TableStore) -> Result<Option<Place>> {
     Ok(table.and_then(|table| serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()))
 }
 
+/// What lies at a table's path before the first change that it needs: only then is it known which version of the
+/// source's schema the table goes on with. A table that is ahead of the progress may have left earlier ones behind.
+pub(crate) struct Found {
+    store: TableStore,
+    /// The table, taken over from an earlier instance, and what it says of itself.
+    table: Option<(Table, Place)>,
+}
+
+impl Found {
+    /// Looks, and takes the table over if it is ours.
+    ///
+    /// # Errors
+    /// When there is a table of somebody else.
+    pub(crate) fn open(identity: &Identity, store: TableStore, name: &str, mode: Mode) -> Result<Found> {
+        let Some(mut table) = Table::open(store.clone())? else { return Ok(Found { store, table: None }) };
+        own_place(&table, identity, name, mode)?;
+        // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
+        table.claim(&identity.app_id())?;
+        let place = own_place(&table, identity, name, mode)?;
+        Ok(Found { store, table: Some((table, place)) })
+    }
+
+    /// The first of the changes, in order, that the table does not hold yet.
+    pub(crate) fn first_needed<'a>(&self, batch: &Batch, changes: &[&'a Change]) -> Option<&'a Change> {
+        let held = self.table.as_ref().map_or(Mark::default(), |(_, place)| place.position.mark);
+        changes.get(count_held(batch, changes, held)).copied()
+    }
+}
+
 /// The rows of a table, by its mode.
 enum Rows {
     Mirror(Mirror),
@@ -89,20 +118,23 @@ pub(crate) struct TableWriter {
     metadata_due: bool,
     /// Changes at or before this place are in the table.
     applied: Mark,
+    /// The place that the table itself tells. It never goes back, whatever the progress says.
+    place: Option<Position>,
     snapshot_floor: Option<Position>,
     snapshot_due: Option<Position>,
     native_id: u64,
 }
 
 impl TableWriter {
-    /// Opens the table at `store`, or prepares to create it; `first` is the first change that it will get.
+    /// Goes on with the table that was found, or prepares to create it; `first` is the first change that it needs,
+    /// of this version of the source's schema.
     ///
     /// # Errors
-    /// When there is a table of somebody else, or the source's schema no longer fits.
+    /// When the source's schema no longer fits.
     pub(crate) fn open(
         settings: Arc<Settings>,
         identity: Arc<Identity>,
-        store: TableStore,
+        found: Found,
         schema: &Arc<TableSchema>,
         first: Op,
     ) -> Result<TableWriter> {
@@ -110,15 +142,12 @@ impl TableWriter {
         if mode == Mode::Mirror {
             refuse_keyless(schema)?;
         }
-        let mut table = Table::open(store.clone())?;
-        let (mut layout, mut metadata_due, mut place) =
-            (Layout::create(schema, mode, &settings.text_columns)?, false, None);
-        if let Some(table) = &mut table {
-            own_place(table, &identity, schema, mode)?;
-            // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
-            table.claim(&identity.app_id())?;
-            place = Some(own_place(table, &identity, schema, mode)?);
-            let present = parse_schema_string(table.schema_string()).ok_or_else(|| foreign_table(&store, schema))?;
+        let Found { store, table } = found;
+        let (table, place) = table.unzip();
+        let (mut layout, mut metadata_due) = (Layout::create(schema, mode, &settings.text_columns)?, false);
+        if let Some(table) = &table {
+            let present = parse_schema_string(table.schema_string())
+                .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
             if mode == Mode::Mirror && first == Op::SnapshotStart {
                 // Every row will be replaced, so the table takes the source's shape as it is now.
                 metadata_due = present != layout.columns
@@ -150,6 +179,7 @@ impl TableWriter {
             replaces_all: false,
             metadata_due,
             applied: place.as_ref().map_or(Mark::default(), |place| place.position.mark),
+            place: place.as_ref().map(|place| place.position.clone()),
             native_id: place.as_ref().map_or(schema.native_id, |place| place.native_id),
             snapshot_floor: place.and_then(|place| place.snapshot_floor),
             snapshot_due: None,
@@ -158,10 +188,7 @@ impl TableWriter {
 
     /// Applies changes of this table, in order; those that it holds already are dropped.
     pub(crate) fn apply(&mut self, batch: &Batch, changes: &[&Change]) -> Result<()> {
-        let held = match batch.phase {
-            Phase::Snapshot => 0,
-            Phase::Stream => changes.partition_point(|change| batch.mark(change) <= self.applied),
-        };
+        let held = count_held(batch, changes, self.applied);
         let Some((_, changes)) = changes.split_at_checked(held) else { return Ok(()) };
         for run in changes.chunk_by(|a, b| a.table == b.table && is_row(a.op) && is_row(b.op)) {
             let Some(first) = run.first() else { continue };
@@ -225,7 +252,8 @@ impl TableWriter {
             return Ok(());
         }
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
-        let reached = position.into_iter().chain(floor).max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
+        let places = position.into_iter().chain(floor).chain(&self.place);
+        let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
         let commit = self.take_commit(&reached)?;
         match &mut self.table {
             Some(table) => {
@@ -234,6 +262,7 @@ impl TableWriter {
             None => self.table = Some(Table::create(self.store.clone(), self.new_table(), commit)?),
         }
         self.applied = self.applied.max(reached.mark);
+        self.place = Some(reached);
         self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
         self.replaces_all = false;
         self.metadata_due = false;
@@ -450,6 +479,15 @@ fn key_property(layout: &Layout) -> String {
     serde_json::Value::from(layout.key_names()).to_string()
 }
 
+/// The number of changes, the first ones, that a table which stands at `held` has already. Rows that are read have no
+/// place in the log.
+fn count_held(batch: &Batch, changes: &[&Change], held: Mark) -> usize {
+    match batch.phase {
+        Phase::Snapshot => 0,
+        Phase::Stream => changes.partition_point(|change| batch.mark(change) <= held),
+    }
+}
+
 fn is_row(op: Op) -> bool {
     matches!(op, Op::Insert | Op::Update | Op::Delete | Op::Read)
 }
@@ -469,19 +507,18 @@ fn quoted(name: &str) -> String {
 }
 
 /// What our own table says of itself.
-fn own_place(table: &Table, identity: &Identity, schema: &TableSchema, mode: Mode) -> Result<Place> {
+fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Result<Place> {
     let place: Option<Place> = table.domain(POSITION_DOMAIN).and_then(|text| serde_json::from_str(text).ok());
-    let own = place.filter(|place| place.is_of(identity, &schema.name.to_string()) && place.mode == mode.name());
-    own.ok_or_else(|| foreign_table(table.store(), schema))
+    let own = place.filter(|place| place.is_of(identity, name) && place.mode == mode.name());
+    own.ok_or_else(|| foreign_table(table.store(), name))
 }
 
-fn foreign_table(store: &TableStore, schema: &TableSchema) -> Error {
+fn foreign_table(store: &TableStore, name: &str) -> Error {
     Error::operator(
         "foreign_table",
-        format!("`{}` holds a table that this sink did not write for `{}`", store.place(""), schema.name),
+        format!("`{}` holds a table that this sink did not write for `{name}`", store.place("")),
     )
     .with_remedy("move that table away, or give this sink another `location`, `table` or `mode`")
-    .with_table(schema.name.clone())
 }
 
 fn key_changed(schema: &TableSchema) -> Error {

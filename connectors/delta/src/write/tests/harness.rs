@@ -210,7 +210,12 @@ impl Harness {
 
     /// The source sends its whole log again.
     pub(super) fn replay(&mut self) {
-        for (commit, schema, changes) in self.log.clone() {
+        self.replay_first(self.log.len());
+    }
+
+    /// The source sends its log again, and has come as far as this many transactions.
+    pub(super) fn replay_first(&mut self, transactions: usize) {
+        for (commit, schema, changes) in self.log.clone().into_iter().take(transactions) {
             let batch = self.batch(commit, &schema, &changes);
             self.write(&batch).unwrap();
         }
