@@ -1,7 +1,7 @@
 //! The first reading and the hand-over to the log, killed at any point of it: the end equals the source, and no
 //! slot is left over; tables that come later. PG-12, PG-15, PG-16, PG-18, PG-32.
 
-use crate::rig::{Rig, Sinks};
+use crate::rig::{self, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -177,6 +177,29 @@ fn a_new_table_does_not_hold_up_the_others_for_an_open_transaction() -> Result<(
     rig.catch_up()?;
     oracle::check_mirror(&client, "public", "late", &rig.table("late"), &[Reader::Deltalake])?;
     rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_new_table_whose_name_is_captured_no_more_does_not_stop_the_others() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    let config = rig::config(&rig.postgres.url("postgres"), None, Some(rig.lake.path()), "");
+    rig.daemon.write_config(&config.replace("[\"public.*\"]", "[\"public.*\", \"!public.*_old\"]"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let client = rig.client()?;
+    // Seen in the log as `fresh`, and never again in the catalog.
+    client.execute(
+        "CREATE TABLE fresh (id int PRIMARY KEY, v text); ALTER PUBLICATION tidewire_shop ADD TABLE fresh;
+         INSERT INTO fresh VALUES (1, 'new'); ALTER TABLE fresh RENAME TO fresh_old",
+    )?;
+    client.execute("INSERT INTO work_items (id, name) VALUES (2, 'beside')")?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    let log = rig.daemon.log()?;
+    ensure!(!log.contains("table_joined") && log.contains("a table that was not read is shipped"), "{log}");
+    oracle::check_mirror(&client, "public", "fresh_old", &rig.table("fresh"), &[Reader::Deltalake])?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }

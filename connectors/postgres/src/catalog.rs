@@ -64,17 +64,17 @@ pub(crate) async fn published_tables(client: &Client, publication: &str) -> Resu
         .collect()
 }
 
-/// Whether the publication lists a table now.
-pub(crate) async fn is_published(client: &Client, publication: &str, oid: u32) -> Result<bool> {
+/// The name under which the publication lists a table now; `None` when it does not.
+pub(crate) async fn published_name(client: &Client, publication: &str, oid: u32) -> Result<Option<TableName>> {
     const QUERY: &str = "
-        SELECT EXISTS (
-            SELECT FROM pg_catalog.pg_publication_tables p
-              JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
-              JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
-             WHERE p.pubname = $1 AND c.oid = $2)";
+        SELECT n.nspname::text, c.relname::text
+          FROM pg_catalog.pg_publication_tables p
+          JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
+          JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+         WHERE p.pubname = $1 AND c.oid = $2";
     let act = "look for a table in the publication";
-    let row = client.query_one(QUERY, &[&publication, &oid]).await.map_err(|cause| error::control(act, cause))?;
-    get(&row, 0, act)
+    let row = client.query_opt(QUERY, &[&publication, &oid]).await.map_err(|cause| error::control(act, cause))?;
+    row.map(|row| Ok(TableName::new(get::<String>(&row, 0, act)?, get::<String>(&row, 1, act)?))).transpose()
 }
 
 /// Describes the table of a Relation message: the message's columns, with readers, nullability, defaults and

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Joined(Arc<Mutex<HashSet<u32>>>);
 
 impl Joined {
-    /// Remembers a table that was turned away before any of its changes was shipped.
-    pub(crate) fn turn_away(&self, oid: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(oid);
+    /// Remembers a table that was turned away before any of its changes was shipped. False when it was already, and
+    /// nothing has come of it.
+    pub(crate) fn turn_away(&self, oid: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(oid)
     }
 
     /// Its changes are shipped now, without its rows.

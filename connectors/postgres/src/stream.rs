@@ -271,19 +271,22 @@ impl LogStream {
 }
 
 /// A table that nobody has read yet is not shipped from here on: the source is opened anew and reads it first, with the
-/// rows that it had before. One that the publication has lost again meanwhile cannot be read, nor one whose rows are not
-/// wanted; their changes are shipped as they come.
+/// rows that it had before. One that cannot be read then is shipped as it comes: the publication has lost it again, its
+/// name of today is not captured, its rows are not wanted, or it was turned away once and nothing came of that.
 async fn turn_away(client: &Client, settings: &Settings, relation: &RelationBody, joined: &Joined) -> Result<()> {
     let name = TableName::new(relation.namespace.as_str(), relation.name.as_str());
-    let wanted = settings.snapshot == SnapshotMode::Initial;
-    if wanted && catalog::is_published(client, &settings.publication, relation.oid).await? {
-        joined.turn_away(relation.oid);
-        return Err(Error::retry(
-            "table_joined",
-            format!("table `{name}` has come into the publication and is read first"),
-        )
-        .with_remedy("nothing: the source starts again with it")
-        .with_table(name));
+    if settings.snapshot == SnapshotMode::Initial {
+        let now = catalog::published_name(client, &settings.publication, relation.oid).await?;
+        let readable = now.is_some_and(|now| settings.tables.captures_name(&now));
+        if readable && joined.turn_away(relation.oid) {
+            return Err(Error::retry(
+                "table_joined",
+                format!("table `{name}` has come into the publication and is read first"),
+            )
+            .with_remedy("nothing: the source starts again with it")
+            .with_table(name));
+        }
+        joined.let_in(relation.oid);
     }
     tracing::info!(table = %name, "a table that was not read is shipped from here on, without the rows it had before");
     Ok(())
