@@ -18,12 +18,14 @@ use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
 use crate::progress_table::ProgressTable;
-use crate::store::Store;
+use crate::store::{Store, TableStore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use table::{Found, TableWriter};
 use tidewire_core::sink::Selection;
-use tidewire_core::{Batch, Change, Error, ErrorKind, Progress, Sink, TableName, TableProgress, TableState, failpoint};
+use tidewire_core::{
+    Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState, failpoint,
+};
 
 /// Rows of all tables that wait in memory. More of them would only spare data files the rows that a later change
 /// of the same commit takes back.
@@ -51,22 +53,42 @@ impl DeltaSink {
         store: Store,
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
-        let stored = progress.clone();
+        let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
+        let mut sink = DeltaSink { settings, identity, store, tables, found, progress: table, stored };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
-            match snapshot_is_visible(&settings, &identity, &store, name, held) {
+            match sink.is_snapshot_visible(name, &held.floor) {
                 Ok(true) => held.state = TableState::Done,
                 Ok(false) => {}
                 // One table that cannot be read is no reason to keep the others waiting: reading it again meets
-                // the same error, which then names it.
+                // the same error, which then names it, or looks once more.
                 Err(error) if error.kind() == ErrorKind::Operator && !is_of_location(&error) => {
                     tracing::debug!(table = name, error = %error.chain(), "a table's place could not be read");
                 }
                 Err(error) => return Err(error),
             }
         }
-        let (tables, found) = (BTreeMap::new(), BTreeMap::new());
-        let sink = DeltaSink { settings, identity, store, tables, found, progress: table, stored };
         Ok((sink, progress))
+    }
+
+    /// Whether a table that the progress calls unfinished was shown whole before the daemon ended. An earlier instance
+    /// may be about to show it: where there is a table, it is taken over before it is asked.
+    fn is_snapshot_visible(&mut self, name: &str, floor: &Position) -> Result<bool> {
+        // Both parts of a name may hold dots: each way to split it is tried, and the table says who it is.
+        for (at, _) in name.match_indices('.') {
+            let Some((schema, table)) = name.split_at_checked(at).and_then(|(s, t)| Some((s, t.strip_prefix('.')?)))
+            else {
+                continue;
+            };
+            let split = TableName::new(schema, table);
+            let found = Found::look(&self.identity, &self.store_of(&split), name, self.settings.mode)?;
+            let Some(found) = found.filter(Found::is_table) else { continue };
+            let is_visible = found.shows_snapshot(floor);
+            self.found.insert(split, found);
+            if is_visible {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Hands one table its changes.
@@ -78,8 +100,11 @@ impl DeltaSink {
         if !self.tables.contains_key(name) {
             let found = match self.found.remove(name) {
                 Some(found) => found,
-                None => self.find(name)?,
+                None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), self.settings.mode)?,
             };
+            if batch.phase == Phase::Snapshot {
+                self.refuse_visible(name, &found)?;
+            }
             let first = found.first_needed(batch, changes).and_then(|change| Some((change.op, batch.table(change)?)));
             let Some((op, schema)) = first else {
                 self.found.insert(name.clone(), found);
@@ -94,9 +119,18 @@ impl DeltaSink {
         }
     }
 
-    fn find(&self, name: &TableName) -> Result<Found> {
-        let path = table_path(&self.settings.table, &self.identity.source, name);
-        Found::open(&self.identity, self.store.table(&path), &name.to_string(), self.settings.mode)
+    fn store_of(&self, name: &TableName) -> TableStore {
+        self.store.table(&table_path(&self.settings.table, &self.identity.source, name))
+    }
+
+    /// A snapshot must not be written that is there already: an earlier instance has shown it since `open`, or `open`
+    /// could not see it. The next opening finds the table whole.
+    fn refuse_visible(&self, name: &TableName, found: &Found) -> Result<()> {
+        let held = self.stored.tables.get(&name.to_string()).filter(|held| held.state == TableState::Reading);
+        match held.is_some_and(|held| found.shows_snapshot(&held.floor)) {
+            true => Err(Error::retry("snapshot_visible", format!("the snapshot of `{name}` has been shown meanwhile"))),
+            false => Ok(()),
+        }
     }
 
     /// Keeps the rows in memory below the limits, however large a source transaction is and however many tables it
@@ -172,28 +206,6 @@ impl Sink for DeltaSink {
         }
         self.progress.maintain()
     }
-}
-
-/// Whether a table that the progress calls unfinished was shown whole before the daemon ended.
-fn snapshot_is_visible(
-    settings: &Settings,
-    identity: &Identity,
-    store: &Store,
-    name: &str,
-    held: &TableProgress,
-) -> Result<bool> {
-    // Both parts of a name may hold dots: each way to split it is tried, and the table says who it is.
-    for (at, _) in name.match_indices('.') {
-        let Some((schema, table)) = name.split_at_checked(at).and_then(|(s, t)| Some((s, t.strip_prefix('.')?))) else {
-            continue;
-        };
-        let path = table_path(&settings.table, &identity.source, &TableName::new(schema, table));
-        let Some(place) = stored_place(&store.table(&path))? else { continue };
-        if place.is_of(identity, name) && place.snapshot_floor.is_some_and(|floor| floor >= held.floor) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// A sink that no longer knows what it wrote may not go on.

@@ -48,7 +48,7 @@ pub(crate) struct Place {
     /// Every change of the table at or before this place is in it.
     position: Position,
     /// Where its last snapshot lies, if it has had one.
-    pub(crate) snapshot_floor: Option<Position>,
+    snapshot_floor: Option<Position>,
 }
 
 impl Place {
@@ -73,17 +73,37 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Looks, and takes the table over if it is ours.
+    /// Looks, and takes the table over if it is this source's table `name` in this sink; `None` when it is not.
+    pub(crate) fn look(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Option<Found>> {
+        let Some(mut table) = Table::open(store.clone())? else {
+            return Ok(Some(Found { store: store.clone(), table: None }));
+        };
+        if own_place(&table, identity, name, mode).is_none() {
+            return Ok(None);
+        }
+        // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
+        table.claim(&identity.app_id())?;
+        let place = own_place(&table, identity, name, mode);
+        Ok(place.map(|place| Found { store: store.clone(), table: Some((table, place)) }))
+    }
+
+    /// As `look`.
     ///
     /// # Errors
     /// When there is a table of somebody else.
-    pub(crate) fn open(identity: &Identity, store: TableStore, name: &str, mode: Mode) -> Result<Found> {
-        let Some(mut table) = Table::open(store.clone())? else { return Ok(Found { store, table: None }) };
-        own_place(&table, identity, name, mode)?;
-        // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
-        table.claim(&identity.app_id())?;
-        let place = own_place(&table, identity, name, mode)?;
-        Ok(Found { store, table: Some((table, place)) })
+    pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Found> {
+        Found::look(identity, store, name, mode)?.ok_or_else(|| foreign_table(store, name))
+    }
+
+    /// Whether the table shows a snapshot that lies at this place or beyond.
+    pub(crate) fn shows_snapshot(&self, floor: &Position) -> bool {
+        let shown = self.table.as_ref().and_then(|(_, place)| place.snapshot_floor.as_ref());
+        shown.is_some_and(|shown| shown >= floor)
+    }
+
+    /// Whether there is a table. One that an earlier instance creates is only seen by looking again.
+    pub(crate) fn is_table(&self) -> bool {
+        self.table.is_some()
     }
 
     /// The first of the changes, in order, that the table does not hold yet.
@@ -506,11 +526,10 @@ fn quoted(name: &str) -> String {
     if name.chars().all(plain) { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
 }
 
-/// What our own table says of itself.
-fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Result<Place> {
-    let place: Option<Place> = table.domain(POSITION_DOMAIN).and_then(|text| serde_json::from_str(text).ok());
-    let own = place.filter(|place| place.is_of(identity, name) && place.mode == mode.name());
-    own.ok_or_else(|| foreign_table(table.store(), name))
+/// What our own table says of itself; `None` when it is not ours.
+fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
+    let place: Place = serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()?;
+    (place.is_of(identity, name) && place.mode == mode.name()).then_some(place)
 }
 
 fn foreign_table(store: &TableStore, name: &str) -> Error {

@@ -208,6 +208,13 @@ impl Harness {
         self.open();
     }
 
+    /// A second instance opens the sink while the first one, which is handed out, still lives.
+    pub(super) fn overtake(&mut self) -> DeltaSink {
+        let earlier = self.sink.take().unwrap();
+        self.open();
+        earlier
+    }
+
     /// The source sends its whole log again.
     pub(super) fn replay(&mut self) {
         self.replay_first(self.log.len());
@@ -263,9 +270,13 @@ impl Harness {
         let progress = self.progress.clone();
         let sink = self.sink();
         sink.note_reading(&progress).unwrap();
-        for table in sink.tables.values_mut() {
-            table.commit(progress.position.as_ref()).unwrap();
-        }
+        commit_tables(sink, progress.position.as_ref()).unwrap();
+    }
+
+    /// The snapshot is about to be shown: the progress says that it is being read.
+    pub(super) fn note_reading(&mut self) {
+        let progress = self.progress.clone();
+        self.sink().note_reading(&progress).unwrap();
     }
 
     pub(super) fn snapshot_start(&mut self) {
@@ -287,13 +298,21 @@ impl Harness {
         });
     }
 
+    pub(super) fn try_snapshot_start(&mut self) -> Result<()> {
+        self.try_snapshot(|b, table| b.push(head(Op::SnapshotStart, 0), table, None, None))
+    }
+
     fn snapshot(&mut self, fill: impl FnOnce(&mut BatchBuilder, u32)) {
+        self.try_snapshot(fill).unwrap();
+    }
+
+    fn try_snapshot(&mut self, fill: impl FnOnce(&mut BatchBuilder, u32)) -> Result<()> {
         let mut b = BatchBuilder::new(Arc::new(self.descriptor.clone()), Phase::Snapshot, BatchLimits::default());
         let table = b.table(&self.schema);
         b.transaction(transaction(SNAPSHOT_AT));
         fill(&mut b, table);
         let batch = b.finish(None, true, 0);
-        self.write(&batch).unwrap();
+        self.write(&batch)
     }
 
     fn batch(&self, commit: u64, schema: &Arc<TableSchema>, changes: &[Logical]) -> Batch {
@@ -428,6 +447,10 @@ impl Harness {
         });
         lists
     }
+}
+
+pub(super) fn commit_tables(sink: &mut DeltaSink, position: Option<&Position>) -> Result<()> {
+    sink.tables.values_mut().try_for_each(|table| table.commit(position))
 }
 
 fn head(op: Op, ordinal: u64) -> ChangeHead {
