@@ -1,13 +1,13 @@
 //! The first reading and the hand-over to the log, killed at any point of it: the end equals the source, and no
 //! slot is left over; tables that come later. PG-12, PG-15, PG-16, PG-18, PG-32.
 
-use crate::rig::{self, Rig, Sinks};
+use crate::rig::{self, POSTGRES, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tidewire_testkit::readers::Reader;
 use tidewire_testkit::workload::{Dice, Workload};
-use tidewire_testkit::{oracle, wait};
+use tidewire_testkit::{PostgresOptions, oracle, wait};
 
 /// Rows that make the snapshot long enough to be hit.
 fn bulk(rig: &Rig) -> Result<()> {
@@ -157,6 +157,9 @@ fn a_new_slot_waits_for_older_transactions_and_says_so() -> Result<()> {
 #[test]
 fn a_new_table_does_not_hold_up_the_others_for_an_open_transaction() -> Result<()> {
     let mut rig = Rig::new(Sinks::Lake)?;
+    let config = rig::config(&rig.postgres.url("postgres"), None, Some(rig.lake.path()), "");
+    // Bounds the waiting for locks on tables, not that for a slot.
+    rig.daemon.write_config(&config.replace("[sinks.lake", "lock_timeout = \"2s\"\n[sinks.lake"))?;
     for code in ["table_joined", "table_unread", "slot_active"] {
         rig.daemon.allow_log(code);
     }
@@ -170,6 +173,16 @@ fn a_new_table_does_not_hold_up_the_others_for_an_open_transaction() -> Result<(
     rig.catch_up()?;
     rig.check_lake(&[Reader::Deltalake])?;
     ensure!(rig.daemon.log()?.contains("table_unread"), "the log says that rows are missing");
+    // A session that is lost does not make it wait again.
+    rig.daemon.allow_log("source retried");
+    client.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'",
+    )?;
+    let since = Instant::now();
+    client.execute("INSERT INTO work_items (id, name) VALUES (3, 'beside')")?;
+    rig.catch_up()?;
+    ensure!(since.elapsed() < Duration::from_secs(12), "the others waited for {:?}", since.elapsed());
+    ensure!(rig.daemon.log()?.matches("table_unread").count() == 1, "it is said once");
     old.execute("COMMIT; INSERT INTO late VALUES (3, 'later'); DELETE FROM late WHERE id = 2")?;
     rig.daemon.kill9()?;
     client.execute("UPDATE late SET v = 'changed' WHERE id = 3")?;
@@ -200,6 +213,61 @@ fn a_new_table_whose_name_is_captured_no_more_does_not_stop_the_others() -> Resu
     let log = rig.daemon.log()?;
     ensure!(!log.contains("table_joined") && log.contains("a table that was not read is shipped"), "{log}");
     oracle::check_mirror(&client, "public", "fresh_old", &rig.table("fresh"), &[Reader::Deltalake])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_new_table_that_cannot_be_read_halts_nobody() -> Result<()> {
+    // Their only slot is the source's own.
+    let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES).set("max_replication_slots", "1"), "")?;
+    for code in ["table_joined", "table_unread"] {
+        rig.daemon.allow_log(code);
+    }
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let client = rig.client()?;
+    client.execute("CREATE TABLE late (id int PRIMARY KEY, v text); INSERT INTO late VALUES (1, 'before')")?;
+    client.execute("ALTER PUBLICATION tidewire_shop ADD TABLE late; INSERT INTO late VALUES (2, 'after')")?;
+    client.execute("INSERT INTO work_items (id, name) VALUES (2, 'beside')")?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(rig.daemon.log()?.contains("max_replication_slots"), "the remedy is named");
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_new_table_without_a_grant_halts_nobody() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    for code in ["table_joined", "table_unread"] {
+        rig.daemon.allow_log(code);
+    }
+    let client = rig.client()?;
+    client.execute(
+        "CREATE ROLE reader LOGIN REPLICATION PASSWORD 'reader'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader;
+         CREATE PUBLICATION tidewire_shop FOR ALL TABLES",
+    )?;
+    let url = rig.postgres.url("reader");
+    rig.daemon.write_config(&rig::config(&url, None, Some(rig.lake.path()), ""))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    client.execute(
+        "CREATE TABLE late (id int PRIMARY KEY, v text); INSERT INTO late VALUES (1, 'first');
+         INSERT INTO work_items (id, name) VALUES (2, 'beside')",
+    )?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    let log = rig.daemon.log()?;
+    ensure!(log.contains("table_unread") && log.contains("GRANT SELECT"), "it is said: {log}");
+    oracle::check_mirror(&client, "public", "late", &rig.table("late"), &[Reader::Deltalake])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    // With the grant its rows are read at the next start.
+    client.execute("GRANT SELECT ON late TO reader; INSERT INTO late VALUES (2, 'second')")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "late", &rig.table("late"), &[Reader::Deltalake])?;
+    ensure!(rig.daemon.log()?.matches("table_unread").count() <= 1, "it is said once");
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }

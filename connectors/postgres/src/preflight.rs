@@ -7,7 +7,7 @@ mod server;
 mod tables;
 
 pub(crate) use facts::{Facts, Names, PublicationFacts, RelationFacts, read};
-pub(crate) use tables::is_table;
+pub(crate) use tables::{Lack, is_table};
 
 use crate::catalog::PublishedTable;
 use crate::config::Settings;
@@ -20,6 +20,8 @@ use tokio_postgres::Client;
 pub(crate) struct Preflight {
     /// What is missing or odd, errors first.
     pub(crate) findings: Vec<Finding>,
+    /// Those of the findings that only keep tables' rows from being read.
+    pub(crate) lacks: Vec<Lack>,
     /// The tables that are published and captured, by oid.
     pub(crate) tables: Vec<PublishedTable>,
     /// Tables that are captured and exist, and that the publication lacks.
@@ -36,9 +38,10 @@ pub(crate) async fn run(client: &Client, settings: &Settings, filter: &TableFilt
     findings.extend(tables::findings(&facts, filter, &settings.publication));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let unpublished = tables::unpublished(&facts, filter).map(|relation| relation.name.clone()).collect();
+    let lacks = tables::lacks(&facts, filter);
     let Facts { publication, mut published, .. } = facts;
     published.retain(|table| filter.captures_name(&table.name));
-    Ok(Preflight { findings, tables: published, unpublished, publication })
+    Ok(Preflight { findings, lacks, tables: published, unpublished, publication })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use crate::assemble::{Assembler, PROVENANCE};
 use crate::catalog::{Described, PublishedTable, describe_table, published_tables};
-use crate::config::Settings;
+use crate::config::{Settings, SnapshotMode};
 use crate::connection::{Connection, SessionKind, SystemIdentity, identify};
 use crate::control::Control;
 use crate::error::protocol;
@@ -11,7 +11,7 @@ use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
 use crate::monitor::Monitor;
 use crate::position::{Lsn, StoredPosition};
-use crate::preflight::Preflight;
+use crate::preflight::{Lack, Preflight};
 use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, held_by_another, plan};
 use crate::snapshot::{Snapshot, SnapshotPlan, SnapshotTable, shapes};
 use crate::stream::{Feedback, LogStream, StreamStart};
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::source::{OpenSource, Resume};
-use tidewire_core::{BatchLimits, Error, Result, Severity, SourceDescriptor, TableName};
+use tidewire_core::{BatchLimits, Error, ErrorKind, Result, Severity, SourceDescriptor, TableName};
 
 /// How long a new slot may wait for transactions that are older (PG-16).
 const SLOT_CREATION: Duration = Duration::from_secs(600);
@@ -28,6 +28,9 @@ const SLOT_CREATION: Duration = Duration::from_secs(600);
 const UNREAD_PATIENCE: Duration = Duration::from_secs(15);
 /// After so long the waiting is said in the log.
 const SLOT_CREATION_NOTICE: Duration = Duration::from_secs(5);
+
+/// After so long more the server may end a session whose slot came too late.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// The code of a slot that is not made in time.
 const SLOT_TIMEOUT: &str = "slot_creation_timeout";
@@ -51,17 +54,19 @@ pub(super) async fn open(
     joined: Joined,
 ) -> Result<OpenSource> {
     let host = control.host().clone();
-    let captured = captured(&control, &settings, &resume).await?;
+    let captured = captured(&control, &settings, &resume, &joined).await?;
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
-    let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured).await?;
+    let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured, &joined).await?;
     let mut wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
     let all_new = wanted.iter().all(|table| !begun(&resume, &table.published.name));
     let can_go_on = all_new && matches!(plan.start, Start::At(_));
     let patience = if can_go_on { UNREAD_PATIENCE } else { SLOT_CREATION };
     let exported = match take_slot(&mut replication, &settings, &plan, patience).await {
-        Err(error) if can_go_on && error.code() == SLOT_TIMEOUT => {
-            go_on_without(&wanted, &joined, &error);
-            wanted.clear();
+        // Whatever keeps new tables from being read, such as the want of a spare slot, is no reason to halt the others.
+        Err(error) if can_go_on && (error.code() == SLOT_TIMEOUT || error.kind() == ErrorKind::Operator) => {
+            for SnapshotTable { published, .. } in wanted.drain(..) {
+                leave_unread(published.oid, &published.name, &settings, &joined, &error);
+            }
             None
         }
         taken => taken?,
@@ -129,10 +134,19 @@ pub(super) async fn open(
 
 /// Refuses what cannot work, then makes the publication if it is missing, before any slot exists (PG-09, PG-10b).
 /// Hands back the captured tables.
-async fn prepare(control: &Control, settings: &Settings, resume: &Resume) -> Result<Vec<PublishedTable>> {
+async fn prepare(
+    control: &Control,
+    settings: &Settings,
+    resume: &Resume,
+    joined: &Joined,
+) -> Result<Vec<PublishedTable>> {
     let looked = preflight::run(control.client(), settings, &settings.tables).await?;
-    let Preflight { findings, tables, unpublished, publication } = looked;
+    let Preflight { findings, mut lacks, tables, unpublished, publication } = looked;
+    lacks.retain(|lack| has_streamed(resume) && !lack.tables.iter().any(|(_, table)| begun(resume, table)));
     for finding in findings {
+        if lacks.iter().any(|lack| lack.finding == finding) {
+            continue;
+        }
         if finding.severity == Severity::Error {
             return Err(finding.into_error());
         }
@@ -140,6 +154,12 @@ async fn prepare(control: &Control, settings: &Settings, resume: &Resume) -> Res
         if publication.is_some() {
             // Nothing has happened: `check` warns, a start only mentions it.
             tracing::info!(code = finding.code, remedy = finding.remedy, "{}", finding.message);
+        }
+    }
+    for Lack { finding, tables } in lacks {
+        let cause = finding.into_error();
+        for (oid, table) in tables {
+            leave_unread(oid, &table, settings, joined, &cause);
         }
     }
     if publication.is_some() {
@@ -152,6 +172,11 @@ async fn prepare(control: &Control, settings: &Settings, resume: &Resume) -> Res
     let mut tables = published_tables(control.client(), &settings.publication).await?;
     tables.retain(|table| settings.tables.captures_name(&table.name));
     Ok(tables)
+}
+
+/// Whether any sink has taken changes of the log. Then a table that is new does not halt the others.
+fn has_streamed(resume: &Resume) -> bool {
+    resume.sinks.iter().any(|sink| sink.progress.position.is_some())
 }
 
 /// Whether any sink holds rows of the table's first reading.
@@ -170,9 +195,9 @@ fn taken_out(table: TableName, publication: &str) -> Error {
     Error::operator("publication_changed", message).with_remedy(remedy).with_table(table)
 }
 
-async fn captured(control: &Control, settings: &Settings, resume: &Resume) -> Result<Vec<Captured>> {
+async fn captured(control: &Control, settings: &Settings, resume: &Resume, joined: &Joined) -> Result<Vec<Captured>> {
     let mut captured = Vec::new();
-    for published in prepare(control, settings, resume).await? {
+    for published in prepare(control, settings, resume, joined).await? {
         let described = describe_table(control.client(), &settings.publication, published.oid).await?;
         captured.push(Captured { published, described: Arc::new(described) });
     }
@@ -185,6 +210,7 @@ async fn decide(
     settings: &Settings,
     resume: &Resume,
     captured: &[Captured],
+    joined: &Joined,
 ) -> Result<(SystemIdentity, Plan)> {
     let system = identify(replication).await?;
     let slot = Slot::read(control, &settings.slot).await?;
@@ -207,7 +233,11 @@ async fn decide(
         slot_name: settings.slot.clone(),
         slot,
     };
-    let names: Vec<TableName> = captured.iter().map(|table| table.published.name.clone()).collect();
+    // A table that could not be read waits for the next start of the daemon: each try stops all others for a while.
+    let waits =
+        |table: &PublishedTable| joined.is_unread(table.oid) && has_streamed(resume) && !begun(resume, &table.name);
+    let captured = captured.iter().map(|table| &table.published).filter(|table| !waits(table));
+    let names: Vec<TableName> = captured.map(|table| table.name.clone()).collect();
     Ok((system, plan(resume, &server, &names, settings.snapshot)?))
 }
 
@@ -260,16 +290,16 @@ fn pass_over_read(assembler: &mut Assembler, read: &[SnapshotTable], resume: &Re
     }
 }
 
-/// New tables must not keep all others from being shipped for as long as some transaction stays open.
-fn go_on_without(tables: &[SnapshotTable], joined: &Joined, cause: &Error) {
-    for table in tables {
-        joined.let_in(table.published.oid);
+/// New tables must not keep all others from being shipped, such as for as long as some transaction stays open.
+fn leave_unread(oid: u32, table: &TableName, settings: &Settings, joined: &Joined, cause: &Error) {
+    if joined.leave_unread(oid) && settings.snapshot == SnapshotMode::Initial {
         tracing::warn!(
             code = "table_unread",
-            table = %table.published.name,
+            %table,
+            cause = cause.chain(),
             remedy = cause.remedy(),
-            "a new table cannot be read while older transactions are open: its changes are shipped, and the rows that it \
-             had before are read at the next start"
+            "a new table cannot be read now: its changes are shipped, and the rows that it had before are read at the \
+             next start of the daemon"
         );
     }
 }
@@ -291,6 +321,10 @@ async fn take_slot(
             format!("CREATE_REPLICATION_SLOT \"{name}\" TEMPORARY LOGICAL pgoutput {snapshot}")
         }
     };
+    // The server's own limit on each wait is ours and a bit: whoever asks for less, such as the login's settings, could
+    // never have a slot beside a transaction that lasts longer. It ends a session that we have given up on.
+    let limit = (patience + GIVEN_UP_AFTER).as_millis();
+    replication.query("set up the session", &format!("SET lock_timeout = {limit}")).await?;
     let created = async {
         let create = replication.query("create the replication slot", &sql);
         tokio::pin!(create);

@@ -4,10 +4,19 @@ use super::facts::{Facts, PublicationFacts, RelationFacts};
 use crate::catalog::{quoted, quoted_table};
 use crate::tables::TableFilter;
 use std::collections::{BTreeSet, HashSet};
-use tidewire_core::{Finding, Severity};
+use tidewire_core::{Finding, Severity, TableName};
 
 /// How many names a finding lists.
 const NAMES_SHOWN: usize = 5;
+
+/// A right that the login lacks to read tables, and which.
+#[derive(Clone, Debug)]
+pub(crate) struct Lack {
+    /// What is missing.
+    pub(crate) finding: Finding,
+    /// Oids and names of the tables.
+    pub(crate) tables: Vec<(u32, TableName)>,
+}
 
 /// All of them.
 pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -> Vec<Finding> {
@@ -15,7 +24,6 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
     let captured: Vec<&RelationFacts> =
         facts.relations.iter().filter(|relation| filter.captures_name(&relation.name)).collect();
     kinds(&captured, filter, &mut findings);
-    let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
     if let Some(state) = &facts.publication {
         partitions(facts, filter, state, &mut findings);
         for relation in unpublished(facts, filter) {
@@ -31,14 +39,7 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
             });
         }
     }
-    let read: Vec<&RelationFacts> = captured
-        .iter()
-        .copied()
-        .filter(|relation| match facts.publication {
-            Some(_) => published.contains(&relation.oid),
-            None => is_table(relation),
-        })
-        .collect();
+    let read = read(facts, filter);
     if read.is_empty() {
         findings.push(Finding::error(
             "no_table_captured",
@@ -49,13 +50,28 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
     if facts.publication.is_none() {
         missing(facts, &read, publication, &mut findings);
     }
-    rights(&read, facts, &mut findings);
+    findings.extend(rights(&read, facts).into_iter().map(|lack| lack.finding));
     for relation in &read {
         identity(relation, facts, filter, &mut findings);
         narrowed(relation, &mut findings);
     }
     toast(&read, &mut findings);
     findings
+}
+
+/// The captured tables whose rows are to be read.
+fn read<'a>(facts: &'a Facts, filter: &TableFilter) -> Vec<&'a RelationFacts> {
+    let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
+    let read = facts.relations.iter().filter(|relation| match facts.publication {
+        Some(_) => published.contains(&relation.oid),
+        None => is_table(relation),
+    });
+    read.filter(|relation| filter.captures_name(&relation.name)).collect()
+}
+
+/// What the login lacks to read captured tables. The log has their changes all the same.
+pub(super) fn lacks(facts: &Facts, filter: &TableFilter) -> Vec<Lack> {
+    rights(&read(facts, filter), facts)
 }
 
 /// Whether the log carries its rows.
@@ -158,36 +174,46 @@ pub(super) fn unpublished<'a>(facts: &'a Facts, filter: &'a TableFilter) -> impl
     })
 }
 
-fn rights(read: &[&RelationFacts], facts: &Facts, findings: &mut Vec<Finding>) {
+fn rights(read: &[&RelationFacts], facts: &Facts) -> Vec<Lack> {
     let user = &facts.server.user;
-    let closed: BTreeSet<&str> =
-        read.iter().filter(|relation| !relation.schema_usable).map(|relation| &*relation.name.schema).collect();
-    for schema in closed {
-        findings.push(Finding::error(
+    let mut lacks = Vec::new();
+    let mut lack = |code, message: String, remedy: String, tables: &[&RelationFacts]| {
+        let tables = tables.iter().map(|relation| (relation.oid, relation.name.clone())).collect();
+        lacks.push(Lack { finding: Finding::error(code, message, remedy), tables });
+    };
+    let closed = |relation: &&RelationFacts| !relation.schema_usable;
+    let schemas: BTreeSet<&str> = read.iter().copied().filter(closed).map(|relation| &*relation.name.schema).collect();
+    for schema in schemas {
+        let inside: Vec<_> = read.iter().copied().filter(|relation| &*relation.name.schema == schema).collect();
+        lack(
             "schema_not_usable",
             format!("role `{user}` may not use schema `{schema}`"),
             format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(user)),
-        ));
+            &inside,
+        );
     }
     for relation in read {
         if !relation.readable {
-            findings.push(Finding::error(
+            lack(
                 "table_not_readable",
                 format!("role `{user}` may not read table `{}`", relation.name),
                 format!("GRANT SELECT ON {} TO {};", quoted_table(&relation.name), quoted(user)),
-            ));
+                &[relation],
+            );
         }
         if relation.row_security && !facts.server.bypasses_row_security {
-            findings.push(Finding::error(
+            lack(
                 "row_level_security",
                 format!(
                     "row security on table `{}` would hide rows from the snapshot, but not from the log",
                     relation.name
                 ),
                 format!("ALTER ROLE {} BYPASSRLS;", quoted(user)),
-            ));
+                &[relation],
+            );
         }
     }
+    lacks
 }
 
 fn identity(relation: &RelationFacts, facts: &Facts, filter: &TableFilter, findings: &mut Vec<Finding>) {
