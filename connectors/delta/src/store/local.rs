@@ -7,6 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,24 +194,33 @@ impl LocalFile {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
         failpoint::pass("delta_store_synced");
-        match fs::hard_link(&self.temporary.0, &self.target) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Created::Exists),
-            Err(e) => return Err(error::local_io("link", &place, e)),
-        }
+        // Opened before there is anything to lose: once the name exists, only the disk can keep it from being durable.
+        let directory = OpenDirectory::open(self.target.parent().unwrap_or(Path::new("/")))?;
+        let linked = fs::hard_link(&self.temporary.0, &self.target);
         // The temporary name goes first, so that one sync of the directory covers both.
-        let directory = self.target.parent().unwrap_or(Path::new("/")).to_path_buf();
         failpoint::pass("delta_store_linked");
         drop(self.temporary);
-        sync_directory(&directory)?;
-        Ok(Created::Yes)
+        match linked {
+            Ok(()) => directory.sync().map(|()| Created::Yes),
+            // The name may be of this very call, whose answer a network got wrong: whoever finds it there takes it for
+            // durable.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => directory.sync().map(|()| Created::Exists),
+            Err(e) => {
+                let error = error::local_io("link", &place, e);
+                if error.code() == "storage_io" {
+                    directory.sync()?;
+                }
+                Err(error)
+            }
+        }
     }
 
     fn replace(self) -> Result<()> {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        let directory = OpenDirectory::open(self.target.parent().unwrap_or(Path::new("/")))?;
         fs::rename(&self.temporary.0, &self.target).map_err(|e| error::local_io("rename", &place, e))?;
-        sync_directory(self.target.parent().unwrap_or(Path::new("/")))
+        directory.sync()
     }
 }
 
@@ -247,8 +257,9 @@ fn create_directories(directory: &Path) -> Result<()> {
     }
     if let Some(above) = directory.parent() {
         create_directories(above)?;
+        let above = OpenDirectory::open(above)?;
         match fs::create_dir(directory) {
-            Ok(()) => return sync_directory(above),
+            Ok(()) => return above.sync(),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(error::local_io("create", &directory.display().to_string(), e)),
         }
@@ -256,10 +267,23 @@ fn create_directories(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sync_directory(directory: &Path) -> Result<()> {
-    let place = directory.display().to_string();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let handle = rustix::fs::openat(CWD, directory, flags, Mode::empty())
-        .map_err(|e| error::local_io("open", &place, e.into()))?;
-    rustix::fs::fsync(&handle).map_err(|e| error::fsync(&place, e.into()))
+/// A directory to be synced after a change of its names. Opening it may fail for reasons that pass, a sync may not.
+struct OpenDirectory {
+    handle: OwnedFd,
+    place: String,
+}
+
+impl OpenDirectory {
+    fn open(directory: &Path) -> Result<OpenDirectory> {
+        let place = directory.display().to_string();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat(CWD, directory, flags, Mode::empty()) {
+            Ok(handle) => Ok(OpenDirectory { handle, place }),
+            Err(e) => Err(error::local_io("open", &place, e.into())),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))
+    }
 }

@@ -1,8 +1,11 @@
 //! One contract, every backend: create-only, whole or absent, listed in order.
 
 use super::*;
+use std::fs::File;
 use std::io::Write;
+use std::process::Command;
 use tempfile::TempDir;
+use tidewire_core::ErrorKind;
 
 fn backends() -> Vec<(TempDir, TableStore)> {
     let local = || {
@@ -85,6 +88,34 @@ fn a_directory_that_is_gone_is_not_made_again_sk_3a() {
     let (_directory, store) = backends().swap_remove(0);
     assert_eq!(store.put_new_in_place("_delta_log/1.json", "x".into()).unwrap_err().code(), "storage_missing");
     assert!(!store.local_path().unwrap().exists());
+}
+
+#[test]
+fn a_name_whose_directory_cannot_be_synced_is_not_made() {
+    const CHILD: &str = "TIDEWIRE_TEST_FEW_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        // The limit of open files is the process's, so it is met in one of its own.
+        let test = "store::tests::a_name_whose_directory_cannot_be_synced_is_not_made";
+        let mut child = Command::new("sh");
+        child.args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\" --test-threads 1"]);
+        let output = child.arg(std::env::current_exe().unwrap()).arg(test).env(CHILD, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let (_directory, store) = backends().swap_remove(0);
+    store.put_new("0", "x".into()).unwrap();
+    // One file can be opened beside these: the new one, not its directory after it.
+    let mut open: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    open.pop();
+    let outcomes = [store.put_new("1", "x".into()).map(|_| ()), store.put("0", "y".into())];
+    drop(open);
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Retry);
+    }
+    assert_eq!(store.get("1").unwrap(), None);
+    assert_eq!(store.get("0").unwrap().unwrap(), "x");
+    assert_eq!(names(&store, "", ""), ["0"]);
 }
 
 #[test]
