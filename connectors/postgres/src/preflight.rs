@@ -26,6 +26,9 @@ pub(crate) struct Preflight {
     pub(crate) tables: Vec<PublishedTable>,
     /// Tables that are captured and exist, and that the publication lacks.
     pub(crate) unpublished: Vec<TableName>,
+    /// Tables that are captured and that the publication has under another name only: of their root, or of their
+    /// partitions.
+    pub(crate) elsewhere: Vec<TableName>,
     /// The publication, if it exists.
     pub(crate) publication: Option<PublicationFacts>,
 }
@@ -38,10 +41,11 @@ pub(crate) async fn run(client: &Client, settings: &Settings, filter: &TableFilt
     findings.extend(tables::findings(&facts, filter, &settings.publication));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let unpublished = tables::unpublished(&facts, filter).map(|relation| relation.name.clone()).collect();
+    let elsewhere = tables::elsewhere(&facts, filter).map(|relation| relation.name.clone()).collect();
     let lacks = tables::lacks(&facts, filter);
     let Facts { publication, mut published, .. } = facts;
     published.retain(|table| filter.captures_name(&table.name));
-    Ok(Preflight { findings, lacks, tables: published, unpublished, publication })
+    Ok(Preflight { findings, lacks, tables: published, unpublished, elsewhere, publication })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use std::time::Duration;
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::Reader;
-use tidewire_testkit::{PostgresOptions, wait};
+use tidewire_testkit::{PostgresOptions, oracle, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -142,6 +142,38 @@ fn a_table_taken_out_while_nobody_looked_halts_the_source() -> Result<()> {
     client.execute("INSERT INTO work_items (id, name) VALUES (987654, 'known')")?;
     rig.daemon.run()?;
     rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_table_that_became_a_partition_while_nobody_looked_halts_the_source() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    let client = rig.client()?;
+    client.execute(
+        "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+         CREATE TABLE parts_2 (id int PRIMARY KEY); INSERT INTO parts VALUES (1); INSERT INTO parts_2 VALUES (101);
+         CREATE PUBLICATION tidewire_shop FOR ALL TABLES WITH (publish_via_partition_root = true)",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    client.execute("ALTER TABLE parts ATTACH PARTITION parts_2 FOR VALUES FROM (100) TO (200)")?;
+    rig.daemon.run()?;
+    ensure!(halted(&mut rig.daemon)? == "publication_changed");
+    // Whoever means it says so, and a sink that reads anew has all rows under the one name.
+    let config = rig::config(&rig.postgres.url("postgres"), None, Some(&rig.lake.path().join("anew")), "");
+    rig.daemon.write_config(&config.replace("[sinks.lake", "[sinks.anew"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    oracle::check_mirror(
+        &client,
+        "public",
+        "parts",
+        &rig.lake.path().join("anew/shop/public/parts"),
+        &[Reader::Deltalake],
+    )?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }

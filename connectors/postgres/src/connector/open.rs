@@ -141,7 +141,7 @@ async fn prepare(
     joined: &Joined,
 ) -> Result<Vec<PublishedTable>> {
     let looked = preflight::run(control.client(), settings, &settings.tables).await?;
-    let Preflight { findings, mut lacks, tables, unpublished, publication } = looked;
+    let Preflight { findings, mut lacks, tables, unpublished, elsewhere, publication } = looked;
     lacks.retain(|lack| has_streamed(resume) && !lack.tables.iter().any(|(_, table)| begun(resume, table)));
     for finding in findings {
         if lacks.iter().any(|lack| lack.finding == finding) {
@@ -163,8 +163,11 @@ async fn prepare(
         }
     }
     if publication.is_some() {
-        return match unpublished.into_iter().find(|table| begun(resume, table)) {
-            Some(table) => Err(taken_out(table, &settings.publication)),
+        if let Some(table) = unpublished.into_iter().find(|table| begun(resume, table)) {
+            return Err(taken_out(table, &settings.publication));
+        }
+        return match elsewhere.into_iter().find(|table| begun(resume, table)) {
+            Some(table) => Err(renamed(table)),
             None => Ok(tables),
         };
     }
@@ -191,6 +194,20 @@ fn taken_out(table: TableName, publication: &str) -> Error {
     let remedy = format!(
         "changes since then are not in the log: take it out with \"!{table}\" in `tables`; or add it to the publication \
          again and read it anew, by new names of the sinks (and a new location of a Delta sink)"
+    );
+    Error::operator("publication_changed", message).with_remedy(remedy).with_table(table)
+}
+
+/// PG-24, when a table became a partition, or partitions are published by another name, while nobody looked. The sinks
+/// hold its rows under its own name, and none of them under the one by which its changes come.
+fn renamed(table: TableName) -> Error {
+    let message = format!(
+        "changes of table `{table}` come under the name of its partitioned table or of its partitions now, and the sinks \
+         hold its rows under its own"
+    );
+    let remedy = format!(
+        "read the tables anew, by new names of the sinks (and a new location of a Delta sink); or, to go on without the \
+         rows that it had before under the other name, take it out with \"!{table}\" in `tables`"
     );
     Error::operator("publication_changed", message).with_remedy(remedy).with_table(table)
 }

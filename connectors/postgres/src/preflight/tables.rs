@@ -162,15 +162,27 @@ fn partitions(facts: &Facts, filter: &TableFilter, publication: &PublicationFact
 
 /// Captured tables that the publication lacks; none while it is missing itself.
 pub(super) fn unpublished<'a>(facts: &'a Facts, filter: &'a TableFilter) -> impl Iterator<Item = &'a RelationFacts> {
+    unlisted(facts, filter).filter(|(_, elsewhere)| !elsewhere).map(|(relation, _)| relation)
+}
+
+/// Captured tables whose rows the publication has under another name only: a partitioned table and its partitions stand
+/// for each other.
+pub(super) fn elsewhere<'a>(facts: &'a Facts, filter: &'a TableFilter) -> impl Iterator<Item = &'a RelationFacts> {
+    unlisted(facts, filter).filter(|(_, elsewhere)| *elsewhere).map(|(relation, _)| relation)
+}
+
+/// Captured tables that the publication does not list, and whether it has their rows all the same.
+fn unlisted<'a>(facts: &'a Facts, filter: &'a TableFilter) -> impl Iterator<Item = (&'a RelationFacts, bool)> {
     let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
     let via_root = facts.publication.as_ref().map(|publication| publication.via_root);
-    facts.relations.iter().filter(move |relation| {
-        let Some(via_root) = via_root else { return false };
-        // A partitioned table and its partitions stand for each other.
-        let covered = published.contains(&relation.oid)
-            || relation.root.is_some_and(|root| published.contains(&root))
-            || relation.kind == 'p' && !via_root;
-        filter.captures_name(&relation.name) && is_table(relation) && !covered
+    facts.relations.iter().filter_map(move |relation| {
+        let via_root = via_root?;
+        if !filter.captures_name(&relation.name) || !is_table(relation) || published.contains(&relation.oid) {
+            return None;
+        }
+        let elsewhere =
+            relation.root.is_some_and(|root| published.contains(&root)) || relation.kind == 'p' && !via_root;
+        Some((relation, elsewhere))
     })
 }
 

@@ -223,4 +223,14 @@ fn what_is_named_must_arrive() {
     };
     assert_eq!(codes(by_leaf), Vec::<&str>::new());
     assert_eq!(codes_for(&["public.t"], by_leaf), ["root_without_partitions", "no_table_captured"]);
+    // What a sink may hold under its own name: a partition, or the root of partitions.
+    let elsewhere = |change: &dyn Fn(&mut Facts)| -> Vec<String> {
+        let mut facts = healthy();
+        change(&mut facts);
+        tables::elsewhere(&facts, &TableFilter::all()).map(|relation| relation.name.to_string()).collect()
+    };
+    assert_eq!(elsewhere(&|_| {}), Vec::<String>::new());
+    assert_eq!(elsewhere(&partitioned), ["public.t_1"]);
+    assert_eq!(elsewhere(&by_leaf), ["public.t"]);
+    assert_eq!(elsewhere(&|facts| facts.published.clear()), Vec::<String>::new());
 }
