@@ -172,12 +172,22 @@ impl Parts {
         if self.rows == 0 { 0 } else { self.buffer.iter().map(Column::size_bytes).sum() }
     }
 
-    /// Memory that the open file takes, in bytes.
+    /// Memory that the open file's row group takes, in bytes.
     pub(crate) fn writer_bytes(&self) -> usize {
         self.open.as_ref().map_or(0, PartWriter::memory_bytes)
     }
 
-    /// Writes out what the open file holds in memory.
+    /// Memory that the open file takes until it is closed, in bytes.
+    pub(crate) fn upload_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, PartWriter::upload_bytes)
+    }
+
+    /// Size of the open file, if there is one.
+    pub(crate) fn open_file_bytes(&self) -> Option<usize> {
+        self.open.as_ref().map(PartWriter::size_bytes)
+    }
+
+    /// Writes out what the open file's row group holds in memory.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
         self.open.as_mut().map_or(Ok(()), PartWriter::end_row_group)
     }

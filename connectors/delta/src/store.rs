@@ -65,6 +65,12 @@ impl Store {
         }
     }
 
+    /// A bucket kept in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Store {
+        Store(Backend::Bucket(bucket::BucketPrefix::in_memory("lake")))
+    }
+
     /// The directory at a relative path of `/`-separated segments, taken as they are.
     pub(crate) fn table(&self, relative_path: &str) -> TableStore {
         TableStore(match &self.0 {
@@ -205,6 +211,14 @@ enum Target {
 }
 
 impl DataFile {
+    /// Memory, in bytes, that is only given back when the file ends: what waits for the next part of an upload.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        match &self.0 {
+            Target::Local(_) => 0,
+            Target::Bucket(file) => file.buffered_bytes(),
+        }
+    }
+
     /// Makes the file durable and visible; returns its size in bytes. An existing name is an error.
     pub(crate) fn finish(self) -> Result<u64> {
         match self.0 {

@@ -27,15 +27,25 @@ use tidewire_core::{
     Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState, failpoint,
 };
 
-/// Rows of all tables that wait in memory. More of them would only spare data files the rows that a later change
-/// of the same commit takes back.
-const ROWS_BYTES_MAX: usize = 4 << 20;
-/// Encoded rows of all open row groups, and their compressors.
-const ROW_GROUPS_BYTES_MAX: usize = 16 << 20;
+/// What all tables together may take before their commits.
+struct Limits {
+    /// Rows that wait in memory. More of them would only spare data files the rows that a later change of the same
+    /// commit takes back.
+    rows_bytes: usize,
+    /// Encoded rows of open row groups, and their compressors.
+    row_groups_bytes: usize,
+    /// What open files hold for the next part of an upload to a bucket.
+    uploads_bytes: usize,
+    /// Open files.
+    files: usize,
+}
+
+const LIMITS: Limits = Limits { rows_bytes: 4 << 20, row_groups_bytes: 16 << 20, uploads_bytes: 16 << 20, files: 256 };
 
 /// A running sink of one source.
 pub(crate) struct DeltaSink {
     settings: Arc<Settings>,
+    limits: Limits,
     identity: Arc<Identity>,
     store: Store,
     tables: BTreeMap<TableName, TableWriter>,
@@ -54,7 +64,7 @@ impl DeltaSink {
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
-        let mut sink = DeltaSink { settings, identity, store, tables, found, progress: table, stored };
+        let mut sink = DeltaSink { settings, limits: LIMITS, identity, store, tables, found, progress: table, stored };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
                 Ok(true) => held.state = TableState::Done,
@@ -133,15 +143,31 @@ impl DeltaSink {
         }
     }
 
-    /// Keeps the rows in memory below the limits, however large a source transaction is and however many tables it
+    /// Keeps memory and open files below the limits, however large a source transaction is and however many tables it
     /// touches.
     fn spill(&mut self) -> Result<()> {
-        let limit = self.settings.commit_bytes.min(ROWS_BYTES_MAX);
+        let limit = self.settings.commit_bytes.min(self.limits.rows_bytes);
         while let Some((name, table)) = self.largest_above(limit, TableWriter::buffered_bytes) {
             table.flush().map_err(|error| of_table(error, name))?;
+            self.close_files()?;
         }
-        while let Some((name, table)) = self.largest_above(ROW_GROUPS_BYTES_MAX, TableWriter::writer_bytes) {
+        while let Some((name, table)) = self.largest_above(self.limits.row_groups_bytes, TableWriter::writer_bytes) {
             table.end_row_group().map_err(|error| of_table(error, name))?;
+        }
+        while let Some((name, table)) = self.largest_above(self.limits.uploads_bytes, TableWriter::upload_bytes) {
+            table.close().map_err(|error| of_table(error, name))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the largest files while too many are open.
+    fn close_files(&mut self) -> Result<()> {
+        let is_open = |table: &TableWriter| usize::from(table.open_file_bytes().is_some());
+        while self.tables.values().map(is_open).sum::<usize>() > self.limits.files {
+            let Some((name, table)) = self.tables.iter_mut().max_by_key(|(_, table)| table.open_file_bytes()) else {
+                return Ok(());
+            };
+            table.close().map_err(|error| of_table(error, name))?;
         }
         Ok(())
     }

@@ -108,6 +108,11 @@ impl PartWriter {
         }
     }
 
+    /// Memory that the file takes until it ends, in bytes.
+    pub(crate) fn upload_bytes(&self) -> usize {
+        self.writer.inner().buffered_bytes()
+    }
+
     /// Writes the open row group out.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
         self.writer.flush().map_err(|cause| write_error(&self.name, cause))

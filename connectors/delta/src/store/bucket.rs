@@ -252,6 +252,11 @@ impl BucketFile {
         }
     }
 
+    /// Memory that what was not sent yet takes.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     fn send_part(&mut self) -> Result<()> {
         let place = self.prefix.place(&self.name);
         let path = self.prefix.path(&self.name)?;

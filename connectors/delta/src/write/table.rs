@@ -243,6 +243,16 @@ impl TableWriter {
         self.parts.writer_bytes()
     }
 
+    /// Bytes that wait in memory for the open file's end.
+    pub(crate) fn upload_bytes(&self) -> usize {
+        self.parts.upload_bytes()
+    }
+
+    /// Size of the open file, if there is one.
+    pub(crate) fn open_file_bytes(&self) -> Option<usize> {
+        self.parts.open_file_bytes()
+    }
+
     /// Writes the open row group out.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
         self.parts.end_row_group()
@@ -308,7 +318,8 @@ impl TableWriter {
         }
     }
 
-    fn close(&mut self) -> Result<()> {
+    /// Moves the rows in memory to the open file and ends it.
+    pub(crate) fn close(&mut self) -> Result<()> {
         match &mut self.rows {
             Rows::Mirror(mirror) => mirror.close(&mut self.parts),
             Rows::Changelog(_) => self.parts.close().map(|_| ()),

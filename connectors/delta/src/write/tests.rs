@@ -4,6 +4,7 @@
 mod ahead;
 mod halting;
 mod harness;
+mod limits;
 mod random;
 
 use super::*;

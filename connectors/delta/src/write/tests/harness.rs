@@ -90,6 +90,8 @@ pub(super) struct Harness {
     /// Tables that the worker no longer gives the sink.
     halted: BTreeSet<TableName>,
     sink: Option<DeltaSink>,
+    /// In place of the directory.
+    bucket: Option<Store>,
     /// As the sink told at its last start.
     opened: Progress,
     /// As the worker counts on.
@@ -132,6 +134,7 @@ impl Harness {
             resting: BTreeMap::new(),
             halted: BTreeSet::new(),
             sink: None,
+            bucket: None,
             opened: Progress::default(),
             progress: Progress::default(),
             log: Vec::new(),
@@ -187,8 +190,15 @@ impl Harness {
         self.descriptor.snapshot_floor = Some(position(self.next_commit()));
     }
 
+    /// From here on the tables lie in a bucket.
+    pub(super) fn move_to_bucket(&mut self) {
+        self.bucket = Some(Store::in_memory());
+        self.crash();
+    }
+
     fn store(&self) -> Store {
-        Store::open(&self.settings.location, &BTreeMap::new()).unwrap()
+        let local = || Store::open(&self.settings.location, &BTreeMap::new()).unwrap();
+        self.bucket.clone().unwrap_or_else(local)
     }
 
     fn open(&mut self) {
