@@ -24,6 +24,7 @@ mod publication;
 mod side;
 
 pub(crate) use feedback::Feedback;
+pub(crate) use publication::Publication;
 
 use crate::assemble::{Applied, Assembler};
 use crate::catalog;
@@ -70,6 +71,8 @@ pub(crate) struct StreamStart {
     pub(crate) metrics: SourceMetrics,
     /// Tables that were turned away.
     pub(crate) joined: Joined,
+    /// The publication as it was when the tables were described.
+    pub(crate) publication: Publication,
 }
 
 /// The log as it runs.
@@ -106,14 +109,24 @@ enum Step {
 impl LogStream {
     /// Connects, starts replication and spawns the writing task.
     pub(crate) async fn start(start: StreamStart) -> Result<LogStream> {
-        let StreamStart { settings, host, start, after_snapshot, mut assembler, feedback, metrics, joined } = start;
+        let StreamStart {
+            settings,
+            host,
+            start,
+            after_snapshot,
+            mut assembler,
+            feedback,
+            metrics,
+            joined,
+            publication,
+        } = start;
         // All sessions at once: after a snapshot its sinks wait for this.
         let replication = async {
             let mut connection = Connection::open(&settings, &host, SessionKind::Replication).await?;
             let server_timeout = wal_sender_timeout(&mut connection).await?;
             Ok((connection, server_timeout))
         };
-        let watch = Watch::prepare(Arc::clone(&settings), host.clone());
+        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication);
         let ((connection, server_timeout), watch) = tokio::try_join!(replication, watch)?;
         let sql = start_command(&settings, connection.server_version(), start);
         let messages = connection.server_version() >= 140_000;

@@ -177,3 +177,20 @@ fn a_table_that_became_a_partition_while_nobody_looked_halts_the_source() -> Res
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }
+
+#[test]
+fn a_table_taken_out_during_the_snapshot_halts_the_source() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    let client = rig.client()?;
+    // One table is soon read, another long under way.
+    client.execute(
+        "INSERT INTO work_pairs VALUES (1, 'one', 1);
+         INSERT INTO work_items (id, name, note) SELECT i, 'item ' || i, repeat(md5(i::text), 8) FROM generate_series(1, 300000) i",
+    )?;
+    rig.daemon.run()?;
+    let read = rig.table("work_pairs").join("_delta_log");
+    wait::until("the small table to be whole", PATIENCE, || Ok(read.exists().then_some(())))?;
+    client.execute("ALTER PUBLICATION tidewire_shop DROP TABLE work_pairs")?;
+    ensure!(halted(&mut rig.daemon)? == "publication_changed");
+    Ok(())
+}

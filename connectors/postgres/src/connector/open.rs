@@ -14,7 +14,7 @@ use crate::position::{Lsn, StoredPosition};
 use crate::preflight::{Lack, Preflight};
 use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, held_by_another, plan};
 use crate::snapshot::{Snapshot, SnapshotPlan, SnapshotTable, shapes};
-use crate::stream::{Feedback, LogStream, StreamStart};
+use crate::stream::{Feedback, LogStream, Publication, StreamStart};
 use crate::{preflight, setup};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +55,7 @@ pub(super) async fn open(
 ) -> Result<OpenSource> {
     let host = control.host().clone();
     let captured = captured(&control, &settings, &resume, &joined).await?;
+    let publication = watched(&control, &settings, &captured).await?;
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
     let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured, &joined).await?;
     let mut wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
@@ -105,6 +106,7 @@ pub(super) async fn open(
         feedback: Arc::clone(&feedback),
         metrics: metrics.clone(),
         joined,
+        publication,
     };
     let reader = match export {
         Some((floor, name)) => {
@@ -219,6 +221,19 @@ async fn captured(control: &Control, settings: &Settings, resume: &Resume, joine
         captured.push(Captured { published, described: Arc::new(described) });
     }
     Ok(captured)
+}
+
+/// The publication as the stream must find it again. Read after the tables were: one that it lists no longer has left
+/// in between, and the next opening sees that.
+async fn watched(control: &Control, settings: &Settings, captured: &[Captured]) -> Result<Publication> {
+    let publication = Publication::read(control, &settings.publication, &settings.tables).await?;
+    match captured.iter().map(|table| &table.published.name).find(|name| !publication.lists(name)) {
+        Some(name) => {
+            let message = format!("table `{name}` has just left the publication, or has another name");
+            Err(Error::retry("publication_changing", message).with_table(name.clone()))
+        }
+        None => Ok(publication),
+    }
 }
 
 async fn decide(

@@ -6,11 +6,11 @@ use crate::error::{ServerError, control};
 use crate::tables::TableFilter;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use tidewire_core::{Error, Result};
+use tidewire_core::{Error, Result, TableName};
 
 /// A publication at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Publication {
+pub(crate) struct Publication {
     header: Header,
     /// By `schema.table`: column list and row filter as text.
     tables: BTreeMap<(String, String), Option<String>>,
@@ -30,7 +30,7 @@ struct Header {
 
 impl Publication {
     /// Reads it as it is now, as far as the captured tables go.
-    pub(super) async fn read(session: &Control, name: &str, captured: &TableFilter) -> Result<Publication> {
+    pub(crate) async fn read(session: &Control, name: &str, captured: &TableFilter) -> Result<Publication> {
         let act = "read the publication";
         let failed = |cause| control(act, cause);
         let sql = "SELECT pg_catalog.row_to_json(p)::text FROM \
@@ -51,6 +51,11 @@ impl Publication {
             }
         }
         Ok(Publication { header, tables })
+    }
+
+    /// Whether it lists a table.
+    pub(crate) fn lists(&self, table: &TableName) -> bool {
+        self.tables.contains_key(&(table.schema.to_string(), table.table.to_string()))
     }
 
     /// What `now` lacks. A table that no longer exists is no loss; the caller tells which those are.
@@ -149,6 +154,7 @@ mod tests {
         let wider = publication(1, &[("t", "{}"), ("u", r#"{"attnames":["a","b"],"rowfilter":null}"#), ("v", "{}")]);
         assert_eq!(was.narrowed(&wider), Narrowed::No);
         let narrower = publication(1, &[("t", "{}")]);
+        assert!(was.lists(&TableName::new("public", "u")) && !narrower.lists(&TableName::new("public", "u")));
         assert!(matches!(was.narrowed(&narrower), Narrowed::IfExisting(missing) if missing.len() == 1));
         let filtered = publication(1, &[("t", "{}"), ("u", r#"{"rowfilter":"(a > 1)"}"#)]);
         assert!(matches!(was.narrowed(&filtered), Narrowed::Yes(_)));

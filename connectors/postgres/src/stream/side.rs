@@ -68,12 +68,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Reads the publication as it is now.
-    pub(super) async fn prepare(settings: Arc<Settings>, host: Host) -> Result<Watch> {
-        let control = Control::connect_to(&settings, &host).await?;
-        let publication = Publication::read(&control, &settings.publication, &settings.tables).await?;
-        let verdict = Arc::new(Mutex::new(None));
-        Ok(Watch { settings, host, control: Some(control), publication, verdict, heartbeat: false, beaten: None })
+    /// Compares the publication as it is now with how it was when the source was opened: a long snapshot may lie between.
+    pub(super) async fn prepare(settings: Arc<Settings>, host: Host, publication: Publication) -> Result<Watch> {
+        let (control, verdict) = (None, Arc::new(Mutex::new(None)));
+        let mut watch = Watch { settings, host, control, publication, verdict, heartbeat: false, beaten: None };
+        watch.look().await?;
+        Ok(watch)
     }
 
     /// Spawns the watch, and leaves its first session to the reader's questions.
