@@ -37,7 +37,7 @@ pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
 
 fn build(options: &[&str]) -> Result<PathBuf> {
     let output = cargo()
-        .args(["build", "--quiet", "--package", "tidewire", "--bin", "tidewire"])
+        .args(["build", "--package", "tidewire", "--bin", "tidewire"])
         .args(options)
         .arg("--message-format=json-render-diagnostics")
         .current_dir(crate::root()?)
