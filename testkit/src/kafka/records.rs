@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Which records a reader sees.
@@ -80,10 +80,13 @@ pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation) -> Resul
     let consumer = consumer(brokers, isolation)?;
     let metadata = consumer.fetch_metadata(None, ANSWER).context("ask for partitions")?;
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(Vec::new()) };
-    let mut open: BTreeSet<i32> = found.partitions().iter().map(|p| p.id()).collect();
+    // Where each partition ends now. One that is written to all the while may never be seen at its end.
+    let mut open = BTreeMap::new();
     let mut assignment = TopicPartitionList::new();
-    for partition in &open {
-        assignment.add_partition_offset(topic, *partition, Offset::Beginning).context("assign a partition")?;
+    for partition in found.partitions() {
+        let (_, end) = consumer.fetch_watermarks(topic, partition.id(), ANSWER).context("ask for a partition's end")?;
+        open.insert(partition.id(), end);
+        assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).context("assign a partition")?;
     }
     consumer.assign(&assignment).context("assign partitions")?;
     let begin = Instant::now();
@@ -91,7 +94,15 @@ pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation) -> Resul
     while !open.is_empty() {
         match consumer.poll(Duration::from_millis(500)) {
             None => {}
-            Some(Ok(message)) => records.push(read(&message)),
+            Some(Ok(message)) => {
+                let Some(end) = open.get(&message.partition()).copied() else { continue };
+                if message.offset() < end {
+                    records.push(read(&message));
+                }
+                if message.offset() + 1 >= end {
+                    open.remove(&message.partition());
+                }
+            }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
             }

@@ -3,6 +3,7 @@
 use super::*;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -44,6 +45,34 @@ fn a_committed_reader_sees_no_aborted_record_and_a_kill_loses_none() {
     kafka.kill().unwrap();
     kafka.restart().unwrap();
     assert_eq!(kafka.consume("t", Isolation::ReadCommitted).unwrap().len(), 2);
+}
+
+/// A topic that is written to all the while has an end for its reader: the one that it had when it was asked.
+#[test]
+fn a_reader_ends_although_the_writer_does_not() {
+    let kafka = Kafka::start(&KafkaOptions::default()).unwrap();
+    kafka.create_topic("t", 1, &[]).unwrap();
+    let producer = producer(&kafka.brokers(), &[("transactional.id", "x")]);
+    producer.init_transactions(WAIT).unwrap();
+    let commit = || {
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::to("t").key("k").payload("v")).unwrap();
+        producer.flush(WAIT).unwrap();
+        producer.commit_transaction(WAIT).unwrap();
+    };
+    (0..20).for_each(|_| commit());
+    let read = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !read.load(Ordering::Relaxed) {
+                commit();
+            }
+        });
+        let seen = kafka.consume("t", Isolation::ReadCommitted).map(|records| records.len());
+        read.store(true, Ordering::Relaxed);
+        seen
+    });
+    assert!(seen.unwrap() >= 20);
 }
 
 #[test]
