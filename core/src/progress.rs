@@ -90,8 +90,7 @@ impl Progress {
                 self.tables.get(&name).map_or(held, |table| held.max(table.floor.mark))
             }
         };
-        let rest = if batch.phase == Phase::Snapshot { Mark::default() } else { held };
-        Needs { phase: batch.phase, tables: batch.tables.iter().map(of).collect(), rest }
+        Needs { phase: batch.phase, tables: batch.tables.iter().map(of).collect(), rest: held }
     }
 
     /// The highest place that `needs` compares with: a batch of the log beyond it needs no look at each change.

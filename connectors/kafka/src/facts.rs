@@ -52,17 +52,9 @@ pub(crate) enum Change {
     },
 }
 
-#[derive(Serialize)]
-struct Key<'a> {
-    sink: &'a str,
-    source: &'a str,
-    record: &'static str,
-}
-
 /// The key of a pair's record.
 pub(crate) fn key(sink: &str, source: &str) -> Result<Vec<u8>> {
-    serde_json::to_vec(&Key { sink, source, record: "topics" })
-        .map_err(|e| Error::bug("facts_key", "write the key of the topics' record").with_cause(e))
+    position::record_key(sink, source, "topics")
 }
 
 impl Facts {

@@ -52,6 +52,8 @@ pub(crate) struct Stored {
 struct Key<'a> {
     sink: &'a str,
     source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -67,23 +69,18 @@ struct StoredRef<'a> {
     progress: &'a Progress,
 }
 
-/// The key of a pair's record.
+/// The key of a pair's progress.
 pub(crate) fn key(sink: &str, source: &str) -> Result<Vec<u8>> {
-    serde_json::to_vec(&Key { sink, source })
-        .map_err(|e| Error::bug("progress_key", "write a progress key").with_cause(e))
+    key_of(&Key { sink, source, record: None })
 }
 
-#[derive(Serialize)]
-struct ProofKey<'a> {
-    sink: &'a str,
-    source: &'a str,
-    record: &'static str,
+/// The key of another record of a pair, such as that of its topics.
+pub(crate) fn record_key(sink: &str, source: &str, record: &'static str) -> Result<Vec<u8>> {
+    key_of(&Key { sink, source, record: Some(record) })
 }
 
-/// The key of a record without a value, by which an instance proves that its id is still its own.
-pub(crate) fn proof_key(sink: &str, source: &str) -> Result<Vec<u8>> {
-    serde_json::to_vec(&ProofKey { sink, source, record: "proof" })
-        .map_err(|e| Error::bug("progress_key", "write the key of a proof").with_cause(e))
+fn key_of(key: &Key<'_>) -> Result<Vec<u8>> {
+    serde_json::to_vec(key).map_err(|e| Error::bug("progress_key", "write a key of the progress topic").with_cause(e))
 }
 
 /// Writes a value into a reused buffer.

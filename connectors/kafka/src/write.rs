@@ -33,6 +33,9 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the search for a successor may take once this producer is fenced.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The record without a value by which an instance proves that its id is still its own.
+const PROOF: &str = "proof";
+
 /// A running sink.
 pub(crate) struct KafkaSink {
     settings: Arc<Settings>,
@@ -79,7 +82,7 @@ impl KafkaSink {
             encoder: None,
             progress_key: position::key(&settings.sink, source)?,
             progress_value: Vec::new(),
-            proof_key: position::proof_key(&settings.sink, source)?,
+            proof_key: position::record_key(&settings.sink, source, PROOF)?,
             facts_key: facts::key(&settings.sink, source)?,
             epoch,
             metrics: SinkMetrics::new(&settings.sink, source),
