@@ -5,7 +5,6 @@ use crate::config::{Host, Settings, Target};
 use crate::connection::{Dialed, Stream, UNLIMITED, UNPINNED, dial, overheard, session_options, unpinned};
 use crate::error::control;
 use crate::wire::login_watch::{CleartextAsked, LoginWatch};
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,8 +76,8 @@ impl Control {
         config.ssl_negotiation(SslNegotiation::Direct);
         let Dialed { stream, binding } = dialed;
         let asked = Arc::new(AtomicBool::new(false));
-        let stream = Watched { stream, watch, asked: Arc::clone(&asked) };
-        let connected = config.connect_raw(stream, Encrypted { binding }).await;
+        let stream = Watched { stream, watch, asked: Arc::clone(&asked), binding };
+        let connected = config.connect_raw(stream, AsItIs).await;
         let (client, connection) = connected.map_err(|cause| match asked.load(Ordering::Relaxed) {
             true => overheard(),
             false => control("log in", cause),
@@ -141,11 +140,13 @@ struct Watched {
     stream: Stream,
     watch: Option<LoginWatch>,
     asked: Arc<AtomicBool>,
+    /// What binds a login to this connection, where it is encrypted.
+    binding: Option<Vec<u8>>,
 }
 
 impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Watched { stream, watch, asked } = self.get_mut();
+        let Watched { stream, watch, asked, .. } = self.get_mut();
         let before = space.filled().len();
         let read = Pin::new(stream).poll_read(context, space);
         if let (Some(watch), Poll::Ready(Ok(()))) = (watch, &read)
@@ -173,51 +174,24 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Passes an encrypted stream through tokio-postgres, with its channel binding.
-struct Encrypted {
-    binding: Option<Vec<u8>>,
-}
+/// Hands tokio-postgres a stream that is encrypted already, or is not to be.
+struct AsItIs;
 
-struct EncryptedStream {
-    stream: Watched,
-    binding: Option<Vec<u8>>,
-}
-
-impl TlsConnect<Watched> for Encrypted {
-    type Stream = EncryptedStream;
+impl TlsConnect<Watched> for AsItIs {
+    type Stream = Watched;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<EncryptedStream>> + Send>>;
+    type Future = std::future::Ready<io::Result<Watched>>;
 
     fn connect(self, stream: Watched) -> Self::Future {
-        Box::pin(std::future::ready(Ok(EncryptedStream { stream, binding: self.binding })))
+        std::future::ready(Ok(stream))
     }
 }
 
-impl TlsStream for EncryptedStream {
+impl TlsStream for Watched {
     fn channel_binding(&self) -> ChannelBinding {
         match &self.binding {
             Some(data) => ChannelBinding::tls_server_end_point(data.clone()),
             None => ChannelBinding::none(),
         }
-    }
-}
-
-impl AsyncRead for EncryptedStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(context, space)
-    }
-}
-
-impl AsyncWrite for EncryptedStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 }
