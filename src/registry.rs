@@ -3,13 +3,14 @@
 
 use crate::config::{Config, Faults, SinkSection, Snapshot, SourceSection};
 use crate::null::NullConnector;
-use crate::state::StateDirectory;
+use crate::state::{SourceDefinitions, StateDirectory};
 use figment::value::{Dict, Value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tidewire_core::definitions::DefinitionStore;
 use tidewire_core::secret::SecretResolver;
-use tidewire_core::{SinkConnector, SourceConnector};
+use tidewire_core::{ConfigFault, SinkConnector, SnapshotMode, SourceConnector, SourceOptions};
 
 /// Every configured source and sink, checked and not connected.
 pub(crate) struct Connectors {
@@ -24,7 +25,8 @@ pub(crate) struct Connectors {
 #[serde(deny_unknown_fields)]
 struct NullSection {}
 
-/// Builds them all, adding every fault. `state` is where the null sink keeps its progress.
+/// Builds them all, adding every fault. `state` is where the null sink keeps its progress, and where sources keep the
+/// definitions of their tables.
 pub(crate) fn build(
     config: &Config,
     faults: &mut Faults,
@@ -33,7 +35,7 @@ pub(crate) fn build(
 ) -> Connectors {
     let mut connectors = Connectors { sources: BTreeMap::new(), sinks: BTreeMap::new() };
     for (name, section) in &config.sources {
-        if let Some(source) = source(name, section, faults, secrets) {
+        if let Some(source) = source(name, section, faults, secrets, state) {
             connectors.sources.insert(name.clone(), Arc::from(source));
         }
     }
@@ -48,6 +50,7 @@ pub(crate) fn build(
 /// Gives the connectors' metrics their help texts; after the recorder is there.
 pub(crate) fn describe_metrics() {
     tidewire_postgres::describe_metrics();
+    tidewire_mysql::describe_metrics();
     tidewire_delta::describe_metrics();
 }
 
@@ -56,41 +59,37 @@ fn source(
     section: &SourceSection,
     faults: &mut Faults,
     secrets: &Arc<dyn SecretResolver>,
+    state: Option<&Arc<StateDirectory>>,
 ) -> Option<Box<dyn SourceConnector>> {
     let key = format!("sources.{name}");
+    let options = SourceOptions {
+        name: Arc::from(name),
+        tables: section.tables.clone(),
+        snapshot: match section.snapshot {
+            Snapshot::Initial => SnapshotMode::Initial,
+            Snapshot::Never => SnapshotMode::Never,
+        },
+        secrets: Arc::clone(secrets),
+    };
     match (&section.postgres, &section.mysql) {
         (Some(dict), None) => {
             let prefix = format!("{key}.postgres");
-            let options = tidewire_postgres::SourceOptions {
-                name: Arc::from(name),
-                tables: section.tables.clone(),
-                snapshot: match section.snapshot {
-                    Snapshot::Initial => tidewire_postgres::SnapshotMode::Initial,
-                    Snapshot::Never => tidewire_postgres::SnapshotMode::Never,
-                },
-                secrets: Arc::clone(secrets),
-            };
             let raw = faults.extract::<tidewire_postgres::Config>(&prefix, Value::from(dict.clone()))?;
-            let built = tidewire_postgres::connector(options, raw);
-            built
-                .map_err(|list| {
-                    for fault in list {
-                        // The globs stand beside the connector's table.
-                        let above = if fault.key == "tables" { &key } else { &prefix };
-                        faults.push(&below(above, fault.key), fault.message);
-                    }
-                })
-                .ok()
+            told(tidewire_postgres::connector(options, raw), &key, &prefix, faults)
         }
-        (None, Some(_)) => {
-            faults.push(
-                &format!("{key}.mysql"),
-                "MySQL and MariaDB are not available in this version; use a `postgres` table",
-            );
-            None
+        (None, Some(dict)) => {
+            let prefix = format!("{key}.mysql");
+            let raw = faults.extract::<tidewire_mysql::Config>(&prefix, Value::from(dict.clone()))?;
+            let definitions = state.map(|state| {
+                Arc::new(SourceDefinitions::new(Arc::clone(state), Arc::from(name))) as Arc<dyn DefinitionStore>
+            });
+            told(tidewire_mysql::connector(options, raw, definitions), &key, &prefix, faults)
         }
         (None, None) => {
-            faults.push(&key, "a source needs a table that says what it is: `[sources.NAME.postgres]`");
+            faults.push(
+                &key,
+                "a source needs a table that says what it is: `[sources.NAME.postgres]` or `[sources.NAME.mysql]`",
+            );
             None
         }
         (Some(_), Some(_)) => {
@@ -98,6 +97,20 @@ fn source(
             None
         }
     }
+}
+
+/// The source, or its faults at their places. The globs stand beside the connector's table.
+fn told(
+    built: Result<Box<dyn SourceConnector>, Vec<ConfigFault>>,
+    key: &str,
+    prefix: &str,
+    faults: &mut Faults,
+) -> Option<Box<dyn SourceConnector>> {
+    let tell = |fault: ConfigFault| {
+        let above = if fault.key == "tables" { key } else { prefix };
+        faults.push(&below(above, fault.key), fault.message);
+    };
+    built.map_err(|list| list.into_iter().for_each(tell)).ok()
 }
 
 fn sink(
@@ -214,11 +227,11 @@ mod tests {
 
     #[test]
     fn connectors_add_their_faults_with_places() {
-        let text = "[sources.a]\n[sources.a.postgres]\nurl = \"mysql://x\"\nslto = \"y\"\n[sources.b.mysql]\nurl = \"mysql://x\"\n[sinks.c]\n[sinks.d.kafka]\nbrokers = []\n[sinks.e.delta]\nlocation = \"ftp://x\"\n[sinks.e.null]\n";
+        let text = "[sources.a]\n[sources.a.postgres]\nurl = \"mysql://x\"\nslto = \"y\"\n[sources.b.mysql]\nurl = \"mysq://x\"\n[sinks.c]\n[sinks.d.kafka]\nbrokers = []\n[sinks.e.delta]\nlocation = \"ftp://x\"\n[sinks.e.null]\n";
         let shown = faults_of(text);
         for expect in [
             ":4:1: sources.a.postgres.slto: unknown key",
-            ":5:12: sources.b.mysql: MySQL and MariaDB are not available",
+            ":6:1: sources.b.mysql.url: must begin with",
             ":7:8: sinks.c: a sink needs",
             ":9:1: sinks.d.kafka.brokers",
             ":10:8: sinks.e: a sink is one thing",

@@ -1,6 +1,10 @@
 //! The state directory: one lock, one SQLite file. Everything in it is a cache of what the sinks hold
 //! or a record for people; deleting it costs time, never data.
 
+mod definitions;
+
+pub(crate) use definitions::SourceDefinitions;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
@@ -10,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidewire_core::schema::TableSchema;
 use tidewire_core::{Error, Position, Progress, Result};
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// "TIDE" in ASCII, so that `file` and SQLite's own tools can tell whose database this is.
 const APPLICATION_ID: i64 = 0x5449_4445;
 
@@ -163,6 +167,9 @@ fn prepare(database: &Connection) -> rusqlite::Result<()> {
              PRAGMA user_version = 1;
              COMMIT;",
         )?;
+    }
+    if found < SCHEMA_VERSION {
+        database.execute_batch(&format!("BEGIN; {} PRAGMA user_version = 2; COMMIT;", definitions::SCHEMA))?;
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ impl TableView {
             Op::Delete => self.deletes += changes,
             Op::Truncate => self.truncates += changes,
             Op::SnapshotEnd => self.snapshot_done = true,
-            Op::SnapshotStart | Op::Message | Op::Schema => {}
+            Op::SnapshotStart | Op::Message | Op::Schema | Op::Ddl => {}
         }
     }
 }

@@ -139,6 +139,7 @@ fn op_word(op: Op) -> Option<&'static str> {
         Op::Read => Some("read"),
         Op::Message => Some("message"),
         Op::Schema => Some("schema"),
+        Op::Ddl => Some("ddl"),
         Op::SnapshotStart | Op::SnapshotEnd => None,
     }
 }
@@ -172,7 +173,7 @@ impl SourceMeter {
     /// Registers them, so that all are there from the first scrape.
     pub(crate) fn new(source: Arc<str>) -> SourceMeter {
         let label = source.to_string();
-        let ops = [Op::Insert, Op::Update, Op::Delete, Op::Truncate, Op::Read, Op::Message, Op::Schema];
+        let ops = [Op::Insert, Op::Update, Op::Delete, Op::Truncate, Op::Read, Op::Message, Op::Schema, Op::Ddl];
         let ops = ops.into_iter().filter_map(|op| {
             Some((op, counter!(SOURCE_CHANGES_TOTAL, "source" => label.clone(), "op" => op_word(op)?)))
         });

@@ -29,6 +29,8 @@ pub enum Op {
     Message,
     /// The table has a new version from here on.
     Schema,
+    /// A statement of the log that changed the shapes of tables; see [`Batch::ddl`].
+    Ddl,
 }
 
 /// Whether a batch carries existing rows or the log.
@@ -102,6 +104,19 @@ pub struct Change {
     after: u32,
 }
 
+/// A statement that changed the shapes of tables, as the log has it. All parts are UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ddl<'a> {
+    /// The database that it ran in.
+    pub database: &'a [u8],
+    /// Names of the tables that it touched, comma-joined; empty when it touched none.
+    pub tables: &'a [u8],
+    /// Its text.
+    pub statement: &'a [u8],
+    /// What became of the tables: the JSON of an array in Debezium's form of `tableChanges`, `[]` for nothing.
+    pub table_changes: &'a [u8],
+}
+
 /// An ordered run of changes of one source.
 #[derive(Debug)]
 pub struct Batch {
@@ -167,6 +182,24 @@ impl Batch {
             [prefix, content] => Some((prefix.bytes(&self.arena), content.bytes(&self.arena))),
             _ => None,
         }
+    }
+
+    /// The statement of a change of [`Op::Ddl`].
+    pub fn ddl(&self, change: &Change) -> Option<Ddl<'_>> {
+        if change.op != Op::Ddl {
+            return None;
+        }
+        let start = change.after as usize;
+        let [database, tables, statement, table_changes] = self.cells.get(start..start.checked_add(4)?)? else {
+            return None;
+        };
+        let bytes = |cell: &Cell| cell.bytes(&self.arena);
+        Some(Ddl {
+            database: bytes(database),
+            tables: bytes(tables),
+            statement: bytes(statement),
+            table_changes: bytes(table_changes),
+        })
     }
 
     /// Memory that the batch holds, in bytes.
@@ -346,6 +379,18 @@ impl BatchBuilder {
         self.cell(prefix);
         self.cell(content);
         self.push(ChangeHead { op: Op::Message, ..head }, NO_TABLE, None, Some(start));
+    }
+
+    /// Adds a statement that changed the shapes of tables. The changes of [`Op::Schema`] that follow from it, if any,
+    /// are pushed by themselves.
+    pub fn push_ddl(&mut self, head: ChangeHead, ddl: &Ddl<'_>) {
+        let start = self.image();
+        let tags = [Tag::Text, Tag::Text, Tag::Text, Tag::Json];
+        for (tag, part) in tags.into_iter().zip([ddl.database, ddl.tables, ddl.statement, ddl.table_changes]) {
+            let cell = self.long(tag, part);
+            self.cell(cell);
+        }
+        self.push(ChangeHead { op: Op::Ddl, ..head }, NO_TABLE, None, Some(start));
     }
 
     /// Whether the batch should be finished before more is added.

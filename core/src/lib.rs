@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod cell;
 pub mod data_type;
 pub mod decimal;
+pub mod definitions;
 pub mod error;
 pub mod failpoint;
 pub mod finding;
@@ -17,6 +18,10 @@ pub mod quantity;
 pub mod retry;
 pub mod schema;
 pub mod secret;
+
+pub mod options;
+pub mod tables;
+
 pub mod sink;
 pub mod source;
 
@@ -25,8 +30,10 @@ pub use cell::{Cell, Value};
 pub use data_type::DataType;
 pub use error::{Error, ErrorKind, Result};
 pub use finding::{Finding, Severity};
+pub use options::{ConfigFault, SnapshotMode, SourceOptions};
 pub use position::{Mark, Position};
 pub use progress::{Needs, Progress, TableProgress, TableState};
 pub use schema::{ColumnSchema, SchemaVersion, TableName, TableSchema};
 pub use sink::{Sink, SinkConnector};
 pub use source::{Acknowledger, SourceConnector, SourceDescriptor, SourceReader};
+pub use tables::{TableFilter, TablePatternError};

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
-use tidewire_core::{Error, Result};
+use tidewire_core::{Error, Result, SnapshotMode, SourceOptions};
 
 /// The daemon is a program and no library: its reader of configurations is compiled in from where it lies.
 #[path = "../../src"]
@@ -48,10 +48,10 @@ fn sources(config: &daemon::config::Config, faults: &mut daemon::config::Faults)
         let Some(dict) = &section.postgres else { continue };
         let key = format!("sources.{name}.postgres");
         let Some(raw) = faults.extract::<tidewire_postgres::Config>(&key, dict.clone().into()) else { continue };
-        let options = tidewire_postgres::SourceOptions {
+        let options = SourceOptions {
             name: name.as_str().into(),
             tables: section.tables.clone(),
-            snapshot: tidewire_postgres::SnapshotMode::Initial,
+            snapshot: SnapshotMode::Initial,
             secrets: Arc::clone(&secrets),
         };
         if let Err(list) = tidewire_postgres::connector(options, raw) {

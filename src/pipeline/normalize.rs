@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidewire_core::batch::NO_TABLE;
 use tidewire_core::{Batch, Op, Result, TableSchema};
 
-const OPS: [Op; 9] = [
+const OPS: [Op; 10] = [
     Op::Insert,
     Op::Update,
     Op::Delete,
@@ -19,6 +19,7 @@ const OPS: [Op; 9] = [
     Op::SnapshotEnd,
     Op::Message,
     Op::Schema,
+    Op::Ddl,
 ];
 
 /// Keeps the books of one source.

@@ -64,7 +64,7 @@ impl Changelog {
                 Op::Delete => "d",
                 Op::Read => "r",
                 Op::Truncate => "t",
-                Op::SnapshotStart | Op::SnapshotEnd | Op::Message | Op::Schema => continue,
+                Op::SnapshotStart | Op::SnapshotEnd | Op::Message | Op::Schema | Op::Ddl => continue,
             };
             self.append_columns(parts, layout, schema, batch, change)?;
             self.append_own(parts, &own, schema, batch, change, op)

@@ -188,7 +188,7 @@ impl Mirror {
             Op::Insert | Op::Read => (true, false),
             Op::Update => (true, row.before.is_some()),
             Op::Delete => (false, true),
-            Op::Truncate | Op::SnapshotStart | Op::SnapshotEnd | Op::Message | Op::Schema => (false, false),
+            Op::Truncate | Op::SnapshotStart | Op::SnapshotEnd | Op::Message | Op::Schema | Op::Ddl => (false, false),
         };
         let new = self.id_of(wants_new, row.schema, |at| row.new_value(at))?;
         let old = self.id_of(wants_old, row.schema, |at| row.old_value(at))?;
@@ -321,8 +321,8 @@ pub(crate) fn unfit_error<'a>(
                 format!("the log left out {place}, and the table does not have it"),
             )
             .with_remedy(format!(
-                "run `ALTER TABLE {} REPLICA IDENTITY FULL` at the source, then give the sink a new name and location, which reads its tables anew",
-                schema.name
+                "{}, then give the sink a new name and location, which reads its tables anew",
+                whole_rows(schema)
             ))
             .with_table(schema.name.clone());
         }
@@ -334,6 +334,15 @@ pub(crate) fn unfit_error<'a>(
     Error::operator("value_out_of_range", format!("{place} {what}, which Delta's `{column_type}` cannot hold"))
         .with_remedy(as_text)
         .with_table(schema.name.clone())
+}
+
+/// How the log comes to carry whole rows.
+fn whole_rows(schema: &TableSchema) -> String {
+    format!(
+        "let the log carry whole rows: `ALTER TABLE {} REPLICA IDENTITY FULL` in PostgreSQL, `binlog_row_image = FULL` in \
+         MySQL and MariaDB",
+        schema.name
+    )
 }
 
 fn key_fault<'a>(schema: &TableSchema, fault: KeyFault, value: impl Fn(usize) -> Value<'a>) -> Error {
@@ -348,7 +357,7 @@ fn key_fault<'a>(schema: &TableSchema, fault: KeyFault, value: impl Fn(usize) ->
         KeyFault::Unfit(part, Unfit::Unknown) => (
             "key_unknown",
             format!("the log left out key column `{}` of a row of `{}`", name(part), schema.name),
-            format!("run `ALTER TABLE {} REPLICA IDENTITY FULL` at the source", schema.name),
+            whole_rows(schema),
         ),
         KeyFault::Unfit(part, _) => (
             "value_out_of_range",

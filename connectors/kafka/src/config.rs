@@ -44,6 +44,9 @@ pub struct Config {
     /// Settings of created topics, by Kafka's names.
     #[serde(default)]
     pub topic_config: BTreeMap<String, Scalar>,
+    /// Whether statements that change tables are written to the topic named as the source, for sources that have them.
+    #[serde(default)]
+    pub schema_changes: Option<bool>,
     /// What becomes of a table whose topic is not what it was when it was last written.
     #[serde(default)]
     pub changed_topics: Option<ChangedTopics>,
@@ -189,6 +192,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsConfig>,
     /// What becomes of missing topics.
     pub(crate) creation: Creation,
+    /// See [`Config::schema_changes`].
+    pub(crate) schema_changes: bool,
     /// See [`Config::changed_topics`].
     pub(crate) changed_topics: ChangedTopics,
     /// See [`Config::transaction_timeout`].
@@ -264,6 +269,7 @@ impl Settings {
                 sasl: config.sasl,
                 tls: config.tls,
                 creation,
+                schema_changes: config.schema_changes.unwrap_or(true),
                 changed_topics: config.changed_topics.unwrap_or_default(),
                 transaction_timeout,
                 commit_interval,

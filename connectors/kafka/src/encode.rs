@@ -5,6 +5,7 @@
 //! once in a `TablePlan`; a row then costs copies of prepared bytes and the writing of its values.
 //! Nothing is allocated for a row or a cell, except for decimals beyond 128 bits.
 
+mod binlog_json;
 mod column;
 mod connect_type;
 mod default_value;
@@ -16,6 +17,7 @@ mod native;
 mod number;
 mod plans;
 mod row;
+mod schema_change;
 mod source_block;
 mod table;
 mod temporal;
@@ -25,17 +27,19 @@ mod value;
 pub use table::TopicId;
 
 use crate::format::{FormatSettings, Profile};
-use crate::topics::{TopicTemplate, message_topic, transaction_topic};
+use crate::topics::{TopicTemplate, message_topic, schema_change_topic, transaction_topic};
+use column::Dialect;
 use message::MessagePlan;
 use plans::Plans;
 use row::{Clock, RowContext};
+use schema_change::SchemaChangePlan;
 use source_block::{Place, SourceBlock};
 use std::collections::HashMap;
 use std::sync::Arc;
 use table::{TablePlan, open};
 use tidewire_core::batch::Provenance;
 use tidewire_core::{Batch, Change, Error, Op, Result, SourceDescriptor, TableSchema};
-use transaction::{IdForm, OpenTransaction, Status};
+use transaction::{IdForm, Listing, OpenTransaction, Status};
 
 /// A record, borrowed from the encoder's buffers until the callback returns.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +97,9 @@ pub struct Encoder {
     topics: Topics,
     plans: Plans,
     message: Option<MessagePlan>,
+    /// Whether they are written, and the plan once one was.
+    schema_changes: bool,
+    schema_change: Option<SchemaChangePlan>,
     transaction_topic: Option<TransactionTopic>,
     id_form: IdForm,
     open: Option<OpenTransaction>,
@@ -125,6 +132,8 @@ impl Encoder {
             topics,
             plans: Plans::default(),
             message: None,
+            schema_changes: true,
+            schema_change: None,
             transaction_topic,
             id_form,
             open: None,
@@ -132,6 +141,12 @@ impl Encoder {
             clock: Clock::default(),
             buffers: Buffers::default(),
         }
+    }
+
+    /// Whether statements that changed tables are written to a topic of their own; they are unless told otherwise.
+    #[must_use]
+    pub fn with_schema_changes(self, written: bool) -> Encoder {
+        Encoder { schema_changes: written, ..self }
     }
 
     /// Name of a topic.
@@ -161,6 +176,8 @@ impl Encoder {
             }
             Op::Truncate if !self.settings.truncates => Ok(()),
             Op::Message => self.encode_message(batch, change, out),
+            Op::Ddl if !self.schema_changes => Ok(()),
+            Op::Ddl => self.encode_ddl(batch, change, out),
             Op::Insert | Op::Update | Op::Delete | Op::Read | Op::Truncate => self.encode_row(batch, change, out),
         }
     }
@@ -224,6 +241,27 @@ impl Encoder {
         out(Record { topic: plan.topic, key: Some(key), value: Some(value), headers: &[], timestamp_ms })
     }
 
+    fn encode_ddl(&mut self, batch: &Batch, change: &Change, out: &mut Output<'_>) -> Result<()> {
+        let ddl = batch
+            .ddl(change)
+            .ok_or_else(|| Error::bug("ddl_without_text", "a schema change carries no statement".to_owned()))?;
+        let place = self.place(batch, change);
+        let plan = match &mut self.schema_change {
+            Some(plan) => plan,
+            slot @ None => {
+                let topic = self.topics.id(schema_change_topic(&self.source.descriptor().name));
+                slot.insert(SchemaChangePlan::new(topic, self.settings.schemas, &self.source))
+            }
+        };
+        let Buffers { key, value, .. } = &mut self.buffers;
+        key.clear();
+        value.clear();
+        plan.write_key(key, &ddl);
+        plan.write_value(value, &self.source, place, batch.received_micros, &ddl);
+        let timestamp_ms = place.micros.div_euclid(1_000);
+        out(Record { topic: plan.topic, key: Some(key), value: Some(value), headers: &[], timestamp_ms })
+    }
+
     fn place<'a>(&mut self, batch: &'a Batch, change: &'a Change) -> Place<'a> {
         let transaction = batch.transaction(change);
         let micros = transaction.map_or(batch.received_micros, |transaction| transaction.commit_time_micros);
@@ -231,7 +269,11 @@ impl Encoder {
         // A message outside transactions stands in one of its own, of which nothing is known.
         let known = |value: &Provenance| *value != Provenance::Absent;
         let counted = match change.op {
-            Op::Read => false,
+            Op::Read | Op::Ddl => false,
+            // A statement there, and Debezium counts rows.
+            Op::Truncate if self.settings.profile == Profile::Debezium3 && self.source.dialect() == Dialect::MySql => {
+                false
+            }
             Op::Message => transaction.is_some_and(|transaction| transaction.provenance.iter().any(known)),
             _ => transaction.is_some(),
         };
@@ -255,7 +297,11 @@ impl Encoder {
             return Ok(());
         }
         self.end_transaction(out)?;
-        self.open = Some(OpenTransaction::new(transaction));
+        let (listing, shown) = match self.settings.profile {
+            Profile::Tidewire => (Listing::ByName, None),
+            Profile::Debezium3 => (Listing::ByJavaHash, self.source.debezium_transaction_id(transaction)),
+        };
+        self.open = Some(OpenTransaction::new(transaction, shown, listing));
         self.write_transaction(place.change.offset, Status::Begin, out)
     }
 

@@ -89,6 +89,16 @@ pub(crate) fn message_topic(source: &str) -> String {
     with_suffix(source, ".message")
 }
 
+/// The topic of a source's statements that changed tables: Debezium's `<prefix>`.
+pub(crate) fn schema_change_topic(source: &str) -> String {
+    with_suffix(source, "")
+}
+
+/// Whether sources of this connector hand out such statements.
+pub(crate) fn has_schema_changes(connector: &str) -> bool {
+    matches!(connector, "mysql" | "mariadb")
+}
+
 fn with_suffix(source: &str, suffix: &str) -> String {
     let mut name = String::with_capacity(source.len() + suffix.len());
     push_legal(&mut name, source);
@@ -143,6 +153,7 @@ mod tests {
         }
         assert_eq!(transaction_topic("shop"), "shop.transaction");
         assert_eq!(message_topic("shop"), "shop.message");
+        assert_eq!(schema_change_topic("my shop"), "my_shop");
     }
 
     #[test]

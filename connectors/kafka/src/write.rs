@@ -78,7 +78,7 @@ impl KafkaSink {
             source: source.into(),
             outbox,
             destinations,
-            tables: TableTopics::new(source, &settings.template),
+            tables: TableTopics::new(source, &settings.template, settings.schema_changes),
             encoder: None,
             progress_key: position::key(&settings.sink, source)?,
             progress_value: Vec::new(),
@@ -284,5 +284,5 @@ fn with_table(error: Error, table: Option<&TableName>) -> Error {
 
 fn new_encoder(settings: &Settings, batch: &Batch) -> Encoder {
     let template: TopicTemplate = settings.template.clone();
-    Encoder::new(settings.format, Arc::clone(&batch.source), template)
+    Encoder::new(settings.format, Arc::clone(&batch.source), template).with_schema_changes(settings.schema_changes)
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
 use tidewire_core::source::Resume;
-use tidewire_core::{Error, Phase, Result};
-use tidewire_postgres::{Config, SnapshotMode, SourceOptions};
+use tidewire_core::{Error, Phase, Result, SnapshotMode, SourceOptions};
+use tidewire_postgres::Config;
 
 struct InlineOnly;
 

@@ -24,7 +24,6 @@ mod transaction;
 
 use crate::catalog::Described;
 use crate::position::{Lsn, ServerIdentity};
-use crate::tables::TableFilter;
 use crate::typemap::Scratch;
 use crate::wire::pgoutput::{self, DecodeError, Message, MessageBody, RelationBody, TruncateBody};
 use std::collections::HashMap;
@@ -32,7 +31,7 @@ use std::sync::Arc;
 use tidewire_core::batch::{BatchBuilder, ChangeHead};
 use tidewire_core::source::{ProvenanceField, ProvenanceOrigin, ProvenanceType};
 use tidewire_core::{
-    Batch, BatchLimits, Error, Op, Phase, Result, SchemaVersion, SourceDescriptor, TableName, TableSchema,
+    Batch, BatchLimits, Error, Op, Phase, Result, SchemaVersion, SourceDescriptor, TableFilter, TableName, TableSchema,
 };
 use transaction::Open;
 

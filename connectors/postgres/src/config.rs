@@ -5,14 +5,14 @@ mod url;
 
 pub(crate) use url::{Host, Target};
 
-use crate::tables::TableFilter;
-use crate::tls::TlsSettings;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::quantity::Span;
 use tidewire_core::secret::{SecretRef, SecretResolver};
+use tidewire_core::{ConfigFault, SnapshotMode, SourceOptions, TableFilter};
+use tidewire_tls::TlsSettings;
 
 /// The table as written. Every key but `url` has a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,45 +55,6 @@ impl Config {
     const SNAPSHOT_PARALLELISM: u16 = 4;
     const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 }
-
-/// How existing rows are read first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotMode {
-    /// Every captured table that a sink does not hold yet.
-    Initial,
-    /// Not at all.
-    Never,
-}
-
-/// What the daemon knows about a source beside the connector's own table.
-#[derive(Clone)]
-pub struct SourceOptions {
-    /// The source's name.
-    pub name: Arc<str>,
-    /// Globs on `schema.table`.
-    pub tables: Vec<String>,
-    /// How existing rows are read first.
-    pub snapshot: SnapshotMode,
-    /// Reads secrets.
-    pub secrets: Arc<dyn SecretResolver>,
-}
-
-/// Something in the configuration that cannot be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFault {
-    /// The key in the `postgres` table; `tables` alone lies beside that table.
-    pub key: &'static str,
-    /// What is wrong and what is allowed. Never holds a secret.
-    pub message: String,
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.message)
-    }
-}
-
-impl std::error::Error for ConfigFault {}
 
 /// The checked form.
 pub(crate) struct Settings {

@@ -4,7 +4,7 @@
 mod dial;
 mod login;
 
-pub(crate) use dial::{Dialed, Stream, dial};
+pub(crate) use dial::{Dialed, dial};
 pub(crate) use login::{SessionKind, UNLIMITED, UNPINNED, overheard, session_options, unpinned};
 
 use crate::config::{Host, Settings};
@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 use tidewire_core::{Error, Result};
+use tidewire_tls::Stream;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 
 /// Most rows of a simple query that are kept.

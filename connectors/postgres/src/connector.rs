@@ -4,7 +4,7 @@ mod open;
 mod reader;
 
 use crate::catalog::describe_table;
-use crate::config::{Config, ConfigFault, Settings, SourceOptions};
+use crate::config::{Config, Settings};
 use crate::control::Control;
 use crate::joined::Joined;
 use crate::slot::{Slot, held_by_another};
@@ -12,7 +12,7 @@ use crate::{preflight, setup};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidewire_core::source::{BoxFuture, OpenSource, Resume, SetupStep};
-use tidewire_core::{Finding, Result, SourceConnector, TableSchema};
+use tidewire_core::{ConfigFault, Finding, Result, SourceConnector, SourceOptions, TableSchema};
 
 /// A checked PostgreSQL source.
 struct PostgresConnector {

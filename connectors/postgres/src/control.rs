@@ -2,7 +2,7 @@
 //! encryption and the session's settings are the same for all sessions.
 
 use crate::config::{Host, Settings, Target};
-use crate::connection::{Dialed, Stream, UNLIMITED, UNPINNED, dial, overheard, session_options, unpinned};
+use crate::connection::{Dialed, UNLIMITED, UNPINNED, dial, overheard, session_options, unpinned};
 use crate::error::control;
 use crate::wire::login_watch::{CleartextAsked, LoginWatch};
 use std::io;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tidewire_core::{Error, Result};
+use tidewire_tls::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::config::{ChannelBinding as Binding, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};

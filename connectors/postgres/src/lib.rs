@@ -6,10 +6,9 @@
 mod error;
 mod metrics;
 mod position;
-mod tables;
 
+mod binding;
 mod config;
-mod tls;
 
 mod wire;
 
@@ -38,7 +37,6 @@ mod connector;
 #[doc(hidden)]
 pub mod probe;
 
-pub use config::{Config, ConfigFault, SnapshotMode, SourceOptions};
+pub use config::Config;
 pub use connector::connector;
 pub use metrics::describe as describe_metrics;
-pub use tables::{TableFilter, TablePatternError};

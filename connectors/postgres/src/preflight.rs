@@ -11,8 +11,7 @@ pub(crate) use tables::{Lack, is_table};
 
 use crate::catalog::PublishedTable;
 use crate::config::Settings;
-use crate::tables::TableFilter;
-use tidewire_core::{Finding, Result, TableName};
+use tidewire_core::{Finding, Result, TableFilter, TableName};
 use tokio_postgres::Client;
 
 /// The outcome of a check.

@@ -5,14 +5,13 @@ use crate::assemble::{Applied, Assembler, PROVENANCE};
 use crate::catalog::{Described, described_without_server};
 use crate::copy::{CopyFormat, SnapshotRows};
 use crate::position::ServerIdentity;
-use crate::tables::TableFilter;
 use crate::typemap::Scratch;
 use crate::wire::frame::{BODY_MAX, Frame, FrameBuffer, LOGIN_BODY_MAX};
 use crate::wire::pgoutput::{self, RelationBody, RelationColumn};
 use crate::wire::{message, replication};
 use std::sync::Arc;
 use tidewire_core::batch::BatchBuilder;
-use tidewire_core::{Batch, BatchLimits, Phase, Result, SourceDescriptor};
+use tidewire_core::{Batch, BatchLimits, Phase, Result, SourceDescriptor, TableFilter};
 
 fn descriptor() -> Arc<SourceDescriptor> {
     Arc::new(SourceDescriptor {

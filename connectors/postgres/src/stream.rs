@@ -28,7 +28,7 @@ pub(crate) use publication::Publication;
 
 use crate::assemble::{Applied, Assembler};
 use crate::catalog;
-use crate::config::{Host, Settings, SnapshotMode};
+use crate::config::{Host, Settings};
 use crate::connection::{Connection, LogReader, SessionKind};
 use crate::error::{connection_lost, protocol};
 use crate::joined::Joined;
@@ -41,7 +41,7 @@ pub(crate) use feedback::now_micros;
 use side::{Side, Watch};
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::{Batch, Error, Result, TableName};
+use tidewire_core::{Batch, Error, Result, SnapshotMode, TableName};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -192,3 +192,24 @@ fn messages_carry_prefix_and_content() {
     assert_eq!(batch.message(change), Some((&b"prefix"[..], &b"content"[..])));
     assert!(batch.table(change).is_none() && batch.after(change).is_none());
 }
+
+#[test]
+fn statements_carry_their_parts() {
+    let mut builder = BatchBuilder::new(source(), Phase::Stream, BatchLimits::default());
+    builder.transaction(transaction(1));
+    let ddl = Ddl {
+        database: b"shop",
+        tables: b"orders,lines",
+        statement: b"DROP TABLE orders, lines",
+        table_changes: br#"[{"type":"DROP"}]"#,
+    };
+    builder.push_ddl(ChangeHead { op: Op::Ddl, ordinal: 1, offset: 5, row: 0 }, &ddl);
+    let empty = Ddl { database: b"", tables: b"", statement: b"", table_changes: b"" };
+    builder.push_ddl(ChangeHead { op: Op::Insert, ordinal: 2, offset: 5, row: 0 }, &empty);
+    builder.push_message(ChangeHead { op: Op::Message, ordinal: 3, offset: 5, row: 0 }, b"prefix", b"content");
+    let batch = builder.finish(None, true, 0);
+    let [first, second, message] = &batch.changes[..] else { panic!("{:?}", batch.changes) };
+    assert_eq!((batch.ddl(first), batch.ddl(second), batch.ddl(message)), (Some(ddl), Some(empty), None));
+    assert_eq!((first.op, second.op, batch.message(first)), (Op::Ddl, Op::Ddl, None));
+    assert!(batch.table(first).is_none() && batch.after(first).is_none());
+}

@@ -5,7 +5,7 @@ use super::halted::HaltedTables;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tidewire_core::sink::{Selection, SinkCapabilities};
-use tidewire_core::{Batch, Mark, Phase, Position, Progress, Result, Sink, failpoint};
+use tidewire_core::{Batch, Mark, Phase, Position, Progress, Result, Sink, TableProgress, TableState, failpoint};
 use tracing::info;
 
 /// Longest time without a sign of life of an idle worker.
@@ -87,6 +87,9 @@ impl OpenSink {
             failpoint::pass("after_write");
         }
         self.progress.observe(batch, batch.source.snapshot_floor.as_ref(), &halted.names);
+        if batch.phase == Phase::Snapshot {
+            self.note_floors();
+        }
         let pending = &mut self.pending;
         pending.dirty = true;
         pending.inside_transaction = !batch.boundary;
@@ -96,6 +99,17 @@ impl OpenSink {
             pending.commit_time_micros = Some(last.commit_time_micros);
         }
         Ok(())
+    }
+
+    /// A table that this run begins to read holds what the log has before its floor: another sink may need those
+    /// changes, and they come by here as well.
+    fn note_floors(&mut self) {
+        for (name, table) in &self.progress.tables {
+            if !self.base.tables.contains_key(name) {
+                let floor = TableProgress { state: TableState::Reading, floor: table.floor.clone() };
+                self.base.tables.insert(name.clone(), floor);
+            }
+        }
     }
 
     /// Fills `scratch` with the changes still needed; returns whether all are.

@@ -463,6 +463,27 @@ mod tests {
     }
 
     #[test]
+    fn my_60_unsigned_numbers_are_exact() {
+        let max = Value::UInt(u64::MAX);
+        let array = array_of(&ColumnType::Decimal(20, 0), &[max, Value::UInt(0)]).unwrap();
+        let values = array.as_primitive::<Decimal128Type>().values().to_vec();
+        assert_eq!(values, [i128::from(u64::MAX), 0]);
+        for (column_type, value) in [
+            (ColumnType::Short, u64::from(u8::MAX)),
+            (ColumnType::Integer, u64::from(u16::MAX)),
+            (ColumnType::Long, u64::from(u32::MAX)),
+        ] {
+            assert!(array_of(&column_type, &[Value::UInt(value)]).is_ok(), "{column_type}");
+        }
+    }
+
+    #[test]
+    fn my_72_a_geometry_has_its_reference_system_before_it_as_in_mysql() {
+        let array = array_of(&ColumnType::Binary, &[Value::Geometry(4_326, &[1, 2, 3])]).unwrap();
+        assert_eq!(array.as_binary::<i32>().value(0), [0xe6, 0x10, 0, 0, 1, 2, 3]);
+    }
+
+    #[test]
     fn the_ends_of_the_calendar_fit() {
         let first = Timestamp { date: Date::from_civil(1, 1, 1).unwrap(), micros: 0 };
         let last = Timestamp { date: Date::from_civil(9999, 12, 31).unwrap(), micros: 86_399_999_999 };

@@ -334,6 +334,43 @@ mod tests {
     }
 
     #[test]
+    fn my_60_unsigned_numbers_and_labels_are_keys() {
+        let labels = || ["a", "b"].map(Into::into).into();
+        let types = [
+            DataType::UInt { bits: 64 },
+            DataType::UInt { bits: 32 },
+            DataType::Enum { labels: labels() },
+            DataType::Set { labels: labels() },
+            DataType::Bits { length: Some(9), varying: false },
+            DataType::Time { precision: 6 },
+            DataType::Bytes,
+        ];
+        let values = |number, time| {
+            [
+                Value::UInt(number),
+                Value::UInt(u64::from(u32::MAX)),
+                Value::Enum(b"a"),
+                Value::Set(b"a,b"),
+                Value::Bits(b"000000001"),
+                Value::Time(time),
+                Value::Bytes(b"\0\xff"),
+            ]
+        };
+        let mut all = codec(&types);
+        let mut columns: Vec<Column> = types.iter().map(|t| Column::new(&ColumnType::of(t))).collect();
+        let rows = [values(u64::MAX, -1), values(0, 3_020_399_000_000)];
+        let mut expect = Vec::new();
+        for row in rows {
+            expect.push(all.id_of_values(row.into_iter()).unwrap());
+            columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value).unwrap());
+        }
+        let arrays: Vec<ArrayRef> = columns.iter_mut().map(|c| c.finish().unwrap()).collect();
+        let mut ids = Vec::new();
+        assert_eq!((all.ids_of_arrays(&arrays, &mut ids), &ids), (Some(()), &expect));
+        assert_ne!(expect[0], expect[1]);
+    }
+
+    #[test]
     fn composite_parts_do_not_run_together() {
         let mut texts = codec(&[DataType::Text, DataType::Text]);
         let mut id = |a: &'static [u8], b: &'static [u8]| {

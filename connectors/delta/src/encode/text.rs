@@ -69,6 +69,11 @@ mod tests {
             (Value::TimestampTz(Timestamp::from_epoch_micros(0)), "1970-01-01 00:00:00+00"),
             (Value::TimestampTz(Timestamp::INFINITY), "infinity"),
             (Value::Time(86_400_000_000), "24:00:00"),
+            // MY-65: a span, with as many digits of a fraction as it needs.
+            (Value::Time(-3_020_399_000_000), "-838:59:59"),
+            (Value::Time(-1), "-00:00:00.000001"),
+            (Value::Set(b"x,z"), "x,z"),
+            (Value::Bits(b"0000000101"), "0000000101"),
             (Value::TimeTz(0, -12_600), "00:00:00-03:30"),
             (Value::Interval(Interval { months: 1, days: 0, micros: 0 }), "1 mon"),
             (Value::UInt(u64::MAX), "18446744073709551615"),

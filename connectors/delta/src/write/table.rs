@@ -222,7 +222,7 @@ impl TableWriter {
                 Op::SnapshotStart => self.start_snapshot()?,
                 Op::SnapshotEnd => self.end_snapshot(batch)?,
                 Op::Truncate if self.settings.mode == Mode::Mirror => self.empty(),
-                Op::Schema | Op::Message => {}
+                Op::Schema | Op::Message | Op::Ddl => {}
                 _ => self.apply_rows(batch, run)?,
             }
         }

@@ -48,6 +48,25 @@ fn known_values_are_carried_through_unknown_ones() {
 }
 
 #[test]
+fn my_20_a_partial_image_without_its_key_is_completed_from_the_table() {
+    for (shape, spill) in [(Shape::Int, false), (Shape::Composite, false), (Shape::Composite, true)] {
+        let mut h = Harness::new(shape);
+        h.spill_always(spill);
+        let minimal = |id, v: &str| Logical::Minimal { id, v: text(v) };
+        h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B"), minimal(1, "a2")]);
+        h.commit();
+        h.send(&[minimal(2, "b2"), minimal(2, "b3"), Logical::Delete(1)]);
+        h.commit();
+        assert_eq!(h.rows(), [row(2, "b3", "B")].into());
+    }
+    // A row that the table never had cannot be completed.
+    let mut h = Harness::new(Shape::Int);
+    let error = h.try_send(&[Logical::Minimal { id: 7, v: text("x") }]).unwrap_err();
+    assert_eq!(error.code(), "unknown_value");
+    assert!(error.remedy().is_some_and(|remedy| remedy.contains("binlog_row_image")));
+}
+
+#[test]
 fn keys_may_be_swapped_in_one_transaction() {
     let mut h = Harness::new(Shape::Int);
     h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B")]);

@@ -21,7 +21,7 @@ fn defaults() {
     assert_eq!(settings.brokers, "kafka1:9092,kafka2:9092");
     assert_eq!(settings.template.to_string(), TopicTemplate::DEFAULT);
     assert_eq!(settings.transaction_timeout, Duration::from_secs(60));
-    assert!(settings.creation.allowed);
+    assert!(settings.creation.allowed && settings.schema_changes);
     assert_eq!((settings.creation.partitions, settings.creation.replication), (1, -1));
 }
 

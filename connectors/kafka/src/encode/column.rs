@@ -12,6 +12,24 @@ pub(crate) const PLACEHOLDER: &str = "__debezium_unavailable_value";
 /// The placeholder in an array of UUIDs: the name-based UUID (version 3) of its bytes.
 const PLACEHOLDER_UUID: &str = "b68a35a7-17ad-35b3-af2a-ae46edb4545a";
 
+/// Whose types these are: databases give one neutral type different forms in Debezium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    PostgreSql,
+    /// MySQL and MariaDB.
+    MySql,
+}
+
+impl Dialect {
+    /// The dialect of a source by its connector's name on the wire.
+    pub(crate) fn of(connector: &str) -> Dialect {
+        match connector {
+            "mysql" | "mariadb" => Dialect::MySql,
+            _ => Dialect::PostgreSql,
+        }
+    }
+}
+
 /// How a value is written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Form {
@@ -22,6 +40,8 @@ pub(crate) enum Form {
     WrappedUInt,
     Float32,
     Float64,
+    /// A single float's value as a double.
+    Widened,
     /// Any text-like value as a JSON string.
     Text,
     DecimalText,
@@ -45,6 +65,10 @@ pub(crate) enum Form {
     BitFlag,
     /// Bits as bytes, the least significant first, without trailing zeros.
     BitBytes,
+    /// The same with all bytes.
+    AllBitBytes,
+    /// MySQL's JSON text; what the log has of it without blanks.
+    BinlogJson,
     Geometry,
     /// Well-known binary of a point as `x`, `y` and itself.
     WkbPoint,
@@ -60,18 +84,21 @@ pub(crate) enum Form {
 pub(crate) type TypePlan = (Form, ConnectType);
 
 /// Decides how a column is written; `None` when the profile leaves such columns out.
-/// `time_in_micros` tells that adaptive times are microseconds whatever the column's precision.
 pub(crate) fn plan(
     data_type: &DataType,
     native: &str,
     settings: &FormatSettings,
-    time_in_micros: bool,
+    dialect: Dialect,
 ) -> Option<TypePlan> {
     let debezium = settings.profile == Profile::Debezium3;
-    let native = base_name(native);
+    let (full, native) = (native, base_name(native));
+    if dialect == Dialect::MySql
+        && let Some(plan) = mysql(data_type, (full, native), settings)
+    {
+        return Some(plan);
+    }
     Some(match data_type {
         DataType::Bool => (Form::Bool, ConnectType::plain("boolean")),
-        DataType::Int { .. } if native == "year" => (Form::Int, ConnectType::named("int32", "io.debezium.time.Year")),
         DataType::Int { bits } => (Form::Int, ConnectType::plain(signed_word(*bits))),
         // PostgreSQL's transaction ids, for which Debezium has no schema.
         DataType::UInt { .. } if debezium && matches!(native, "xid" | "cid" | "xid8") => return None,
@@ -83,7 +110,7 @@ pub(crate) fn plan(
         DataType::Text => text(native, debezium),
         DataType::Bytes => bytes(settings.binary),
         DataType::Date => date(settings.temporal),
-        DataType::Time { precision } => time(*precision, settings.temporal, time_in_micros),
+        DataType::Time { precision } => time(*precision, settings.temporal),
         DataType::TimeTz { .. } => (Form::TimeTz, ConnectType::named("string", "io.debezium.time.ZonedTime")),
         DataType::Timestamp { precision } => timestamp(*precision, settings.temporal),
         DataType::TimestampTz { precision } => {
@@ -103,12 +130,36 @@ pub(crate) fn plan(
         DataType::Geometry if native == "point" => (Form::WkbPoint, ConnectType::point()),
         DataType::Geometry => (Form::Geometry, ConnectType::geometry()),
         DataType::Array { element, element_native } => {
-            return array(element, element_native, settings, time_in_micros);
+            return array(element, element_native, settings, dialect);
         }
         DataType::Range if debezium && native.ends_with("multirange") => return None,
         DataType::Range => (Form::Text, ConnectType::plain("string")),
         DataType::Composite | DataType::Other if debezium && !debezium_knows(native) => return None,
         DataType::Composite | DataType::Other => text(native, debezium),
+    })
+}
+
+// What Debezium's binlog connectors write otherwise than the one for PostgreSQL, and what only they have.
+fn mysql(data_type: &DataType, (full, native): (&str, &str), settings: &FormatSettings) -> Option<TypePlan> {
+    let debezium = settings.profile == Profile::Debezium3;
+    Some(match data_type {
+        DataType::Int { .. } if native == "year" => (Form::Int, ConnectType::named("int32", "io.debezium.time.Year")),
+        // A single float with a declared scale is a double there; its value is the float's all the same.
+        DataType::Float32 if debezium && full.contains(',') => (Form::Widened, ConnectType::plain("double")),
+        // Spans of up to 35 days and negative ones: in microseconds whatever the precision.
+        DataType::Time { .. } if settings.temporal == TemporalMode::Adaptive => {
+            (Form::Time(Unit::Micros), ConnectType::named("int64", "io.debezium.time.MicroTime"))
+        }
+        DataType::Bits { length: Some(2..), .. } if debezium => {
+            let (_, connect) = plan(data_type, "", settings, Dialect::PostgreSql)?;
+            (Form::AllBitBytes, connect)
+        }
+        DataType::Json if debezium => (Form::BinlogJson, ConnectType::named("string", "io.debezium.data.Json")),
+        DataType::Array { element, .. } if native == "vector" && **element == DataType::Float32 => {
+            (Form::Array(Box::new(Form::Float32)), ConnectType::float_vector())
+        }
+        DataType::Other => (Form::Text, ConnectType::plain("string")),
+        _ => return None,
     })
 }
 
@@ -118,6 +169,7 @@ pub(crate) fn placeholder(form: &Form, connect: &ConnectType) -> Option<Vec<u8>>
     let mut out = Vec::new();
     match form {
         Form::Text
+        | Form::BinlogJson
         | Form::DecimalText
         | Form::IsoDate
         | Form::IsoTime
@@ -209,13 +261,13 @@ fn date(mode: TemporalMode) -> TypePlan {
     }
 }
 
-fn time(precision: u8, mode: TemporalMode, always_micros: bool) -> TypePlan {
+fn time(precision: u8, mode: TemporalMode) -> TypePlan {
     match mode {
         TemporalMode::Iso => (Form::IsoTime, ConnectType::named("string", "io.debezium.time.IsoTime")),
         TemporalMode::Connect => {
             (Form::Time(Unit::Millis), ConnectType::named("int32", "org.apache.kafka.connect.data.Time"))
         }
-        TemporalMode::Adaptive if precision <= 3 && !always_micros => {
+        TemporalMode::Adaptive if precision <= 3 => {
             (Form::Time(Unit::Millis), ConnectType::named("int32", "io.debezium.time.Time"))
         }
         TemporalMode::Adaptive | TemporalMode::Microseconds => {
@@ -248,14 +300,14 @@ fn bits(length: Option<u32>, debezium: bool) -> TypePlan {
     }
 }
 
-fn array(element: &DataType, native: &str, settings: &FormatSettings, time_in_micros: bool) -> Option<TypePlan> {
+fn array(element: &DataType, native: &str, settings: &FormatSettings, dialect: Dialect) -> Option<TypePlan> {
     let debezium = settings.profile == Profile::Debezium3;
     let unmapped = matches!(base_name(native), "money" | "name" | "xml" | "point" | "refcursor")
         || matches!(element, DataType::Interval | DataType::Bits { .. } | DataType::Array { .. });
     if debezium && unmapped {
         return None;
     }
-    let (form, connect) = plan(element, native, settings, time_in_micros)?;
+    let (form, connect) = plan(element, native, settings, dialect)?;
     Some((Form::Array(Box::new(form)), ConnectType::array(&connect, !matches!(element, DataType::Enum { .. }))))
 }
 
@@ -264,7 +316,7 @@ mod tests {
     use super::*;
 
     fn of(data_type: DataType, native: &str, settings: FormatSettings) -> Option<String> {
-        plan(&data_type, native, &settings, false).map(|(_, connect)| connect.schema(true, None, None))
+        plan(&data_type, native, &settings, Dialect::PostgreSql).map(|(_, connect)| connect.schema(true, None, None))
     }
 
     #[test]
@@ -297,12 +349,12 @@ mod tests {
             (array(DataType::Float64, "float8"), "float8[]", None),
             (DataType::Int { bits: 32 }, "int4", None),
         ] {
-            let (form, connect) = plan(&data_type, native, &FormatSettings::DEBEZIUM_3, false).unwrap();
+            let (form, connect) = plan(&data_type, native, &FormatSettings::DEBEZIUM_3, Dialect::PostgreSql).unwrap();
             let shown = placeholder(&form, &connect).map(|out| String::from_utf8(out).unwrap());
             assert_eq!(shown.as_deref(), expect, "{native}");
         }
         let ints = array(DataType::Int { bits: 32 }, "int4");
-        let (form, connect) = plan(&ints, "int4[]", &FormatSettings::DEFAULT, false).unwrap();
+        let (form, connect) = plan(&ints, "int4[]", &FormatSettings::DEFAULT, Dialect::PostgreSql).unwrap();
         let shown = String::from_utf8(placeholder(&form, &connect).unwrap()).unwrap();
         assert!(shown.starts_with("[95,95,100,101,98"), "{shown}");
     }

@@ -84,6 +84,15 @@ impl ConnectType {
         ConnectType { doc: "Geometry", ..Self::structure("io.debezium.data.geometry.Geometry", 1, &fields) }
     }
 
+    /// A vector of single floats.
+    pub(crate) fn float_vector() -> ConnectType {
+        ConnectType {
+            name: "io.debezium.data.FloatVector".to_owned(),
+            version: 1,
+            ..Self::array(&Self::plain("float"), false)
+        }
+    }
+
     /// Whether this is a list of UUIDs.
     pub(crate) fn holds_uuids(&self) -> bool {
         self.word == "array" && self.parts.contains("io.debezium.data.Uuid")

@@ -1,10 +1,13 @@
 //! Defaults of columns: from the database's expression to the JSON of the schema block's `default`. The
-//! expressions are PostgreSQL's (`pg_get_expr`): `42`, `'text'::character varying`, `'-1'::integer`, `now()`.
+//! expressions here are PostgreSQL's (`pg_get_expr`): `42`, `'text'::character varying`, `'-1'::integer`, `now()`;
+//! those of MySQL and MariaDB have a module of their own.
 //!
 //! Only constants have a default. In the `debezium-3` profile, calls of functions have one, too: Debezium
 //! shows a zero of the type for `now()` or `nextval(...)`, and only for the types that it knows.
 
-use super::column::{Form, base_name};
+mod mysql;
+
+use super::column::{Dialect, Form, base_name};
 use super::value::ValueWriter;
 use crate::format::{ArrayBounds, Profile};
 use std::borrow::Cow;
@@ -16,7 +19,15 @@ use tidewire_core::{ColumnSchema, DataType, Value};
 const CURRENT: [&str; 5] = ["current_timestamp", "current_time", "current_date", "localtime", "localtimestamp"];
 
 /// The default as JSON in the column's form; `None` when there is none or its type is not read here.
-pub(crate) fn column_default(column: &ColumnSchema, form: &Form, profile: Profile) -> Option<Vec<u8>> {
+pub(crate) fn column_default(
+    column: &ColumnSchema,
+    form: &Form,
+    profile: Profile,
+    dialect: Dialect,
+) -> Option<Vec<u8>> {
+    if dialect == Dialect::MySql {
+        return mysql::column_default(column, form, profile);
+    }
     let expression = column.default.as_deref()?.trim();
     let debezium = profile == Profile::Debezium3;
     if debezium && !debezium_reads(column, form) {
@@ -32,7 +43,7 @@ fn write(value: Value<'_>, form: &Form, profile: Profile) -> Option<Vec<u8>> {
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
     // Arrays are not read here.
     let array_bounds = ArrayBounds::Halt;
-    let mut writer = ValueWriter { out: &mut out, scratch: &mut scratch, profile, array_bounds };
+    let mut writer = ValueWriter { out: &mut out, scratch: &mut scratch, profile, array_bounds, streamed: false };
     writer.write(form, value).ok()?;
     Some(out)
 }
@@ -184,7 +195,7 @@ mod tests {
     }
 
     fn shown(expression: &str, data_type: DataType, native: &str, settings: FormatSettings) -> Option<String> {
-        let (form, _) = plan(&data_type, native, &settings, false).unwrap();
+        let (form, _) = plan(&data_type, native, &settings, Dialect::PostgreSql).unwrap();
         let column = ColumnSchema {
             name: "c".into(),
             data_type,
@@ -192,7 +203,7 @@ mod tests {
             nullable: false,
             default: Some(expression.into()),
         };
-        column_default(&column, &form, settings.profile).map(|out| String::from_utf8(out).unwrap())
+        column_default(&column, &form, settings.profile, Dialect::PostgreSql).map(|out| String::from_utf8(out).unwrap())
     }
 
     #[test]

@@ -172,7 +172,13 @@ impl RowContext<'_> {
     }
 
     fn writer<'b>(&self, out: &'b mut Vec<u8>, scratch: &'b mut Vec<u8>) -> ValueWriter<'b> {
-        ValueWriter { out, scratch, profile: self.settings.profile, array_bounds: self.settings.array_bounds }
+        ValueWriter {
+            out,
+            scratch,
+            profile: self.settings.profile,
+            array_bounds: self.settings.array_bounds,
+            streamed: self.place.change.op != Op::Read,
+        }
     }
 
     // A key without its schema block.

@@ -1,13 +1,14 @@
 //! The `source` member: where in the log a change lies. What is constant is rendered once; what differs
 //! between connectors comes from the source's descriptor.
 
+use super::column::Dialect;
 use super::connect_type::{ConnectType, field};
 use super::json::{write_escaped, write_int, write_name, write_string};
 use crate::format::Profile;
 use std::sync::Arc;
-use tidewire_core::batch::Provenance;
+use tidewire_core::batch::{Ddl, Provenance};
 use tidewire_core::source::{ProvenanceField, ProvenanceOrigin, ProvenanceType, SourceDescriptor};
-use tidewire_core::{Change, Transaction};
+use tidewire_core::{Change, Op, Transaction};
 
 /// What `source.version` says in the `debezium-3` profile: the version whose output it reproduces.
 const DEBEZIUM_VERSION: &str = "3.6.1.Final";
@@ -23,6 +24,7 @@ pub(crate) struct SourceBlock {
     provenance: Vec<(Box<[u8]>, ProvenanceField)>,
     /// What follows the last of them.
     tail: Box<[u8]>,
+    profile: Profile,
 }
 
 /// The parts of `source` that are constant for a table.
@@ -73,7 +75,7 @@ impl SourceBlock {
             }
         }
         constant.push(b'}');
-        SourceBlock { descriptor, head: head.into(), provenance, tail: constant.into() }
+        SourceBlock { descriptor, head: head.into(), provenance, tail: constant.into(), profile }
     }
 
     /// The constant parts for a table, or for what has none (both empty). A source that reads several
@@ -106,9 +108,12 @@ impl SourceBlock {
         write_digits_of_micros(out, micros);
         out.extend_from_slice(&names.table);
         let streamed = place.snapshot == "false";
+        // Of what is a statement in the binlog, Debezium does not tell who ran it.
+        let statement = self.profile == Profile::Debezium3 && matches!(place.change.op, Op::Ddl | Op::Truncate);
         for (member, field) in &self.provenance {
             out.extend_from_slice(member);
-            if streamed || field.in_snapshot {
+            let hidden = statement && field.name == "thread";
+            if (streamed || field.in_snapshot) && !hidden {
                 write_provenance(out, field, place);
             } else {
                 out.extend_from_slice(b"null");
@@ -154,6 +159,35 @@ impl SourceBlock {
 
     pub(crate) fn descriptor(&self) -> &SourceDescriptor {
         &self.descriptor
+    }
+
+    /// The constant parts for a statement. One that touched no table has null for it.
+    pub(crate) fn names_of_statement(&self, ddl: &Ddl<'_>) -> SourceNames {
+        let mut database = b"\",\"db\":".to_vec();
+        write_string(&mut database, ddl.database);
+        database.extend_from_slice(b",\"sequence\":");
+        let mut table = b",\"table\":".to_vec();
+        match ddl.tables {
+            [] => table.extend_from_slice(b"null"),
+            names => write_string(&mut table, names),
+        }
+        SourceNames { database: database.into(), table: table.into() }
+    }
+
+    /// How Debezium names a transaction of a binlog without GTIDs, whose id is `file:position` here.
+    pub(crate) fn debezium_transaction_id(&self, transaction: &Transaction) -> Option<String> {
+        let gtid = self.descriptor.provenance.iter().find(|field| field.name == "gtid")?;
+        let ProvenanceOrigin::Transaction(index) = gtid.origin else { return None };
+        if !matches!(transaction.provenance.get(index), Some(Provenance::Absent) | None) {
+            return None;
+        }
+        let (file, position) = transaction.id.rsplit_once(':')?;
+        Some(format!("file={file},pos={position}"))
+    }
+
+    /// Whose types the source's tables have.
+    pub(crate) fn dialect(&self) -> Dialect {
+        Dialect::of(self.descriptor.connector)
     }
 
     fn has_schemas(&self) -> bool {

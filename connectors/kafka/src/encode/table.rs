@@ -71,18 +71,17 @@ impl TablePlan {
         settings: &FormatSettings,
         source: &SourceBlock,
     ) -> Result<TablePlan> {
-        // MySQL's adaptive mode writes every time in microseconds, for its times pass a day.
-        let time_in_micros = source.descriptor().connector != "postgresql";
+        let dialect = source.dialect();
         let mut columns = Vec::with_capacity(schema.columns.len());
         let mut fields = Vec::with_capacity(schema.columns.len());
         let mut key_fields = vec![String::new(); schema.key.len()];
         for (index, column) in schema.columns.iter().enumerate() {
-            let planned = column::plan(&column.data_type, &column.native_type, settings, time_in_micros);
+            let planned = column::plan(&column.data_type, &column.native_type, settings, dialect);
             let Some((form, connect)) = planned else {
                 columns.push(None);
                 continue;
             };
-            let default = column_default(column, &form, settings.profile);
+            let default = column_default(column, &form, settings.profile, dialect);
             let debezium = settings.profile == Profile::Debezium3;
             // A reader puts the default in place of null, so that a column with both would lose its nulls.
             let shown = default.as_deref().filter(|_| debezium || !column.nullable);

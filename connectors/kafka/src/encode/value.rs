@@ -1,5 +1,6 @@
 //! Writes one value in the form its column was given. Allocates nothing for values that fit 128 bits.
 
+use super::binlog_json::write_binlog_json;
 use super::column::Form;
 use super::json::{write_base64, write_hex, write_int, write_plain, write_string};
 use super::native::{write_hstore, write_point, write_srid, write_wkb_point};
@@ -36,6 +37,8 @@ pub(crate) struct ValueWriter<'a> {
     pub(crate) scratch: &'a mut Vec<u8>,
     pub(crate) profile: Profile,
     pub(crate) array_bounds: ArrayBounds,
+    /// Whether the row comes from the log, not from a snapshot.
+    pub(crate) streamed: bool,
 }
 
 impl ValueWriter<'_> {
@@ -49,6 +52,7 @@ impl ValueWriter<'_> {
             (Form::WrappedUInt, Value::UInt(value)) => write_int(self.out, value as i64),
             (Form::Float32, Value::Float32(value)) => write_float32(self.out, value),
             (Form::Float64, Value::Float64(value)) => write_float64(self.out, value),
+            (Form::Widened, Value::Float32(value)) => write_float64(self.out, f64::from(value)),
             (Form::Text, Value::Uuid(text) | Value::Bits(text)) => write_plain(self.out, text),
             (Form::Text, value) => write_string(self.out, text_of(value)?),
             (Form::Base64, Value::Bytes(bytes)) => write_base64(self.out, bytes),
@@ -69,7 +73,20 @@ impl ValueWriter<'_> {
                 write_int(self.out, temporal::debezium_interval(value).ok_or(PROFILE)?);
             }
             (Form::BitFlag, Value::Bits(bits)) => self.boolean(bits.contains(&b'1')),
-            (Form::BitBytes, Value::Bits(bits)) => self.bits(bits),
+            (Form::BitBytes, Value::Bits(bits)) => {
+                self.fill_bits(bits);
+                let used = self.scratch.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                self.scratch.truncate(used);
+                write_base64(self.out, self.scratch);
+            }
+            (Form::AllBitBytes, Value::Bits(bits)) => {
+                self.fill_bits(bits);
+                write_base64(self.out, self.scratch);
+            }
+            (Form::BinlogJson, Value::Json(text)) if self.streamed => {
+                write_binlog_json(self.out, self.scratch, text).ok_or(Fault::Mismatch)?;
+            }
+            (Form::BinlogJson, Value::Json(text)) => write_string(self.out, text),
             (Form::Geometry, Value::Geometry(srid, wkb)) => self.geometry(srid, wkb),
             (Form::WkbPoint, Value::Geometry(srid, wkb)) => {
                 write_wkb_point(self.out, srid, wkb).ok_or(Fault::Mismatch)?;
@@ -155,13 +172,11 @@ impl ValueWriter<'_> {
         Ok(())
     }
 
-    fn bits(&mut self, bits: &[u8]) {
+    // The least significant byte first.
+    fn fill_bits(&mut self, bits: &[u8]) {
         self.scratch.clear();
         let byte = |digits: &[u8]| digits.iter().fold(0u8, |byte, digit| byte << 1 | (digit & 1));
         self.scratch.extend(bits.rchunks(8).map(byte));
-        let used = self.scratch.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        self.scratch.truncate(used);
-        write_base64(self.out, self.scratch);
     }
 
     fn geometry(&mut self, srid: u32, wkb: &[u8]) {

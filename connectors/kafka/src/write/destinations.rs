@@ -9,7 +9,9 @@ use crate::config::{ChangedTopics, Creation, Settings};
 use crate::error;
 use crate::facts::{self, Change, Facts, Topic};
 use crate::position;
-use crate::topics::{NAME_LENGTH_MAX, TopicTemplate, message_topic, transaction_topic};
+use crate::topics::{
+    NAME_LENGTH_MAX, TopicTemplate, has_schema_changes, message_topic, schema_change_topic, transaction_topic,
+};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ const MISSING_RECHECK: Duration = Duration::from_millis(20);
 pub(super) struct TableTopics {
     source: Arc<str>,
     template: TopicTemplate,
+    schema_changes: bool,
     known: HashSet<TableName>,
     by_topic: HashMap<String, TableName>,
     // Tables of the batch at hand that were looked at.
@@ -37,10 +40,11 @@ pub(super) struct TableTopics {
 }
 
 impl TableTopics {
-    pub(super) fn new(source: &str, template: &TopicTemplate) -> TableTopics {
+    pub(super) fn new(source: &str, template: &TopicTemplate, schema_changes: bool) -> TableTopics {
         TableTopics {
             source: source.into(),
             template: template.clone(),
+            schema_changes,
             known: HashSet::new(),
             by_topic: HashMap::new(),
             seen: Vec::new(),
@@ -58,13 +62,13 @@ impl TableTopics {
             };
             *seen = true;
             if !self.known.contains(&table.name) {
-                self.learn_table(&table.name)?;
+                self.learn_table(&table.name, batch.source.connector)?;
             }
         }
         Ok(())
     }
 
-    fn learn_table(&mut self, table: &TableName) -> Result<()> {
+    fn learn_table(&mut self, table: &TableName, connector: &str) -> Result<()> {
         let topic = self.template.name(&self.source, table);
         if topic.len() > NAME_LENGTH_MAX {
             let sentence = format!("topic `{topic}` has {} characters, {NAME_LENGTH_MAX} are allowed", topic.len());
@@ -74,7 +78,9 @@ impl TableTopics {
         }
         let other = match self.by_topic.get(&topic) {
             Some(other) => Some(format!("tables `{other}` and `{table}`")),
-            None => self.is_reserved(&topic).then(|| format!("table `{table}` and records of the sink itself")),
+            None => {
+                self.is_reserved(&topic, connector).then(|| format!("table `{table}` and records of the sink itself"))
+            }
         };
         if let Some(both) = other {
             return Err(Error::operator("topic_collision", format!("{both} would share topic `{topic}`"))
@@ -86,8 +92,11 @@ impl TableTopics {
         Ok(())
     }
 
-    fn is_reserved(&self, topic: &str) -> bool {
-        topic == position::TOPIC || topic == message_topic(&self.source) || topic == transaction_topic(&self.source)
+    fn is_reserved(&self, topic: &str, connector: &str) -> bool {
+        topic == position::TOPIC
+            || topic == message_topic(&self.source)
+            || topic == transaction_topic(&self.source)
+            || self.schema_changes && has_schema_changes(connector) && topic == schema_change_topic(&self.source)
     }
 
     /// The table of a topic.
@@ -302,10 +311,10 @@ mod tests {
     use tidewire_core::schema::{KeyKind, OldRow};
     use tidewire_core::{BatchBuilder, BatchLimits, Op, Phase, SchemaVersion, SourceDescriptor, TableSchema};
 
-    fn batch(tables: &[(&str, &str)]) -> Batch {
+    fn batch(connector: &'static str, tables: &[(&str, &str)]) -> Batch {
         let source = SourceDescriptor {
             name: "shop".into(),
-            connector: "postgresql",
+            connector,
             database: "shop".into(),
             provenance: &[],
             has_sequence: true,
@@ -328,8 +337,20 @@ mod tests {
     }
 
     fn learn(template: &str, tables: &[(&str, &str)], selection: Selection<'_>) -> Result<TableTopics> {
-        let mut topics = TableTopics::new("shop", &TopicTemplate::parse(template).expect("a template"));
-        topics.learn(&batch(tables), selection).map(|()| topics)
+        let mut topics = TableTopics::new("shop", &TopicTemplate::parse(template).expect("a template"), true);
+        topics.learn(&batch("postgresql", tables), selection).map(|()| topics)
+    }
+
+    #[test]
+    fn the_topic_of_statements_is_no_table_s() {
+        let template = TopicTemplate::parse("{source}").expect("a template");
+        for (connector, schema_changes, expect) in
+            [("postgresql", true, true), ("mysql", true, false), ("mariadb", true, false), ("mysql", false, true)]
+        {
+            let mut topics = TableTopics::new("shop", &template, schema_changes);
+            let learnt = topics.learn(&batch(connector, &[("a", "x")]), Selection::All);
+            assert_eq!(learnt.is_ok(), expect, "{connector}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What a configuration may say, and that every fault of it is found in one run.
 
 use super::*;
-use crate::tls::TlsMode;
 use std::path::PathBuf;
 use tidewire_core::secret::Secret;
+use tidewire_tls::TlsMode;
 
 struct NoSecrets;
 

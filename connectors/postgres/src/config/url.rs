@@ -1,11 +1,11 @@
 //! The connection URL, in libpq's form with several hosts. No message repeats the URL: it may hold a password.
 
 use super::Faults;
-use crate::tls::{TlsMode, TlsSettings};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidewire_core::secret::{Secret, SecretRef};
+use tidewire_tls::{TlsMode, TlsSettings};
 
 const KEY: &str = "url";
 const PORT: u16 = 5432;

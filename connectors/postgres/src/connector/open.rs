@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use crate::assemble::{Assembler, PROVENANCE};
 use crate::catalog::{Described, PublishedTable, describe_table, published_tables};
-use crate::config::{Settings, SnapshotMode};
+use crate::config::Settings;
 use crate::connection::{Connection, SessionKind, SystemIdentity, identify};
 use crate::control::Control;
 use crate::error::protocol;
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::source::{OpenSource, Resume};
-use tidewire_core::{BatchLimits, Error, ErrorKind, Result, Severity, SourceDescriptor, TableName};
+use tidewire_core::{BatchLimits, Error, ErrorKind, Result, Severity, SnapshotMode, SourceDescriptor, TableName};
 
 /// How long a new slot may wait for transactions that are older (PG-16).
 const SLOT_CREATION: Duration = Duration::from_secs(600);

@@ -2,9 +2,8 @@
 
 use super::facts::{Facts, PublicationFacts, RelationFacts};
 use crate::catalog::{quoted, quoted_table};
-use crate::tables::TableFilter;
 use std::collections::{BTreeSet, HashSet};
-use tidewire_core::{Finding, Severity, TableName};
+use tidewire_core::{Finding, Severity, TableFilter, TableName};
 
 /// How many names a finding lists.
 const NAMES_SHOWN: usize = 5;

@@ -1,10 +1,9 @@
 //! The decision itself, without any I/O.
 
 use super::Slot;
-use crate::config::SnapshotMode;
 use crate::position::{Lsn, ServerIdentity, StoredPosition};
 use tidewire_core::source::Resume;
-use tidewire_core::{Error, Result, TableName};
+use tidewire_core::{Error, Result, SnapshotMode, TableName};
 
 /// What is known of the server.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 //! `flushed` and `applied` are what every sink holds durably and nothing else; only `written` follows the reading (R3,
 //! PG-62, PG-68). Until something is acknowledged they are 0, which the server ignores.
 
-use crate::connection::Stream;
 use crate::metrics::SourceMetrics;
 use crate::position::Lsn;
 use crate::wire::replication::{Status, status_update};
@@ -11,6 +10,7 @@ use bytes::BytesMut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidewire_core::{Acknowledger, Position};
+use tidewire_tls::Stream;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};

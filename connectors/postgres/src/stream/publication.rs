@@ -3,10 +3,9 @@
 
 use crate::control::Control;
 use crate::error::{ServerError, control};
-use crate::tables::TableFilter;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use tidewire_core::{Error, Result, TableName};
+use tidewire_core::{Error, Result, TableFilter, TableName};
 
 /// A publication at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

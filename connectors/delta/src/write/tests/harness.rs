@@ -50,6 +50,11 @@ pub(super) enum Logical {
         v: String,
         big: Option<String>,
     },
+    /// An update of `v` alone from a log that carries the key of the old row and, of the new one, what changed.
+    Minimal {
+        id: i64,
+        v: String,
+    },
     Delete(i64),
     Truncate,
 }
@@ -347,6 +352,16 @@ impl Harness {
                     let image = b.image();
                     image_of(&mut b, schema, *id, Some((v, big.as_deref())), left_out);
                     b.push(head(Op::Update, ordinal), table, before, Some(image));
+                }
+                Logical::Minimal { id, v } => {
+                    let before = key_image(&mut b, *id);
+                    let image = b.image();
+                    for column in &schema.columns {
+                        let changed = &*column.name == "v";
+                        let cell = if changed { b.long(Tag::Text, v.as_bytes()) } else { Cell::UNKNOWN };
+                        b.cell(cell);
+                    }
+                    b.push(head(Op::Update, ordinal), table, Some(before), Some(image));
                 }
                 Logical::Delete(id) => {
                     let before = key_image(&mut b, *id);

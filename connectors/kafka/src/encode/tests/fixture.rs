@@ -1,7 +1,7 @@
-//! Builds batches from the texts that PostgreSQL prints, as its connector would.
+//! Builds batches from the texts that a server prints, as its connector would. Tables and types here are PostgreSQL's.
 
 use std::sync::Arc;
-use tidewire_core::batch::{BatchLimits, Before, ChangeHead, Provenance};
+use tidewire_core::batch::{BatchLimits, Before, ChangeHead, Ddl, Provenance};
 use tidewire_core::calendar::{Date, Interval, MICROS_PER_DAY, Timestamp};
 use tidewire_core::cell::{Dimension, Tag};
 use tidewire_core::schema::{KeyKind, OldRow};
@@ -110,12 +110,14 @@ fn data_type(native: &str) -> DataType {
 pub(super) struct Fixture {
     builder: BatchBuilder,
     ordinal: u64,
+    /// Number of the next row within its event, in sources that count them.
+    row: u32,
 }
 
 impl Fixture {
     pub(super) fn new(source: &Arc<SourceDescriptor>, phase: Phase) -> Fixture {
         let builder = BatchBuilder::new(Arc::clone(source), phase, BatchLimits::default());
-        Fixture { builder, ordinal: 0 }
+        Fixture { builder, ordinal: 0, row: 0 }
     }
 
     pub(super) fn transaction(&mut self, id: i64) {
@@ -127,6 +129,29 @@ impl Fixture {
             previous_commit: (id > 0).then_some(700_000_000),
             provenance: vec![Provenance::Int(id)],
         });
+    }
+
+    /// Opens a transaction with the fields of a binlog.
+    pub(super) fn binlog_transaction(&mut self, id: &str, provenance: Vec<Provenance>) {
+        self.ordinal = 0;
+        self.row = 0;
+        self.builder.transaction(Transaction {
+            id: id.into(),
+            commit: 700_000_000,
+            commit_time_micros: 1_795_434_214_068_688,
+            previous_commit: None,
+            provenance,
+        });
+    }
+
+    /// The next change is this row of its event.
+    pub(super) fn row(&mut self, row: u32) {
+        self.row = row;
+    }
+
+    pub(super) fn ddl(&mut self, ddl: &Ddl<'_>) {
+        let head = self.head(Op::Ddl);
+        self.builder.push_ddl(head, ddl);
     }
 
     /// Changes that follow belong to no transaction.
@@ -166,7 +191,7 @@ impl Fixture {
 
     fn head(&mut self, op: Op) -> ChangeHead {
         self.ordinal += 1;
-        ChangeHead { op, ordinal: self.ordinal, offset: 704_937_520 + self.ordinal, row: 0 }
+        ChangeHead { op, ordinal: self.ordinal, offset: 704_937_520 + self.ordinal, row: self.row }
     }
 
     fn image(&mut self, table: &TableSchema, row: &[Text<'_>]) -> tidewire_core::batch::ImageStart {
@@ -201,6 +226,12 @@ impl Fixture {
             DataType::Interval => return self.builder.interval(interval(text)),
             DataType::Array { element, .. } => return self.array(element, text),
             DataType::Bytes => return self.builder.long(Tag::Bytes, &bytes(text)),
+            // `srid \xWKB`.
+            DataType::Geometry => {
+                let (srid, wkb) = text.split_once(' ').expect("a reference system and a geometry");
+                return Cell::geometry(self.builder.span(&bytes(wkb)), srid.parse().expect("a number"));
+            }
+            DataType::Set { .. } => Tag::Set,
             DataType::Decimal { .. } => Tag::Decimal,
             DataType::Text => Tag::Text,
             DataType::Uuid => Tag::Uuid,
@@ -271,6 +302,9 @@ fn date(text: &str) -> Date {
 }
 
 fn time(text: &str) -> i64 {
+    if let Some(text) = text.strip_prefix('-') {
+        return -time(text);
+    }
     let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let micros: i64 = format!("{fraction:0<6}").parse().expect("a fraction");
     clock.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().expect("a number")) * 1_000_000 + micros

@@ -33,7 +33,7 @@ fn insert(settings: FormatSettings, table: &Arc<TableSchema>, row: Vec<Text<'_>>
 }
 
 /// A member of a record's envelope, as it was written.
-fn member(record: &Recorded, name: &str) -> String {
+pub(super) fn member(record: &Recorded, name: &str) -> String {
     let value = record.value.as_deref().expect("a value");
     let parsed: std::collections::HashMap<String, &serde_json::value::RawValue> =
         serde_json::from_str(value).expect("JSON");

@@ -1,0 +1,179 @@
+//! What statements do to definitions beyond what a catalog shows: effects, hidden columns, what is not known.
+
+use super::super::{ApplyError, Effect, Schemas};
+use super::{charset, context, name, parsed, schemas};
+use crate::model::Flavour::{self, MariaDb, MySql};
+use crate::model::{ColumnKind, Generated};
+
+fn run(schemas: &mut Schemas, sql: &str, flavour: Flavour) -> Vec<String> {
+    let statement = parsed(sql, flavour);
+    match schemas.apply(&statement, &context(flavour)) {
+        Ok(effects) => effects.iter().map(told).collect(),
+        Err(cause) => vec![cause.to_string()],
+    }
+}
+
+fn told(effect: &Effect) -> String {
+    match effect {
+        Effect::Created { name, def } => format!("created {name}{}", if def.is_none() { " unknown" } else { "" }),
+        Effect::Altered { name, before, after } => {
+            format!("altered {name} {}>{}", before.columns.len(), after.columns.len())
+        }
+        Effect::Dropped { name } => format!("dropped {name}"),
+        Effect::Renamed { from, to } => format!("renamed {from} {to}"),
+        Effect::Truncated { name } => format!("truncated {name}"),
+        Effect::RowsChangedUnseen { name, what } => format!("unseen {name} {what}"),
+        Effect::Unchanged { name } => format!("unchanged {name}"),
+        Effect::Unknown { name } => format!("unknown {name}"),
+    }
+}
+
+fn check(flavour: Flavour, rows: &[(&str, &[&str])]) -> Schemas {
+    let mut schemas = schemas();
+    for (sql, expected) in rows {
+        assert_eq!(run(&mut schemas, sql, flavour), *expected, "{sql}");
+    }
+    schemas
+}
+
+fn columns(schemas: &Schemas, table: &str) -> Vec<String> {
+    schemas.get(&name(table)).unwrap().columns.iter().map(|column| column.name.to_string()).collect()
+}
+
+/// MY-43.
+#[test]
+fn effects_in_order() {
+    let schemas = check(
+        MySql,
+        &[
+            ("create table a (id int primary key)", &["created work.a"]),
+            ("create table b (x text)", &["created work.b"]),
+            ("create table if not exists a (y int)", &["unchanged work.a"]),
+            (
+                "rename table a to tmp, b to a, tmp to b",
+                &["renamed work.a work.tmp", "renamed work.b work.a", "renamed work.tmp work.b"],
+            ),
+            ("alter table a add y int, rename to c", &["altered work.a 1>2", "renamed work.a work.c"]),
+            ("alter table c engine=innodb", &["altered work.c 2>2"]),
+            ("alter table c engine=innodb", &["unchanged work.c"]),
+            ("alter table c rename d", &["renamed work.c work.d"]),
+            ("alter table nope add x int, rename nope2", &["unknown work.nope", "unknown work.nope2"]),
+            ("rename table nope to d", &["unknown work.nope", "unknown work.d"]),
+            ("create table e like b", &["created work.e"]),
+            ("create table f like nope", &["created work.f unknown"]),
+            ("create table g select 1", &["created work.g unknown"]),
+            ("create temporary table b (z int)", &[]),
+            ("drop temporary table b", &[]),
+            ("truncate e", &["truncated work.e"]),
+            ("truncate nope", &["unknown work.nope"]),
+            (
+                "alter table b exchange partition p with table e",
+                &["unseen work.b EXCHANGE PARTITION", "unseen work.e EXCHANGE PARTITION"],
+            ),
+            ("create index i on b (id)", &["altered work.b 1>1"]),
+            ("alter table b add a int, add b int, drop id", &["altered work.b 1>2"]),
+            ("alter table b drop zz", &["table `work.b` has no column `zz` in the definition that is known here"]),
+            // What could not be applied is forgotten.
+            ("alter table b add c int", &["unknown work.b"]),
+            ("drop table e, nope", &["dropped work.e", "unknown work.nope"]),
+            ("create table e (a int)", &["created work.e"]),
+            ("create database w2", &[]),
+            ("create table w2.t (a int)", &["created w2.t"]),
+            ("drop database work", &["dropped work.e"]),
+            ("insert into w2.t values (1)", &[]),
+        ],
+    );
+    assert_eq!(schemas.iter().map(|table| table.name.to_string()).collect::<Vec<_>>(), ["w2.t"]);
+    let schemas = check(
+        MariaDb,
+        &[
+            ("create table a (id int primary key, b int)", &["created work.a"]),
+            ("create or replace table a (x int)", &["created work.a"]),
+            ("alter ignore table a add unique (x)", &["unseen work.a ALTER IGNORE", "altered work.a 1>1"]),
+            ("alter ignore table a add y int", &["altered work.a 1>2"]),
+            (
+                "alter table a convert partition p to table q",
+                &[
+                    "unseen work.a CONVERT PARTITION TO TABLE",
+                    "created work.q",
+                    "unseen work.q CONVERT PARTITION TO TABLE",
+                ],
+            ),
+            (
+                "alter table a convert table q to partition p",
+                &["unseen work.a CONVERT TABLE TO PARTITION", "dropped work.q"],
+            ),
+            (
+                "alter table a drop x, change x z int",
+                &["table `work.a` has no column `x` in the definition that is known here"],
+            ),
+        ],
+    );
+    assert_eq!(schemas.iter().count(), 0);
+}
+
+/// MY-47: what is in row images but not in the catalog.
+#[test]
+fn hidden_columns() {
+    let schemas = check(
+        MariaDb,
+        &[
+            ("create table v (a int, b text unique) with system versioning", &["created work.v"]),
+            ("alter table v add c int", &["altered work.v 5>6"]),
+            (
+                "create table h (a varchar(800) unique, b varchar(10), unique (b) using hash, c point unique, d geometry unique)",
+                &["created work.h"],
+            ),
+            (
+                "create table o (a int, s timestamp(6) as row start, e timestamp(6) as row end, period for system_time (s, e)) with system versioning",
+                &["created work.o"],
+            ),
+            ("create table m (a text, unique (a(10)))", &["created work.m"]),
+        ],
+    );
+    assert_eq!(columns(&schemas, "v"), ["a", "b", "c", "row_start", "row_end", "DB_ROW_HASH_1"]);
+    assert_eq!(columns(&schemas, "h"), ["a", "b", "c", "d", "DB_ROW_HASH_1", "DB_ROW_HASH_2", "DB_ROW_HASH_3"]);
+    assert_eq!(columns(&schemas, "o"), ["a", "s", "e"]);
+    assert_eq!(columns(&schemas, "m"), ["a"]);
+    let table = schemas.get(&name("v")).unwrap();
+    let row_end = &table.columns[4];
+    assert_eq!(row_end.kind, ColumnKind::Timestamp { fsp: 6 });
+    assert_eq!((row_end.nullable, row_end.invisible, row_end.generated), (false, true, Generated::RowTime));
+    let mut schemas = schemas;
+    run(&mut schemas, "alter table v drop system versioning, drop index b", MariaDb);
+    assert_eq!(columns(&schemas, "v"), ["a", "b", "c"]);
+    run(&mut schemas, "alter table v add system versioning", MariaDb);
+    assert_eq!(columns(&schemas, "v"), ["a", "b", "c", "row_start", "row_end"]);
+    // In MySQL an expression's hidden column is not in the log, and a generated primary key is in the statement.
+    let schemas = check(
+        MySql,
+        &[
+            ("create table f (a int, unique ((a + 1)))", &["created work.f"]),
+            (
+                "CREATE TABLE `g` (\n `my_row_id` bigint unsigned NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */,\n `a` int DEFAULT NULL,\n PRIMARY KEY (`my_row_id`)\n)",
+                &["created work.g"],
+            ),
+        ],
+    );
+    assert_eq!(columns(&schemas, "f"), ["a"]);
+    let table = schemas.get(&name("g")).unwrap();
+    assert!(table.columns[0].invisible);
+    assert_eq!(table.primary_key, ["my_row_id".into()]);
+}
+
+#[test]
+fn a_character_set_is_never_guessed() {
+    let mut schemas = schemas();
+    assert_eq!(run(&mut schemas, "create table elsewhere.t (a text)", MySql), ["created elsewhere.t unknown"]);
+    assert_eq!(run(&mut schemas, "create table elsewhere.t (a text) charset latin1", MySql), ["created elsewhere.t"]);
+    schemas.set_database("elsewhere", charset("latin2", "latin2_bin"));
+    assert_eq!(run(&mut schemas, "create table elsewhere.u (a text)", MySql), ["created elsewhere.u"]);
+    let table = schemas.get(&name("elsewhere.u")).unwrap();
+    assert_eq!(table.columns[0].charset, Some(charset("latin2", "latin2_bin")));
+    run(&mut schemas, "alter database elsewhere charset gbk", MySql);
+    assert_eq!(schemas.database("elsewhere"), Some(&charset("gbk", "gbk_chinese_ci")));
+    // The width of a text in a set that is not known cannot be told.
+    let statement = parsed("create table x (a text(10) charset klingon)", MySql);
+    let found = schemas.apply(&statement, &context(MySql));
+    assert!(matches!(found, Err(ApplyError::CharsetUnknown { .. })), "{found:?}");
+}

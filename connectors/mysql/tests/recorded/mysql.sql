@@ -1,0 +1,20 @@
+-- What only MySQL has: JSON in part, tags, functional indexes.
+SET SESSION binlog_rows_query_log_events = ON;
+CREATE TABLE documents (id INT PRIMARY KEY, j1 JSON, x INT, j2 JSON, t TEXT);
+INSERT INTO documents VALUES (1, '{"a": 1, "b": [1, 2, 3], "c": "text"}', 1, '[1, {"x": null}]', 't'), (2, NULL, 2, 'true', NULL);
+SET SESSION binlog_row_value_options = 'PARTIAL_JSON';
+UPDATE documents SET j1 = JSON_SET(j1, '$.a', 2), j2 = JSON_REPLACE(j2, '$[0]', 'one') WHERE id = 1;
+UPDATE documents SET j1 = JSON_REMOVE(j1, '$.b[1]'), x = 5 WHERE id = 1;
+UPDATE documents SET x = 6;
+UPDATE documents SET j2 = JSON_SET(j2, '$[1].x', CAST('2024-01-01' AS DATE)), t = 'new' WHERE id = 1;
+SET SESSION binlog_row_image = 'MINIMAL';
+UPDATE documents SET j2 = JSON_SET(j2, '$[0]', 'min') WHERE id = 1;
+SET SESSION binlog_row_image = 'FULL', binlog_row_value_options = '';
+CREATE TABLE indexed (id INT PRIMARY KEY, tags JSON, INDEX zips ((CAST(tags->'$.zip' AS UNSIGNED ARRAY))), INDEX up ((id * 2)));
+INSERT INTO indexed VALUES (1, '{"zip": [1, 2]}');
+UPDATE indexed SET tags = '{"zip": [3]}';
+SET SESSION sql_generate_invisible_primary_key = ON;
+CREATE TABLE hidden (a INT UNSIGNED, b BLOB);
+SET SESSION sql_generate_invisible_primary_key = OFF;
+INSERT INTO hidden VALUES (1, 'x');
+CREATE TABLE made AS SELECT id, x FROM documents;

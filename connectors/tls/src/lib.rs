@@ -1,0 +1,10 @@
+//! The way from a server's address to an open and, where wanted, encrypted stream, for the connectors that speak to
+//! databases: five modes of encryption on rustls, with the provider named and no process-wide default. Knows no
+//! database's protocol: when encryption starts is the connector's affair.
+
+mod settings;
+mod stream;
+mod verify;
+
+pub use settings::{TlsMode, TlsNames, TlsSettings, client_config};
+pub use stream::{Stream, encrypt, tune};
