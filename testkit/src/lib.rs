@@ -19,6 +19,7 @@ pub mod fetch;
 
 pub mod daemon;
 pub mod kafka;
+pub mod mysql;
 pub mod postgres;
 pub mod proxy;
 pub mod s3;
@@ -32,6 +33,7 @@ pub mod workload;
 
 pub use daemon::Daemon;
 pub use kafka::{Kafka, KafkaOptions};
+pub use mysql::{Mysql, MysqlOptions, MysqlVersion};
 pub use postgres::{Postgres, PostgresOptions, Version};
 pub use proxy::Proxy;
 pub use s3::S3;

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 const SCRIPT: &str = include_str!("../readers/read_delta.py");
 /// A program that `java` compiles and runs; nothing else is needed of a tool for building.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/ReadDelta.java");
+/// Characters of a value that are shown when tables differ.
+const SHOWN: usize = 60;
 /// Variable that carries the store's settings to the script, as a JSON object.
 const OPTIONS: &str = "TIDEWIRE_STORAGE_OPTIONS";
 
@@ -109,7 +111,7 @@ impl Table {
         let (left, right) = (count(&self.select(&shown)?.rows), count(&other.select(&shown)?.rows));
         let only = |a: &BTreeMap<String, usize>, b: &BTreeMap<String, usize>| -> (usize, String) {
             let rows = a.iter().filter(|(row, times)| b.get(*row) != Some(times));
-            let rows: Vec<String> = rows.map(|(row, times)| format!("{times} x {row}")).collect();
+            let rows: Vec<String> = rows.map(|(row, times)| format!("{times} x {}", shorten(row))).collect();
             (rows.len(), rows.iter().take(5).cloned().collect::<Vec<_>>().join("\n  "))
         };
         let ((here, ours), (there, theirs)) = (only(&left, &right), only(&right, &left));
@@ -119,6 +121,18 @@ impl Table {
             other.rows.len(),
         )
     }
+}
+
+/// Enough of a row to know it by.
+fn shorten(row: &str) -> String {
+    let Ok(values) = serde_json::from_str::<Vec<Value>>(row) else { return row.to_owned() };
+    let short = |value: Value| match value {
+        Value::String(text) if text.chars().count() > SHOWN => {
+            Value::from(format!("{}... ({} bytes)", text.chars().take(SHOWN).collect::<String>(), text.len()))
+        }
+        other => other,
+    };
+    Value::from(values.into_iter().map(short).collect::<Vec<_>>()).to_string()
 }
 
 fn count(rows: &[Vec<Value>]) -> BTreeMap<String, usize> {

@@ -1,11 +1,15 @@
-//! A seeded stream of transactions against PostgreSQL: inserts, updates, deletes, changes of keys, rare truncates,
-//! several tables in one transaction, TOASTed values that stay untouched, savepoints rolled back, transactions from
-//! one row to a thousand. The seed and the number of writers give the same statements again.
+//! A seeded stream of transactions against PostgreSQL, MySQL or MariaDB: inserts, updates, deletes, changes of keys, rare
+//! truncates, several tables in one transaction, large values that stay untouched, savepoints rolled back, transactions
+//! from one row to a thousand. The seed and the number of writers give the same statements again.
 
+mod dialect;
 mod dice;
+mod mysql;
+mod postgres;
 
-use crate::postgres::Client;
 use anyhow::{Context, Result, anyhow};
+use dialect::Session;
+pub use dialect::{Database, Target};
 pub use dice::Dice;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -84,48 +88,42 @@ impl Running {
     }
 }
 
-/// The tables it writes to, all in `public`.
+/// The tables it writes to: in `public`, or in MySQL's and MariaDB's database `work`.
 pub const TABLES: [&str; 3] = ["work_items", "work_pairs", "work_log"];
 
 /// Each writer keeps to so many keys, so that writers never wait for one another in a circle.
 const KEYS: u64 = 400;
 const PAIR_NAMES: [&str; 5] = ["north", "s\u{fc}d", "o'st", "w\u{20ac}st", ""];
+/// How often a transaction is tried that the server gives up for another's sake.
+const ATTEMPTS: u32 = 20;
 
 impl Workload {
     /// Makes the tables: one with a simple key and many types, one with a key of two columns, one that is appended to
     /// and truncated.
-    pub fn create_tables(client: &Client) -> Result<()> {
-        client
-            .execute(
-                "CREATE TABLE work_items (id bigint PRIMARY KEY, name text NOT NULL, quantity int, price numeric(12,2),
-                   ratio double precision, share real, note text, document jsonb, raw bytea, is_open bool, code uuid,
-                   made_at timestamptz, local_at timestamp, day date);
-                 ALTER TABLE work_items ALTER note SET STORAGE EXTERNAL;
-                 CREATE TABLE work_pairs (a int, b varchar(20), value numeric, PRIMARY KEY (a, b));
-                 CREATE TABLE work_log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, line text)",
-            )
-            .map(drop)
+    pub fn create_tables(database: &impl Database) -> Result<()> {
+        database.create_tables()
     }
 
     /// Starts the writers, each with a session of its own.
-    pub fn start(&self, url: &str) -> Result<Running> {
+    pub fn start(&self, target: impl Into<Target>) -> Result<Running> {
+        let target = target.into();
         let stop = Arc::new(AtomicBool::new(false));
         let mut writers = Vec::new();
         for number in 0..self.writers.max(1) {
             let share =
                 self.transactions / self.writers.max(1) + u64::from(number < self.transactions % self.writers.max(1));
-            let client = Client::connect(url)?;
+            let session = target.connect()?;
             let dice = Dice::new(self.seed.wrapping_mul(1000).wrapping_add(number));
             let mut writer = Writer { workload: self.clone(), number, dice, report: Report::default() };
             let stop = Arc::clone(&stop);
-            writers.push(std::thread::spawn(move || writer.run(&client, share, &stop)));
+            writers.push(std::thread::spawn(move || writer.run(&session, share, &stop)));
         }
         Ok(Running { writers, stop })
     }
 
     /// Starts it and waits for its end.
-    pub fn run(&self, url: &str) -> Result<Report> {
-        self.start(url)?.join()
+    pub fn run(&self, target: impl Into<Target>) -> Result<Report> {
+        self.start(target)?.join()
     }
 }
 
@@ -137,13 +135,23 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, client: &Client, transactions: u64, stop: &AtomicBool) -> Result<Report> {
+    fn run(&mut self, session: &Session, transactions: u64, stop: &AtomicBool) -> Result<Report> {
         for count in 0..transactions {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let (script, commits) = self.transaction();
-            client.execute(&script).with_context(|| format!("writer {}, transaction {count}", self.number))?;
+            let (script, commits) = self.transaction(session);
+            let attempt = || session.execute(&script);
+            let mut result = attempt();
+            for _ in 1..ATTEMPTS {
+                // MySQL ends one of two that wait for each other's gaps between keys; the same statements do again.
+                if !result.as_ref().is_err_and(dialect::is_deadlock) {
+                    break;
+                }
+                session.execute("ROLLBACK")?;
+                result = attempt();
+            }
+            result.with_context(|| format!("writer {}, transaction {count}", self.number))?;
             if commits {
                 self.report.committed += 1;
             } else {
@@ -157,7 +165,7 @@ impl Writer {
     }
 
     /// The text of a transaction, and whether it commits.
-    fn transaction(&mut self) -> (String, bool) {
+    fn transaction(&mut self, session: &Session) -> (String, bool) {
         if self.workload.truncates && self.number == 0 && self.dice.one_in(50) {
             return ("TRUNCATE work_log".to_owned(), true);
         }
@@ -170,10 +178,10 @@ impl Writer {
         let mut script = "BEGIN;\n".to_owned();
         for _ in 0..size {
             if self.dice.one_in(15) {
-                let undone = self.operation();
+                let undone = self.operation(session);
                 script.push_str(&format!("SAVEPOINT s;\n{undone}ROLLBACK TO s;\n"));
             }
-            let done = self.operation();
+            let done = self.operation(session);
             script.push_str(&done);
         }
         let commits = !self.dice.one_in(12);
@@ -181,84 +189,36 @@ impl Writer {
         (script, commits)
     }
 
-    fn operation(&mut self) -> String {
+    fn operation(&mut self, session: &Session) -> String {
         self.report.operations += 1;
-        let id = self.number * KEYS + self.dice.below(KEYS);
-        match self.dice.below(100) {
-            0..=29 => self.insert(id),
-            30..=49 => {
-                let (quantity, price) = (self.dice.below(1000), self.dice.price());
-                format!("UPDATE work_items SET quantity = {quantity}, price = {price} WHERE id = {id};\n")
-            }
-            50..=54 => {
-                let note = self.note();
-                format!("UPDATE work_items SET note = {note}, document = document || '{{\"n\": 1}}' WHERE id = {id};\n")
-            }
-            55..=59 => {
-                // A change of the key, to one that may be taken: then nothing happens.
-                let to = self.number * KEYS + self.dice.below(KEYS);
-                format!(
-                    "UPDATE work_items SET id = {to} WHERE id = {id} AND NOT EXISTS (SELECT FROM work_items WHERE id = {to});\n"
-                )
-            }
-            60..=71 => format!("DELETE FROM work_items WHERE id = {id};\n"),
-            72..=84 => {
-                let (name, value) = (self.pair_name(), self.dice.price());
-                format!(
-                    "INSERT INTO work_pairs VALUES ({id}, {name}, {value}) ON CONFLICT (a, b) DO UPDATE SET value = work_pairs.value + 1;\n"
-                )
-            }
-            85..=89 => format!("DELETE FROM work_pairs WHERE a = {id};\n"),
-            _ => format!(
-                "INSERT INTO work_log (line) VALUES ('{} \u{1f30a}\t\\ line {}');\n",
-                self.number,
-                self.dice.below(1 << 40)
-            ),
-        }
+        let keys = Keys { number: self.number, first: self.number * KEYS };
+        session.operation(&mut self.dice, keys)
     }
+}
 
-    fn insert(&mut self, id: u64) -> String {
-        let dice = &mut self.dice;
-        let maybe = |dice: &mut Dice, text: String| if dice.one_in(8) { "NULL".to_owned() } else { text };
-        let quantity = dice.below(1 << 31);
-        let quantity = maybe(dice, quantity.to_string());
-        let price = dice.price();
-        let price = maybe(dice, price);
-        let ratio = match dice.below(10) {
-            0 => "'NaN'".to_owned(),
-            1 => "'Infinity'".to_owned(),
-            _ => format!("{}e{}", dice.below(1 << 53), dice.below(40)),
-        };
-        let share = format!("'{}.{}'::real", dice.below(1000), dice.below(1000));
-        let document = format!("'{{\"k\": {}, \"t\": \"\u{e9}\"}}'", dice.below(1 << 40));
-        let raw = format!("decode('{:016x}', 'hex')", dice.any());
-        let code = format!("'{:08x}-0000-4000-8000-{:012x}'", dice.below(1 << 32), dice.below(1 << 48));
-        let seconds = format!("{}.{:06}", dice.below(4_000_000_000), dice.below(1_000_000));
-        let time = format!("timestamptz 'epoch' + interval '1 second' * {seconds}");
-        let local = format!("timestamp 'epoch' + interval '1 second' * {seconds}");
-        let day = format!("date '1970-01-01' + {}", dice.below(40_000));
-        let open = ["true", "false", "NULL"].get(dice.below(3) as usize).copied().unwrap_or("NULL");
-        let note = self.note();
-        format!(
-            "INSERT INTO work_items VALUES ({id}, 'item {id} ''\u{20ac}', {quantity}, {price}, {ratio}, {share}, {note}, {document}, \
-             {raw}, {open}, {code}, {time}, {local}, {day}) ON CONFLICT (id) DO NOTHING;\n"
-        )
-    }
+/// A writer's number, and the first of its [`KEYS`] keys.
+#[derive(Clone, Copy, Debug)]
+struct Keys {
+    number: u64,
+    first: u64,
+}
 
-    /// Null, short, or long enough to be stored out of line.
-    fn note(&mut self) -> String {
-        match self.dice.below(6) {
-            0 => "NULL".to_owned(),
-            1 | 2 => format!("repeat(md5('{}'), {})", self.dice.any(), 80 + self.dice.below(100)),
-            _ => format!("'note {}'", self.dice.below(1 << 40)),
-        }
+impl Keys {
+    fn any(self, dice: &mut Dice) -> u64 {
+        self.first + dice.below(KEYS)
     }
+}
 
-    fn pair_name(&mut self) -> String {
-        let place = self.dice.below(PAIR_NAMES.len() as u64);
-        let name = PAIR_NAMES.get(place as usize).copied().unwrap_or_default();
-        format!("'{}'", name.replace('\'', "''"))
-    }
+/// An SQL literal of one of the pairs' names.
+fn pair_name(dice: &mut Dice) -> String {
+    let place = dice.below(PAIR_NAMES.len() as u64);
+    let name = PAIR_NAMES.get(place as usize).copied().unwrap_or_default();
+    format!("'{}'", name.replace('\'', "''"))
+}
+
+/// A value, or null now and then.
+fn maybe(dice: &mut Dice, text: String) -> String {
+    if dice.one_in(8) { "NULL".to_owned() } else { text }
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 use tidewire_testkit::oracle::Witness;
 use tidewire_testkit::readers::Reader;
-use tidewire_testkit::wait;
 use tidewire_testkit::workload::{Dice, Workload};
+use tidewire_testkit::{Daemon, wait};
 
 /// Kills in one run of the test.
 const KILLS: u64 = 50;
 
 /// Places that are passed with the lake, in the order of one commit.
-const LAKE_PLACES: [&str; 12] = [
+pub(crate) const LAKE_PLACES: [&str; 12] = [
     "before_write:2",
     "after_write:2",
     "before_commit:2",
@@ -29,7 +29,7 @@ const LAKE_PLACES: [&str; 12] = [
 ];
 
 /// Places that are passed with the events, in the order of one transaction.
-const EVENTS_PLACES: [&str; 8] = [
+pub(crate) const EVENTS_PLACES: [&str; 8] = [
     "before_write:2",
     "after_write:2",
     "before_commit:2",
@@ -45,12 +45,12 @@ fn load(seed: u64, transactions: u64) -> Workload {
 }
 
 /// Lets the daemon live until it has committed something or a seeded moment has passed, then kills it.
-fn live_and_die(rig: &mut Rig, dice: &mut Dice) -> Result<()> {
-    rig.daemon.run()?;
+pub(crate) fn live_and_die(daemon: &mut Daemon, dice: &mut Dice) -> Result<()> {
+    daemon.run()?;
     let moment = Instant::now() + Duration::from_millis(60 + dice.below(700));
     // The moment of the kill is the stimulus itself: it must not follow from anything the daemon does.
     wait::until("the moment of the kill", Duration::from_secs(10), || Ok((Instant::now() >= moment).then_some(())))?;
-    rig.daemon.kill9()
+    daemon.kill9()
 }
 
 fn kill_many_times(sinks: Sinks, seed: u64) -> Result<()> {
@@ -64,7 +64,7 @@ fn kill_many_times(sinks: Sinks, seed: u64) -> Result<()> {
     let running = load(seed, 4_000).start(&url)?;
     let mut dice = Dice::new(seed);
     for _ in 0..KILLS {
-        live_and_die(&mut rig, &mut dice)?;
+        live_and_die(&mut rig.daemon, &mut dice)?;
     }
     let report = running.stop()?;
     ensure!(report.committed > 200, "the load was real: {report:?}");

@@ -19,7 +19,7 @@ fn load(seed: u64) -> Workload {
 }
 
 /// Waits until the source has halted, and gives the reason's code.
-fn halted(daemon: &mut Daemon) -> Result<String> {
+pub(crate) fn halted(daemon: &mut Daemon) -> Result<String> {
     daemon.allow_log("halted");
     daemon.allow_log("no source can run");
     let status = daemon.wait_exit()?;

@@ -18,6 +18,7 @@ mod jvm;
 mod kafka_sink;
 mod lineage;
 mod metrics;
+mod mysql;
 mod notify;
 mod s3;
 mod schema;

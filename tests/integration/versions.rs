@@ -199,7 +199,7 @@ fn version(major: u16) -> Result<()> {
 }
 
 /// The row that the snapshot read is the row that the log carried, to the byte, in every column but the key.
-fn snapshot_and_log_must_agree(records: &[Record], rows: usize) -> Result<()> {
+pub(crate) fn snapshot_and_log_must_agree(records: &[Record], rows: usize) -> Result<()> {
     type Image = BTreeMap<String, Box<RawValue>>;
     let mut images: BTreeMap<u64, (String, Image)> = BTreeMap::new();
     for record in records {

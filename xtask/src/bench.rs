@@ -4,6 +4,7 @@
 
 mod backlog;
 mod latency;
+mod mysql;
 mod sample;
 mod snapshot;
 mod table;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use table::Row;
 use tidewire_testkit::fetch;
 use tidewire_testkit::postgres::Client;
-use tidewire_testkit::{Postgres, PostgresOptions, Version};
+use tidewire_testkit::{MysqlVersion, Postgres, PostgresOptions, Version};
 
 /// What may be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -45,6 +46,12 @@ pub(crate) struct Options {
     /// A daemon that is built already, instead of the release build.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// MySQL in place of PostgreSQL.
+    #[arg(long, conflicts_with = "mariadb")]
+    mysql: bool,
+    /// MariaDB in place of PostgreSQL.
+    #[arg(long)]
+    mariadb: bool,
     /// Only these contestants of a backlog, such as `null,kafka`; the floor is always measured.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<backlog::Contestant>,
@@ -70,8 +77,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if parts.is_empty() {
         parts = Part::value_variants().to_vec();
     }
+    let version = match (options.mysql, options.mariadb) {
+        (true, _) => Some(MysqlVersion::MySql97),
+        (_, true) => Some(MysqlVersion::MariaDb118),
+        _ => None,
+    };
     let mut rows: Vec<Row> = Vec::new();
     for part in parts {
+        if let Some(version) = version {
+            let bench = mysql::Bench { version, binary: &binary, options };
+            rows.extend(bench.measure(part).with_context(|| format!("measure {part:?}"))?);
+            continue;
+        }
         let measured = match part {
             Part::Drain => backlog::drain(&binary, options.rows, &options.only),
             Part::Large => backlog::large(&binary, options.rows.saturating_mul(2), &options.only),

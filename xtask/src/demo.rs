@@ -1,24 +1,29 @@
-//! The demo: a shop on a throw-away PostgreSQL, a trickle of orders, the real daemon with a real configuration, and
-//! what arrives.
+//! The demo: a shop on a throw-away PostgreSQL, MySQL or MariaDB, a trickle of orders, the real daemon with a real
+//! configuration, and what arrives.
 
 mod shop;
 mod show;
+mod source;
 
 use crate::build;
 use anyhow::{Context, Result};
 use clap::Args;
+use source::Source;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tidewire_testkit::fetch;
-use tidewire_testkit::postgres::Client;
-use tidewire_testkit::readers::Reader;
-use tidewire_testkit::{Daemon, Kafka, KafkaOptions, Postgres, PostgresOptions, Version, oracle, wait};
+use tidewire_testkit::{Daemon, Kafka, KafkaOptions, MysqlVersion, wait};
 
 /// What the demo may be asked.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// MySQL in place of PostgreSQL.
+    #[arg(long, conflicts_with = "mariadb")]
+    mysql: bool,
+    /// MariaDB in place of PostgreSQL.
+    #[arg(long)]
+    mariadb: bool,
     /// A Kafka broker and a Kafka sink too.
     #[arg(long)]
     kafka: bool,
@@ -43,12 +48,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             build::daemon()?
         }
     };
-    let version = if fetch::postgres::installed().is_some() { Version::Installed } else { Version::Major(17) };
-    let source = Postgres::start(&PostgresOptions { version: Some(version), ..PostgresOptions::default() })?;
-    let client = source.client()?;
-    shop::create(&client)?;
-    source.create_limited_role("cdc", "postgres", &["public"])?;
-    println!("source   {} on port {}, as role cdc", client.value("SHOW server_version")?, source.port());
+    let source = match (options.mysql, options.mariadb) {
+        (true, _) => Source::mysql(MysqlVersion::MySql97),
+        (_, true) => Source::mysql(MysqlVersion::MariaDb1011),
+        _ => Source::postgres(),
+    }?;
+    println!("source   {}", source.title()?);
     let kafka = options.kafka.then(|| Kafka::start(&KafkaOptions::default())).transpose()?;
     let mut daemon = Daemon::new(binary, "")?;
     // What the daemon logs is for the reader of the demo, not a reason to fail.
@@ -65,18 +70,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     daemon.wait_for("the source to stream", |status| {
         stop.load(Ordering::Relaxed) || status.pointer("/sources/shop/state").is_some_and(|state| state == "streaming")
     })?;
-    let trickle = shop::Trickle::start(&source.url("postgres"))?;
+    let trickle = shop::Trickle::start(source.writer()?)?;
     let begin = Instant::now();
     while !stop.load(Ordering::Relaxed) && options.seconds.is_none_or(|n| begin.elapsed().as_secs() < n) {
         std::thread::park_timeout(GLANCE.min(remaining(options, begin)));
-        show::glance(&mut daemon, kafka.as_ref(), begin.elapsed())?;
+        show::glance(&mut daemon, kafka.as_ref(), source.schema(), begin.elapsed())?;
     }
     let orders = trickle.stop()?;
     println!("{orders} transactions were written");
     if options.seconds.is_some() && !stop.load(Ordering::Relaxed) {
-        compare(&client, &daemon)?;
+        compare(&source, &daemon)?;
         if let Some(broker) = &kafka {
-            compare_topics(&client, broker)?;
+            compare_topics(&source, broker)?;
         }
     }
     println!("stopping");
@@ -89,11 +94,10 @@ fn remaining(options: &Options, begin: Instant) -> Duration {
     options.seconds.map_or(GLANCE, |n| Duration::from_secs(n).saturating_sub(begin.elapsed()))
 }
 
-fn configuration(source: &Postgres, kafka: Option<&Kafka>, daemon: &Daemon) -> String {
+fn configuration(source: &Source, kafka: Option<&Kafka>, daemon: &Daemon) -> String {
     let mut text = format!(
-        "[sources.shop]\ntables = [\"public.*\"]\n\n[sources.shop.postgres]\nurl = \"{}\"\n\n\
-         [sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"1s\"\n",
-        source.url("cdc"),
+        "{}\n[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"1s\"\n",
+        source.configuration(),
         show::lake(daemon).display()
     );
     if let Some(broker) = kafka {
@@ -102,29 +106,30 @@ fn configuration(source: &Postgres, kafka: Option<&Kafka>, daemon: &Daemon) -> S
     text
 }
 
-fn compare(client: &Client, daemon: &Daemon) -> Result<()> {
+fn compare(source: &Source, daemon: &Daemon) -> Result<()> {
     for table in shop::TABLES {
-        let path = show::lake(daemon).join("shop/public").join(table);
+        let path = show::lake(daemon).join("shop").join(source.schema()).join(table);
         let mut last = None;
         wait::until("the mirror to equal its table", wait::PATIENCE, || {
-            last = oracle::check_mirror(client, "public", table, &path, &[Reader::Duckdb]).err();
+            last = source.check_mirror(table, &path).err();
             Ok(last.is_none().then_some(()))
         })
         .with_context(|| last.take().map_or_else(String::new, |error| format!("{error:#}")))?;
         println!(
-            "{table}: DuckDB reads what PostgreSQL holds, {} rows",
-            client.value(&format!("SELECT count(*) FROM {table}"))?
+            "{table}: DuckDB reads what {} holds, {} rows",
+            source.product(),
+            source.value(&format!("SELECT count(*) FROM {table}"))?
         );
     }
     Ok(())
 }
 
-fn compare_topics(client: &Client, broker: &Kafka) -> Result<()> {
+fn compare_topics(source: &Source, broker: &Kafka) -> Result<()> {
     for table in shop::TABLES {
         let mut last = None;
         let changes = wait::until("the topic to equal its table", wait::PATIENCE, || {
-            let records = show::records(broker, table)?;
-            match oracle::check_topic(client, "public", table, &records) {
+            let records = show::records(broker, source.schema(), table)?;
+            match source.check_topic(table, &records) {
                 Ok(fold) => Ok(Some(fold.changes().len())),
                 Err(error) => {
                     last = Some(error);
@@ -133,7 +138,7 @@ fn compare_topics(client: &Client, broker: &Kafka) -> Result<()> {
             }
         })
         .with_context(|| last.take().map_or_else(String::new, |error| format!("{error:#}")))?;
-        println!("{table}: the topic folds to what PostgreSQL holds, {changes} changes, none twice");
+        println!("{table}: the topic folds to what {} holds, {changes} changes, none twice", source.product());
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
-    /// Shows Tidewire at work on a throw-away PostgreSQL with a small shop; ends on Ctrl-C and leaves nothing behind.
+    /// Shows Tidewire at work on a throw-away PostgreSQL, MySQL or MariaDB with a small shop; ends on Ctrl-C and leaves nothing behind.
     Demo(demo::Options),
     /// Fetches the servers and readers that tests need.
     Fetch,

@@ -1,9 +1,10 @@
-//! Programs for Java as published for Maven: a few dependencies and their closure become a folder of jars.
+//! Programs as published for Maven: a few dependencies and their closure become a folder of jars, or one jar alone is a
+//! parcel of something else.
 
 use super::need;
 use crate::{cache, process};
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is asked for, and every jar that must come of it.
@@ -16,6 +17,30 @@ pub(super) struct Jars {
     pub(super) dependencies: &'static [(&'static str, &'static str, &'static str)],
     /// File and SHA-256 of every jar of the closure.
     pub(super) pinned: &'static [(&'static str, &'static str)],
+}
+
+/// One file, without what it depends on.
+pub(super) struct Jar {
+    pub(super) group: &'static str,
+    pub(super) artifact: &'static str,
+    pub(super) version: &'static str,
+    /// Its SHA-256.
+    pub(super) sum: &'static str,
+}
+
+impl Jar {
+    /// Puts it into `folder`; its name there.
+    pub(super) fn fetch(&self, folder: &Path) -> Result<String> {
+        need("mvn", "Apache Maven")?;
+        let artifact = format!("-Dartifact={}:{}:{}:jar", self.group, self.artifact, self.version);
+        let target = format!("-DoutputDirectory={}", folder.display());
+        process::output(
+            Command::new("mvn").args(["-q", "-B", "dependency:copy", &artifact, &target]).current_dir(folder),
+        )?;
+        let name = format!("{}-{}.jar", self.artifact, self.version);
+        cache::verify(folder, &[(&name, self.sum)])?;
+        Ok(name)
+    }
 }
 
 impl Jars {

@@ -2,6 +2,7 @@
 //! nothing out of order.
 
 use super::Column;
+use crate::canonical::Form;
 use crate::kafka::Record;
 use crate::readers::Table;
 use anyhow::{Context, Result, bail, ensure};
@@ -10,10 +11,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What Debezium writes in place of a TOASTed value that the log does not carry.
 /// Header of a create that is one half of a change of a key.
 const OLD_KEY: &str = "__debezium.oldkey";
+/// What Debezium writes in place of a value that the log does not carry.
 const UNAVAILABLE: &str = "\"__debezium_unavailable_value\"";
+/// The same in place of bytes.
+const UNAVAILABLE_BYTES: &str = "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"";
 
 type Image = BTreeMap<String, Box<RawValue>>;
 
@@ -24,20 +27,50 @@ struct Envelope {
     source: Source,
 }
 
+/// What PostgreSQL's and what MySQL's and MariaDB's records say of where they come from.
 #[derive(Deserialize)]
 struct Source {
     #[serde(rename = "txId")]
     transaction: Option<u64>,
     lsn: Option<u64>,
+    server_id: Option<u64>,
+    gtid: Option<String>,
+    file: Option<String>,
+    pos: Option<u64>,
+    row: Option<u64>,
+}
+
+impl Source {
+    fn place(&self) -> Option<Place> {
+        Some(Place {
+            server: self.server_id.unwrap_or(0),
+            file: self.file.clone().unwrap_or_default(),
+            offset: self.lsn.or(self.pos)?,
+            row: self.row.unwrap_or(0),
+        })
+    }
+}
+
+/// A place in a source's log, in its order within one server's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// MySQL's and MariaDB's number of the server that wrote it; else 0.
+    pub server: u64,
+    /// File, where the log has several.
+    pub file: String,
+    /// Offset in the file or in the log.
+    pub offset: u64,
+    /// Row of what stands there.
+    pub row: u64,
 }
 
 /// One change that came by a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// Source's transaction; none for rows that a snapshot read.
-    pub transaction: Option<u64>,
+    /// Source's transaction, where it has a name; none for rows that a snapshot read.
+    pub transaction: Option<String>,
     /// Place in the source's log.
-    pub lsn: Option<u64>,
+    pub place: Option<Place>,
     /// Kind: c, u, d, r or t.
     pub op: String,
     /// Record key as it is; none for truncates and tables without a key.
@@ -93,7 +126,9 @@ impl Fold {
                 let mut image = BTreeMap::new();
                 for column in columns {
                     let raw = after.get(&column.name).with_context(|| format!("no column `{}`", column.name))?;
-                    let value = if raw.get() == UNAVAILABLE {
+                    let is_unknown =
+                        raw.get() == UNAVAILABLE || column.form == Form::Bytes && raw.get() == UNAVAILABLE_BYTES;
+                    let value = if is_unknown {
                         // Unknown is not null: what was known before stays.
                         row.get(&column.name).cloned().with_context(|| format!("`{}` was never known", column.name))?
                     } else {
@@ -109,8 +144,10 @@ impl Fold {
             ("m", _) => return Ok(()),
             (op, after) => bail!("op `{op}` {} an after image", if after.is_some() { "with" } else { "without" }),
         }
-        let Source { transaction, lsn } = envelope.source;
-        self.changes.push(Change { transaction, lsn, op: envelope.op, key });
+        let source = envelope.source;
+        let place = source.place();
+        let transaction = source.gtid.or_else(|| source.transaction.map(|id| id.to_string()));
+        self.changes.push(Change { transaction, place, op: envelope.op, key });
         Ok(())
     }
 
@@ -124,14 +161,15 @@ impl Fold {
         Ok(())
     }
 
-    /// Changes of one row hold its lock one after the other, so their places in the log ascend. Rows that a snapshot
+    /// Changes of one row hold its lock one after the other, so their places in a server's log ascend. Rows that a snapshot
     /// read carry no place of their own.
     fn must_be_in_order(&self) -> Result<()> {
-        let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut last: BTreeMap<(&str, u64), &Place> = BTreeMap::new();
         for change in self.changes.iter().filter(|change| change.op != "r") {
-            let (Some(key), Some(lsn)) = (&change.key, change.lsn) else { continue };
-            let before = last.insert(key, lsn).unwrap_or(0);
-            ensure!(before <= lsn, "key {key}: log place {lsn} came after {before}");
+            let (Some(key), Some(place)) = (&change.key, &change.place) else { continue };
+            if let Some(before) = last.insert((key, place.server), place) {
+                ensure!(before <= place, "key {key}: log place {place:?} came after {before:?}");
+            }
         }
         Ok(())
     }

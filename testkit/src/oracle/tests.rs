@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kafka::Record;
+use crate::mysql::{Mysql, MysqlOptions, MysqlVersion};
 use crate::postgres::{Postgres, PostgresOptions};
 use serde_json::json;
 
@@ -105,10 +106,10 @@ fn the_witness_counts_what_was_committed() {
     let kinds = |table: &str| counts[table].iter().map(|((_, kind), n)| (*kind, *n)).collect::<Vec<_>>();
     assert_eq!(kinds("public.t"), [('c', 2), ('u', 1), ('t', 1)]);
     assert_eq!(kinds("public.u"), [('t', 1)]);
-    let xid = counts["public.t"].keys().next().unwrap().0;
+    let xid = &counts["public.t"].keys().next().unwrap().0;
     let one = |op: &str, key: &str, lsn| Change {
-        transaction: Some(xid),
-        lsn: Some(lsn),
+        transaction: Some(xid.clone()),
+        place: Some(Place { server: 0, file: String::new(), offset: lsn, row: 0 }),
         op: op.to_owned(),
         key: Some(key.to_owned()),
     };
@@ -117,4 +118,68 @@ fn the_witness_counts_what_was_committed() {
     assert!(witness.must_equal("public.t", &came, true).is_err());
     came.pop();
     assert!(witness.must_equal("public.t", &came, false).is_err());
+}
+
+#[test]
+fn a_mysql_source_is_read_in_canonical_values() {
+    let server = Mysql::start(&MysqlOptions::version(MysqlVersion::MySql97)).unwrap();
+    let client = server.client().unwrap();
+    client
+        .execute(
+            "CREATE TABLE t (id bigint unsigned PRIMARY KEY, c char(3), f float, d double, b binary(2), k tinyint(1),
+               n decimal(30,2), at timestamp(6) NULL, plain datetime, day date, span time(3), bits bit(3), e enum('a','\u{20ac}'),
+               s set('x','y'), j json, y year, g point, v vector(2), z int(5) zerofill);
+             SET time_zone = '+05:45';
+             INSERT INTO t VALUES (18446744073709551615, 'a', 1.1, -0e0, x'00ff', 1, 1.2, '2024-01-02 08:49:05.000006',
+               '2024-01-02 03:04:05', '2024-01-02', '-838:59:58.500', b'101', '\u{20ac}', 'x,y', '{\"b\": 1, \"a\": [1.0]}', 2155,
+               POINT(1, 2), STRING_TO_VECTOR('[1,-2]'), 7);
+             INSERT INTO t (id) VALUES (2)",
+        )
+        .unwrap();
+    let table = source_table(&client, "work", "t").unwrap();
+    let full = json!([
+        "18446744073709551615",
+        "a",
+        "bits:3f8ccccd",
+        "bits:8000000000000000",
+        "hex:00ff",
+        "1",
+        "1.20",
+        "2024-01-02T03:04:05.000006Z",
+        "2024-01-02T03:04:05.000000",
+        "2024-01-02",
+        "-838:59:58.5",
+        "101",
+        "\u{20ac}",
+        "x,y",
+        "{\"a\": [1.0], \"b\": 1}",
+        "2155",
+        "hex:000000000101000000000000000000f03f0000000000000040",
+        ["bits:3f800000", "bits:c0000000"],
+        "7"
+    ]);
+    assert_eq!(Value::from(table.rows[0].clone()), full);
+    assert_eq!(table.rows[1].iter().filter(|v| v.is_null()).count(), 18);
+}
+
+#[test]
+fn the_log_s_own_tool_counts_what_was_committed() {
+    for version in MysqlVersion::ALL {
+        for compression in [false, true] {
+            let options = MysqlOptions { compression, ..MysqlOptions::version(version) };
+            let server = Mysql::start(&options).unwrap();
+            let client = server.client().unwrap();
+            client.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (7)").unwrap();
+            let witness = Witness::of_log(&server).unwrap();
+            client.execute("INSERT INTO t VALUES (1), (2); UPDATE t SET id = 3 WHERE id = 1").unwrap();
+            client.execute("FLUSH LOGS; BEGIN; INSERT INTO t VALUES (9); ROLLBACK; DELETE FROM t; TRUNCATE t").unwrap();
+            let mut kinds: Vec<(char, usize)> = Vec::new();
+            for ((id, kind), times) in &witness.counts().unwrap()["work.t"] {
+                assert!(!id.is_empty(), "{version:?}: a change without its transaction");
+                kinds.push((*kind, *times));
+            }
+            kinds.sort_unstable();
+            assert_eq!(kinds, [('c', 2), ('d', 3), ('t', 1), ('u', 1)], "{version:?}");
+        }
+    }
 }

@@ -1,49 +1,56 @@
-//! An independent account of what was committed: a slot of its own with PostgreSQL's `test_decoding`, so that each
-//! change can be counted without any of our decoding.
+//! An independent account of what was committed, change by change, without any of our decoding: a slot of its own with
+//! PostgreSQL's `test_decoding`, or the log as `mysqlbinlog` prints it.
 
-use super::fold::Change;
+mod binlog;
+
+use super::fold::{Change, Place};
+use crate::mysql::Mysql;
 use crate::postgres::Client;
 use anyhow::{Context, Result, bail, ensure};
+use binlog::Binlog;
 use std::collections::BTreeMap;
 
-/// How many changes of each kind (c, u, d, t) each transaction made to a table.
-pub type Counts = BTreeMap<(u64, char), usize>;
+/// How many changes of each kind (c, u, d, t) each transaction made to a table. Without global ids all of MySQL's
+/// transactions have the name that is empty.
+pub type Counts = BTreeMap<(String, char), usize>;
 
-/// A slot that sees every change since it was made.
+/// Sees every change since it was made.
 #[derive(Debug)]
 pub struct Witness {
-    client: Client,
-    slot: String,
+    account: Account,
+}
+
+#[derive(Debug)]
+enum Account {
+    Slot { client: Client, slot: String },
+    Binlog(Binlog),
 }
 
 impl Witness {
-    /// Makes the slot. Only changes after this are counted.
+    /// Makes a slot in PostgreSQL. Only changes after this are counted.
     pub fn start(client: Client, slot: &str) -> Result<Witness> {
         client.execute(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')"))?;
-        Ok(Witness { client, slot: slot.to_owned() })
+        Ok(Witness { account: Account::Slot { client, slot: slot.to_owned() } })
+    }
+
+    /// Marks the place in the log of MySQL or MariaDB. Only changes after this are counted.
+    pub fn of_log(server: &Mysql) -> Result<Witness> {
+        Ok(Witness { account: Account::Binlog(Binlog::start(server)?) })
     }
 
     /// Takes another session: its server was restarted.
-    pub fn reconnect(&mut self, client: Client) {
-        self.client = client;
+    pub fn reconnect(&mut self, other: Client) {
+        if let Account::Slot { client, .. } = &mut self.account {
+            *client = other;
+        }
     }
 
-    /// What was committed so far, by `schema.table` as PostgreSQL quotes it.
+    /// What was committed so far, by `schema.table` as PostgreSQL quotes it, or without any quotes.
     pub fn counts(&self) -> Result<BTreeMap<String, Counts>> {
-        let rows = self.client.rows(&format!(
-            "SELECT xid, data FROM pg_logical_slot_peek_changes('{}', NULL, NULL, 'skip-empty-xacts', 'on')",
-            self.slot
-        ))?;
-        let mut tables: BTreeMap<String, Counts> = BTreeMap::new();
-        for row in rows {
-            let [Some(xid), Some(line)] = row.as_slice() else { bail!("test_decoding answered {row:?}") };
-            let Some((names, kind)) = parse(line)? else { continue };
-            let xid: u64 = xid.parse().context("a transaction's id")?;
-            for name in names.split(", ") {
-                *tables.entry(name.to_owned()).or_default().entry((xid, kind)).or_default() += 1;
-            }
+        match &self.account {
+            Account::Slot { client, slot } => slot_counts(client, slot),
+            Account::Binlog(log) => log.counts(),
         }
-        Ok(tables)
     }
 
     /// Fails when a topic's streamed changes are not exactly those that were committed to `table`
@@ -65,20 +72,37 @@ impl Witness {
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        // The server may be down by now, and its slots with it.
-        let _ = self.client.execute(&format!("SELECT pg_drop_replication_slot('{}')", self.slot));
+        if let Account::Slot { client, slot } = &self.account {
+            // The server may be down by now, and its slots with it.
+            let _ = client.execute(&format!("SELECT pg_drop_replication_slot('{slot}')"));
+        }
     }
+}
+
+fn slot_counts(client: &Client, slot: &str) -> Result<BTreeMap<String, Counts>> {
+    let rows = client.rows(&format!(
+        "SELECT xid, data FROM pg_logical_slot_peek_changes('{slot}', NULL, NULL, 'skip-empty-xacts', 'on')"
+    ))?;
+    let mut tables: BTreeMap<String, Counts> = BTreeMap::new();
+    for row in rows {
+        let [Some(xid), Some(line)] = row.as_slice() else { bail!("test_decoding answered {row:?}") };
+        let Some((names, kind)) = parse(line)? else { continue };
+        for name in names.split(", ") {
+            *tables.entry(name.to_owned()).or_default().entry((xid.clone(), kind)).or_default() += 1;
+        }
+    }
+    Ok(tables)
 }
 
 /// Counts a topic's changes as the source made them: a delete and a create with different keys at one place of the
 /// log are one update.
 fn count(changes: &[Change]) -> Result<Counts> {
-    let mut places: BTreeMap<(u64, u64), Vec<&Change>> = BTreeMap::new();
+    let mut places: BTreeMap<(String, &Place), Vec<&Change>> = BTreeMap::new();
     for change in changes.iter().filter(|change| change.op != "r") {
-        let (Some(transaction), Some(lsn)) = (change.transaction, change.lsn) else {
-            bail!("a streamed change without its transaction or place: {change:?}");
-        };
-        places.entry((transaction, lsn)).or_default().push(change);
+        let place =
+            change.place.as_ref().with_context(|| format!("a streamed change without its place: {change:?}"))?;
+        let transaction = change.transaction.clone().unwrap_or_default();
+        places.entry((transaction, place)).or_default().push(change);
     }
     let mut counts = Counts::new();
     for ((transaction, _), group) in places {
@@ -86,7 +110,7 @@ fn count(changes: &[Change]) -> Result<Counts> {
         let moved = of("d").min(of("c"));
         let kinds = [('c', of("c") - moved), ('u', of("u") + moved), ('d', of("d") - moved), ('t', of("t"))];
         for (kind, times) in kinds.into_iter().filter(|(_, times)| *times > 0) {
-            *counts.entry((transaction, kind)).or_default() += times;
+            *counts.entry((transaction.clone(), kind)).or_default() += times;
         }
     }
     Ok(counts)

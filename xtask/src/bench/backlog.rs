@@ -25,7 +25,7 @@ pub(crate) enum Contestant {
 }
 
 impl Contestant {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Contestant::Null => "null",
             Contestant::Kafka => "kafka",
@@ -43,12 +43,12 @@ impl Contestant {
     }
 }
 
-const CPU_MAX: Duration = Duration::from_micros(6);
-const PEAK_MAX_MIB: u64 = 150;
-const FIRST_MAX: Duration = Duration::from_secs(1);
+pub(super) const CPU_MAX: Duration = Duration::from_micros(6);
+pub(super) const PEAK_MAX_MIB: u64 = 150;
+pub(super) const FIRST_MAX: Duration = Duration::from_secs(1);
 /// Rows that a daemon ships before the backlog is written.
 const PRIMING: u64 = 20_000;
-const TRANSACTION: u64 = 1_000;
+pub(super) const TRANSACTION: u64 = 1_000;
 const FLOOR_LIMIT: Duration = Duration::from_secs(300);
 /// The floor is measured before and after the contestants; its mean is what they are compared with.
 const FLOORS: [&str; 2] = ["floor_before", "floor_after"];
@@ -99,7 +99,7 @@ impl Backlog {
         let mut entrants = Vec::new();
         for contestant in Contestant::value_variants().iter().filter(takes_part) {
             make_slot(&client, contestant.name())?;
-            entrants.push(Entrant::new(binary, &server, *contestant)?);
+            entrants.push(Entrant::new(binary, &source(&server, "never", contestant.name()), *contestant)?);
         }
         client.execute(&insert_rows(&format!("-{PRIMING}"), "-1"))?;
         for entrant in &mut entrants {
@@ -190,16 +190,16 @@ impl Backlog {
 }
 
 /// A daemon and what it ships to.
-struct Entrant {
-    contestant: Contestant,
+pub(super) struct Entrant {
+    pub(super) contestant: Contestant,
     // Dropped before its broker.
-    daemon: Daemon,
+    pub(super) daemon: Daemon,
     _broker: Option<Kafka>,
 }
 
 impl Entrant {
-    fn new(binary: &Path, server: &Postgres, contestant: Contestant) -> Result<Entrant> {
-        let name = contestant.name();
+    /// `source` is the source's part of its configuration.
+    pub(super) fn new(binary: &Path, source: &str, contestant: Contestant) -> Result<Entrant> {
         let broker = (contestant == Contestant::Kafka).then(|| Kafka::start(&KafkaOptions::default())).transpose()?;
         let daemon = Daemon::new(binary, "")?;
         let sink = match (contestant, &broker) {
@@ -210,12 +210,12 @@ impl Entrant {
             ),
             _ => "[sinks.null.null]\n".to_owned(),
         };
-        daemon.write_config(&(source(server, "never", name) + &sink))?;
+        daemon.write_config(&(source.to_owned() + &sink))?;
         Ok(Entrant { contestant, daemon, _broker: broker })
     }
 
     /// Runs the daemon until so many changes are durable.
-    fn run(&mut self, changes: u64) -> Result<Sample> {
+    pub(super) fn run(&mut self, changes: u64) -> Result<Sample> {
         sample::work(&mut self.daemon, self.contestant.name(), changes)
     }
 }
@@ -224,6 +224,6 @@ fn make_slot(client: &Client, name: &str) -> Result<()> {
     client.execute(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")).map(drop)
 }
 
-fn seconds(duration: &Duration) -> String {
+pub(super) fn seconds(duration: &Duration) -> String {
     format!("{:.2}", duration.as_secs_f64())
 }

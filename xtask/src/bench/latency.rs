@@ -16,15 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidewire_testkit::{Daemon, Kafka, KafkaOptions, Postgres, process};
 
-const RATE: u64 = 5_000;
-const WARM_UP: Duration = Duration::from_secs(3);
+pub(super) const RATE: u64 = 5_000;
+pub(super) const WARM_UP: Duration = Duration::from_secs(3);
 const P99_MAX: Duration = Duration::from_millis(50);
 /// What may still come after the load has ended.
 const REST_LIMIT: Duration = Duration::from_secs(20);
-const UNKNOWN: u64 = u64::MAX;
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// A record's commit and arrival, in microseconds since 1970.
-type Arrival = (i64, i64);
+pub(super) type Arrival = (i64, i64);
 
 /// Measures.
 pub(super) fn run(binary: &Path, seconds: u64) -> Result<Vec<Row>> {
@@ -47,7 +47,7 @@ pub(super) fn run(binary: &Path, seconds: u64) -> Result<Vec<Row>> {
     let expected = Arc::new(AtomicU64::new(UNKNOWN));
     let consumer = {
         let (brokers, expected) = (broker.brokers(), Arc::clone(&expected));
-        std::thread::spawn(move || consume(&brokers, &expected))
+        std::thread::spawn(move || consume(&brokers, "public", &expected))
     };
     let pid = daemon.pid().context("the daemon does not run")?;
     let cpu = sample::cpu(pid)?;
@@ -59,19 +59,24 @@ pub(super) fn run(binary: &Path, seconds: u64) -> Result<Vec<Row>> {
     loaded?;
     let memory = sample::watch(&daemon, "kafka", 1, start)?;
     daemon.terminate()?;
-    let latencies = warm(&arrivals)?;
+    Ok(vec![row(&arrivals, seconds, cpu, memory.peak_kib)?])
+}
+
+/// What the arrivals say; `cpu` is the daemon's for all of them.
+pub(super) fn row(arrivals: &[Arrival], seconds: u64, cpu: Duration, peak_kib: u64) -> Result<Row> {
+    let latencies = warm(arrivals)?;
     let (p50, p99) = (quantile(&latencies, 0.5)?, quantile(&latencies, 0.99)?);
     let rate = arrivals.len() as f64 / (Duration::from_secs(seconds) + WARM_UP).as_secs_f64();
-    Ok(vec![Row {
+    Ok(Row {
         work: format!("latency, {} commits", latencies.len()),
         contestant: "tidewire to kafka".to_owned(),
         rate: Some(rate),
         cpu_per_change: Some(cpu.div_f64(arrivals.len() as f64)),
-        peak_kib: Some(memory.peak_kib),
+        peak_kib: Some(peak_kib),
         latency: Some((p50, p99)),
         goals: vec![Goal::at_most("p99 50 ms", p99.as_secs_f64(), P99_MAX.as_secs_f64())],
         ..Row::default()
-    }])
+    })
 }
 
 /// pgbench keeps the rate, whatever the server takes for a transaction.
@@ -94,7 +99,7 @@ fn load(server: &Postgres, folder: &Path, length: Duration) -> Result<()> {
 }
 
 /// Reads the topic until it holds as many records as `expected` says.
-fn consume(brokers: &str, expected: &AtomicU64) -> Result<Vec<Arrival>> {
+pub(super) fn consume(brokers: &str, schema: &str, expected: &AtomicU64) -> Result<Vec<Arrival>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "bench")
@@ -103,7 +108,7 @@ fn consume(brokers: &str, expected: &AtomicU64) -> Result<Vec<Arrival>> {
         .create()
         .context("make a consumer")?;
     let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(&format!("{SOURCE}.public.ticks"), 0, Offset::Beginning)?;
+    assignment.add_partition_offset(&format!("{SOURCE}.{schema}.ticks"), 0, Offset::Beginning)?;
     consumer.assign(&assignment).context("assign the topic")?;
     let mut arrivals = Vec::new();
     let mut last = Instant::now();

@@ -13,12 +13,12 @@ pub(crate) fn lake(daemon: &Daemon) -> PathBuf {
 }
 
 /// The committed records of a table's topic.
-pub(crate) fn records(broker: &Kafka, table: &str) -> Result<Vec<Record>> {
-    broker.consume(&format!("shop.public.{table}"), Isolation::ReadCommitted)
+pub(crate) fn records(broker: &Kafka, schema: &str, table: &str) -> Result<Vec<Record>> {
+    broker.consume(&format!("shop.{schema}.{table}"), Isolation::ReadCommitted)
 }
 
 /// Prints one glance.
-pub(crate) fn glance(daemon: &mut Daemon, kafka: Option<&Kafka>, at: Duration) -> Result<()> {
+pub(crate) fn glance(daemon: &mut Daemon, kafka: Option<&Kafka>, schema: &str, at: Duration) -> Result<()> {
     // A daemon that has ended is an error here, with the end of its log.
     let status = daemon.wait_for("the status page", |_| true)?;
     let Some(source) = status.pointer("/sources/shop") else { return Ok(()) };
@@ -38,9 +38,9 @@ pub(crate) fn glance(daemon: &mut Daemon, kafka: Option<&Kafka>, at: Duration) -
             text(sink, "state")
         );
     }
-    if let Some(last) = kafka.and_then(|broker| records(broker, "orders").ok()?.pop()) {
+    if let Some(last) = kafka.and_then(|broker| records(broker, schema, "orders").ok()?.pop()) {
         let value = last.value.map_or_else(|| "(tombstone)".to_owned(), |v| String::from_utf8_lossy(&v).into_owned());
-        println!("        last record of shop.public.orders: {}", value.chars().take(160).collect::<String>());
+        println!("        last record of shop.{schema}.orders: {}", value.chars().take(160).collect::<String>());
     }
     Ok(())
 }

@@ -1,0 +1,14 @@
+//! The promises with MySQL and MariaDB as the source.
+
+mod rig;
+
+mod connect;
+mod crash;
+mod ddl;
+mod faults;
+mod first_flow;
+mod forms;
+mod golden;
+mod lineage;
+mod transactions;
+mod types;

@@ -1,0 +1,169 @@
+//! Killed at random moments and at every named place, under load: nothing is lost, nothing is there twice. MY-07, MY-08,
+//! MY-16, MY-59, MY-5A, SK-05, SK-08.
+
+use super::rig::{NEWEST, Rig};
+use crate::crash::{EVENTS_PLACES, LAKE_PLACES, live_and_die};
+use crate::rig::Sinks;
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use tidewire_testkit::MysqlVersion;
+use tidewire_testkit::oracle::Witness;
+use tidewire_testkit::readers::Reader;
+use tidewire_testkit::workload::{Dice, Workload};
+
+/// Kills with the newest MySQL, for each sink.
+const KILLS: u64 = 50;
+/// Kills with each other version, with both sinks.
+const FEW_KILLS: u64 = 10;
+
+fn load(seed: u64, transactions: u64) -> Workload {
+    Workload { seed, transactions, largest: 300, pause: Duration::from_millis(4), ..Workload::default() }
+}
+
+/// What the daemon may say when the server has not yet noticed that the last one is dead.
+fn allow(rig: &mut Rig) {
+    rig.daemon.allow_log("source retried");
+}
+
+fn kill_many_times(sinks: Sinks, version: MysqlVersion, kills: u64, seed: u64) -> Result<()> {
+    let mut rig = Rig::new(sinks, version)?;
+    allow(&mut rig);
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.daemon.kill9()?;
+    let witness = Witness::of_log(&rig.server)?;
+    let running = load(seed, 80 * kills).start(&rig.server)?;
+    let mut dice = Dice::new(seed);
+    for _ in 0..kills {
+        live_and_die(&mut rig.daemon, &mut dice)?;
+    }
+    let report = running.stop()?;
+    ensure!(report.committed > 4 * kills, "the load was real: {report:?}");
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    if sinks != Sinks::Events {
+        rig.check_lake(&[Reader::Deltalake, Reader::Duckdb])?;
+    }
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(&witness))?;
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn the_lake_survives_fifty_kills() -> Result<()> {
+    kill_many_times(Sinks::Lake, NEWEST, KILLS, 211)
+}
+
+#[test]
+fn the_events_survive_fifty_kills() -> Result<()> {
+    kill_many_times(Sinks::Events, NEWEST, KILLS, 212)
+}
+
+#[test]
+fn ten_kills_with_mysql_8_0() -> Result<()> {
+    kill_many_times(Sinks::Both, MysqlVersion::MySql8031, FEW_KILLS, 213)
+}
+
+#[test]
+fn ten_kills_with_mariadb_10_5() -> Result<()> {
+    kill_many_times(Sinks::Both, MysqlVersion::MariaDb105, FEW_KILLS, 214)
+}
+
+#[test]
+fn ten_kills_with_mariadb_10_11() -> Result<()> {
+    kill_many_times(Sinks::Both, MysqlVersion::MariaDb1011, FEW_KILLS, 215)
+}
+
+#[test]
+fn ten_kills_with_mariadb_11_4() -> Result<()> {
+    kill_many_times(Sinks::Both, MysqlVersion::MariaDb114, FEW_KILLS, 216)
+}
+
+#[test]
+fn ten_kills_with_mariadb_11_8() -> Result<()> {
+    kill_many_times(Sinks::Both, MysqlVersion::MariaDb118, FEW_KILLS, 217)
+}
+
+fn end_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
+    let mut rig = Rig::new(sinks, NEWEST)?;
+    allow(&mut rig);
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    let witness = Witness::of_log(&rig.server)?;
+    for (number, place) in places.iter().enumerate() {
+        let running = load(seed + number as u64, 10_000).start(&rig.server)?;
+        rig.daemon.set_failpoint(Some(place));
+        rig.daemon.run()?;
+        let status = rig.daemon.wait_exit()?;
+        running.stop()?;
+        ensure!(!status.success(), "{place} was passed and ended the daemon");
+        rig.daemon.set_failpoint(None);
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        ensure!(rig.daemon.terminate()? == 0, "after {place}");
+    }
+    if sinks != Sinks::Events {
+        rig.check_lake(&[Reader::Deltalake])?;
+    }
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(&witness))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_lake_survives_an_end_at_every_place() -> Result<()> {
+    end_at_every_place(Sinks::Lake, &LAKE_PLACES, 220)
+}
+
+#[test]
+fn the_events_survive_an_end_at_every_place() -> Result<()> {
+    end_at_every_place(Sinks::Events, &EVENTS_PLACES, 240)
+}
+
+/// A snapshot that is killed again and again begins anew, and holds no lock on the server (MY-16).
+#[test]
+fn a_killed_snapshot_is_read_again() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake, NEWEST)?;
+    allow(&mut rig);
+    Workload { transactions: 400, largest: 3_000, seed: 250, ..Workload::default() }.run(&rig.server)?;
+    let running = load(251, 4_000).start(&rig.server)?;
+    let mut dice = Dice::new(252);
+    for _ in 0..8 {
+        live_and_die(&mut rig.daemon, &mut dice)?;
+    }
+    running.stop()?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn servers_may_be_killed_too() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Both, NEWEST)?;
+    // What is expected of a daemon whose servers die under it is that it says so.
+    for line in ["source retried", "sink retried", "commit", "transaction"] {
+        rig.daemon.allow_log(line);
+    }
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let witness = Witness::of_log(&rig.server)?;
+    for round in 0..3 {
+        load(260 + round, 150).run(&rig.server)?;
+        rig.server.kill()?;
+        rig.server.restart()?;
+        load(270 + round, 150).run(&rig.server)?;
+        if let Some(kafka) = rig.kafka.as_mut() {
+            kafka.kill()?;
+            kafka.restart()?;
+        }
+    }
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    rig.check_events(Some(&witness))
+}

@@ -1,0 +1,128 @@
+//! The same workload in every form that the log can take: partial row images, no names of columns, compressed, without
+//! global ids, partial documents. MY-08, MY-20, MY-21, MY-30, MY-31, MY-32, MY-40.
+
+use super::rig::Rig;
+use crate::rig::Sinks;
+use anyhow::{Context, Result, ensure};
+use tidewire_testkit::oracle::Witness;
+use tidewire_testkit::readers::Reader;
+use tidewire_testkit::workload::Workload;
+use tidewire_testkit::{MysqlOptions, MysqlVersion};
+
+/// Warnings that the form itself is worth, by their codes.
+fn check(options: &MysqlOptions, warnings: &[&str]) -> Result<()> {
+    check_in(Sinks::Both, options, warnings)
+}
+
+fn check_in(sinks: Sinks, options: &MysqlOptions, warnings: &[&str]) -> Result<()> {
+    let mut rig = Rig::with(sinks, options, "")?;
+    warnings.iter().for_each(|code| rig.daemon.allow_log(code));
+    Workload { transactions: 60, seed: 401, ..Workload::default() }.run(&rig.server)?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let witness = Witness::of_log(&rig.server)?;
+    Workload { transactions: 150, seed: 402, ..Workload::default() }.run(&rig.server)?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Workload { transactions: 150, seed: 403, ..Workload::default() }.run(&rig.server)?;
+    rig.client()?.execute("FLUSH LOGS")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(&witness))?;
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+fn mysql() -> MysqlOptions {
+    MysqlOptions::version(MysqlVersion::MySql97)
+}
+
+fn mariadb() -> MysqlOptions {
+    MysqlOptions::version(MysqlVersion::MariaDb118)
+}
+
+#[test]
+fn compressed_transactions() -> Result<()> {
+    check(&mysql().compressed(), &[])
+}
+
+#[test]
+fn compressed_transactions_of_mysql_8_0() -> Result<()> {
+    check(&MysqlOptions::version(MysqlVersion::MySql8031).compressed(), &[])
+}
+
+#[test]
+fn compressed_events_of_mariadb() -> Result<()> {
+    check(&mariadb().compressed(), &[])
+}
+
+#[test]
+fn compressed_events_of_mariadb_10_5() -> Result<()> {
+    check(&MysqlOptions::version(MysqlVersion::MariaDb105).compressed(), &[])
+}
+
+#[test]
+fn without_names_of_columns() -> Result<()> {
+    check(&mysql().row_metadata("MINIMAL"), &["binlog_row_metadata_not_full"])
+}
+
+#[test]
+fn without_any_metadata_in_mariadb() -> Result<()> {
+    check(&mariadb().row_metadata("NO_LOG"), &["binlog_row_metadata_not_full"])
+}
+
+#[test]
+fn without_global_ids() -> Result<()> {
+    check(&mysql().without_gtid(), &["gtid_mode_off"])
+}
+
+#[test]
+fn partial_documents() -> Result<()> {
+    check(&mysql().set("binlog-row-value-options", "PARTIAL_JSON"), &[])
+}
+
+#[test]
+fn without_checksums() -> Result<()> {
+    check(&mysql().set("binlog-checksum", "NONE"), &["binlog_checksum_off"])
+}
+
+#[test]
+fn small_log_files() -> Result<()> {
+    check(&mysql().set("max-binlog-size", "64K"), &[])
+}
+
+#[test]
+fn minimal_row_images() -> Result<()> {
+    check_in(Sinks::Lake, &mysql().row_image("MINIMAL"), &["binlog_row_image_not_full"])
+}
+
+#[test]
+fn row_images_without_untouched_blobs() -> Result<()> {
+    check(&mysql().row_image("NOBLOB"), &["binlog_row_image_not_full"])
+}
+
+#[test]
+fn minimal_row_images_of_mariadb() -> Result<()> {
+    check_in(Sinks::Lake, &mariadb().row_image("MINIMAL"), &["binlog_row_image_not_full"])
+}
+
+/// A number that is not known has no place in a topic, and becomes neither null nor an older value (MY-20).
+#[test]
+fn a_topic_has_no_place_for_an_unknown_number() -> Result<()> {
+    let mut rig = Rig::with(Sinks::Events, &mysql().row_image("MINIMAL"), "")?;
+    for line in ["binlog_row_image_not_full", "value_not_logged"] {
+        rig.daemon.allow_log(line);
+    }
+    rig.client()?.execute("CREATE TABLE two (id int PRIMARY KEY, a int, b int); INSERT INTO two VALUES (1, 2, 3)")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.client()?.execute("UPDATE two SET a = 3")?;
+    rig.catch_up()?;
+    let log = rig.daemon.log()?;
+    let line = log.lines().find(|line| line.contains("table halted")).context("a line says why")?;
+    ensure!(line.contains("work.two") && line.contains("binlog_row_image = FULL"), "{line}");
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! A position means something only on servers that have the same history: fail-over by global ids, files that are purged,
+//! transactions that the new server lacks, another server behind the same address, lost state. MY-01, MY-04, MY-05, MY-06,
+//! MY-09, MY-51, SK-50.
+
+use super::rig::{NEWEST, Rig};
+use crate::lineage::halted;
+use crate::rig::Sinks;
+use anyhow::{Result, ensure};
+use tidewire_testkit::oracle::Witness;
+use tidewire_testkit::readers::Reader;
+use tidewire_testkit::workload::Workload;
+use tidewire_testkit::{Mysql, MysqlOptions, MysqlVersion};
+
+fn load(seed: u64) -> Workload {
+    Workload { seed, transactions: 60, largest: 50, ..Workload::default() }
+}
+
+/// A rig whose sinks hold something, with the daemon stopped.
+fn filled(sinks: Sinks, options: &MysqlOptions) -> Result<Rig> {
+    let mut rig = Rig::with(sinks, options, "")?;
+    rig.daemon.allow_log("gtid_mode_off");
+    load(501).run(&rig.server)?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(rig)
+}
+
+/// The rig's daemon reads from this server from now on.
+fn turn_to(rig: &mut Rig, sinks: Sinks, server: Mysql) -> Result<Mysql> {
+    rig.daemon.write_config(&rig.config(sinks, server.port(), ""))?;
+    Ok(std::mem::replace(&mut rig.server, server))
+}
+
+/// The new server has transactions of its own and of the old one, in another order of files.
+fn fail_over(version: MysqlVersion) -> Result<()> {
+    let mut rig = filled(Sinks::Both, &MysqlOptions::version(version))?;
+    let replica = Mysql::replica_of(&rig.server, &MysqlOptions::default())?;
+    load(502).run(&rig.server)?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    // What the daemon has not read yet comes from the new server.
+    load(503).run(&rig.server)?;
+    replica.level_with(&rig.server)?;
+    rig.server.kill()?;
+    replica.promote()?;
+    turn_to(&mut rig, Sinks::Both, replica)?;
+    load(504).run(&rig.server)?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    rig.check_events(None)?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_replica_of_mysql_takes_over() -> Result<()> {
+    fail_over(NEWEST)
+}
+
+#[test]
+fn a_replica_of_mysql_8_0_takes_over() -> Result<()> {
+    fail_over(MysqlVersion::MySql8031)
+}
+
+#[test]
+fn a_replica_of_mariadb_takes_over() -> Result<()> {
+    fail_over(MysqlVersion::MariaDb118)
+}
+
+/// The daemon has a transaction that never reached the replica (MY-04).
+fn errant(version: MysqlVersion) -> Result<()> {
+    let mut rig = filled(Sinks::Lake, &MysqlOptions::version(version))?;
+    let replica = Mysql::replica_of(&rig.server, &MysqlOptions::default())?;
+    replica.level_with(&rig.server)?;
+    replica.promote()?;
+    rig.client()?.execute("INSERT INTO work_pairs VALUES (9999, 'lost', 1)")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    rig.server.kill()?;
+    turn_to(&mut rig, Sinks::Lake, replica)?;
+    load(505).run(&rig.server)?;
+    rig.daemon.run()?;
+    let code = halted(&mut rig.daemon)?;
+    // MariaDB's sequence numbers do not tell whether a transaction is there; its server does, when it is asked for the log.
+    let expected = if version.is_mariadb() { ["errant_gtid", "log_read_refused"] } else { ["errant_gtid"; 2] };
+    ensure!(expected.contains(&code.as_str()), "{code}");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_lacks_what_was_read_is_refused() -> Result<()> {
+    errant(NEWEST)
+}
+
+#[test]
+fn a_mariadb_that_lacks_what_was_read_is_refused() -> Result<()> {
+    errant(MysqlVersion::MariaDb118)
+}
+
+/// The log that the daemon has not read is gone (MY-01, MY-05).
+fn purged(options: &MysqlOptions) -> Result<()> {
+    let mut rig = filled(Sinks::Lake, options)?;
+    load(506).run(&rig.server)?;
+    let client = rig.client()?;
+    client.execute("FLUSH LOGS")?;
+    let (last, _) = rig.server.log_place()?;
+    client.execute(&format!("PURGE BINARY LOGS TO '{last}'"))?;
+    load(507).run(&rig.server)?;
+    rig.daemon.run()?;
+    let code = halted(&mut rig.daemon)?;
+    ensure!(code == "binlog_purged", "{code}");
+    Ok(())
+}
+
+#[test]
+fn a_purged_log_is_never_skipped() -> Result<()> {
+    purged(&MysqlOptions::version(NEWEST))
+}
+
+#[test]
+fn a_purged_log_is_never_skipped_without_global_ids() -> Result<()> {
+    purged(&MysqlOptions::version(NEWEST).without_gtid())
+}
+
+#[test]
+fn a_purged_log_of_mariadb_is_never_skipped() -> Result<()> {
+    purged(&MysqlOptions::version(MysqlVersion::MariaDb118))
+}
+
+/// Files of the same names hold something else (MY-06).
+#[test]
+fn a_log_that_was_made_anew_is_refused() -> Result<()> {
+    let mut rig = filled(Sinks::Lake, &MysqlOptions::version(NEWEST))?;
+    rig.client()?.execute("RESET BINARY LOGS AND GTIDS")?;
+    load(508).run(&rig.server)?;
+    rig.daemon.run()?;
+    let code = halted(&mut rig.daemon)?;
+    ensure!(code == "errant_gtid" || code == "server_behind", "{code}");
+    Ok(())
+}
+
+/// Files of one server mean nothing to another (MY-09).
+#[test]
+fn another_server_is_refused_without_global_ids() -> Result<()> {
+    let options = MysqlOptions::version(NEWEST).without_gtid();
+    let mut rig = filled(Sinks::Lake, &options)?;
+    let other = Mysql::start(&options)?;
+    other.create_limited_user(super::rig::USER, &[tidewire_testkit::mysql::DATABASE])?;
+    Workload::create_tables(&other.client()?)?;
+    load(509).run(&other)?;
+    turn_to(&mut rig, Sinks::Lake, other)?;
+    rig.daemon.run()?;
+    let code = halted(&mut rig.daemon)?;
+    ensure!(code == "server_changed", "{code}");
+    Ok(())
+}
+
+/// The state directory is gone; sinks know how far they are, and tables did not change meanwhile (SK-50).
+#[test]
+fn a_deleted_state_directory_costs_nothing_but_time() -> Result<()> {
+    let mut rig = filled(Sinks::Both, &MysqlOptions::version(NEWEST))?;
+    rig.daemon.allow_log("the schema history is missing");
+    let witness = Witness::of_log(&rig.server)?;
+    for seed in 510..513 {
+        load(seed).run(&rig.server)?;
+        std::fs::remove_dir_all(rig.daemon.state_folder())?;
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        rig.daemon.kill9()?;
+    }
+    rig.check_lake(&[Reader::Deltalake])?;
+    rig.check_events(Some(&witness))
+}
