@@ -403,6 +403,21 @@ impl BatchBuilder {
         self.arena.len() + self.cells.len() * size_of::<Cell>()
     }
 
+    /// Number of changes so far.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Takes back the changes from the `from`-th on, but those that are to be kept. What they point to stays in memory
+    /// until the batch is finished.
+    pub fn retract(&mut self, from: usize, keep: impl Fn(&Change) -> bool) {
+        let mut index = 0;
+        self.changes.retain(|change| {
+            index += 1;
+            index <= from || keep(change)
+        });
+    }
+
     /// Whether nothing has been added.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

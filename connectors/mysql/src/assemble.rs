@@ -22,6 +22,7 @@ mod binding;
 mod effect;
 mod group;
 mod rename;
+mod rollback;
 mod row;
 mod statement;
 mod xa;
@@ -416,6 +417,7 @@ impl Assembler {
         let boundary = inside.is_none();
         if let Some(group) = &mut self.open {
             group.in_batch = false;
+            group.handed_out |= group.shipped;
         }
         Ok(self.builder.finish(Some(position), boundary, now_micros))
     }

@@ -173,9 +173,9 @@ pub(crate) enum Transaction {
     /// `ROLLBACK`.
     Rollback,
     /// `SAVEPOINT`.
-    Savepoint,
+    Savepoint(Arc<str>),
     /// `ROLLBACK TO`.
-    RollbackTo,
+    RollbackTo(Arc<str>),
     /// `XA START`, `XA BEGIN`.
     XaStart(Xid),
     /// `XA END`.

@@ -173,13 +173,16 @@ fn a_taken_server_id_is_said() -> Result<()> {
     let config = to_nowhere(USER, USER, server.port(), "?ssl-mode=REQUIRED", "server_id = 4242\n");
     let mut first = Daemon::start(BINARY, &config)?;
     let mut second = Daemon::new(BINARY, &config)?;
+    first.allow_log("replica_id_taken");
     second.allow_log("replica_id_taken");
     first.wait_for("the first to stream", |status| status["sources"][SOURCE]["state"] == "streaming")?;
+    // The newer one wins, and the other is told why it was ended.
     second.run()?;
-    let log = || Ok(second.log()?.contains("replica_id_taken").then_some(()));
-    wait::until("the second to say so", wait::PATIENCE, log)?;
+    let log = || Ok(first.log()?.contains("replica_id_taken").then_some(()));
+    wait::until("the first to say so", wait::PATIENCE, log)?;
+    first.kill9()?;
     server.client()?.execute("INSERT INTO notes (v) VALUES ('streamed')")?;
     let target = Target::of(&server)?;
-    first.wait_for("the row to have come", |status| target.is_held(status))?;
+    second.wait_for("the row to have come", |status| target.is_held(status))?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The open transaction: where it begins and ends, and the numbers of its changes.
 
+use super::rollback::Savepoint;
 use super::{Applied, Assembler};
 use crate::binlog::{AlterPhase as TwoPhase, Format, GtidEvent, Header, MariaGtidEvent};
 use crate::gtid::{Gtid, MariaGtid};
@@ -53,9 +54,14 @@ pub(super) struct Group {
     pub(super) skipped: bool,
     /// Whether rows of transactional tables were shipped.
     pub(super) transactional_rows: bool,
-    /// Whether there was a savepoint, and the same of rows after it.
-    pub(super) savepoint: bool,
-    pub(super) rows_after_savepoint: bool,
+    /// Tables of the batch without transactions, whose rows stay when others are taken back.
+    pub(super) lasting: Vec<u32>,
+    /// Savepoints in order.
+    pub(super) savepoints: Vec<Savepoint>,
+    /// Changes in the batch before its first one.
+    pub(super) begins_at: usize,
+    /// Whether a batch with some of it was handed out.
+    pub(super) handed_out: bool,
     /// Changes so far, also those that are passed over.
     pub(super) ordinal: u64,
     /// Whether the batch in the making has it.
@@ -79,8 +85,10 @@ impl Group {
             start,
             skipped: false,
             transactional_rows: false,
-            savepoint: false,
-            rows_after_savepoint: false,
+            lasting: Vec::new(),
+            savepoints: Vec::new(),
+            begins_at: 0,
+            handed_out: false,
             ordinal: 0,
             in_batch: false,
             shipped: false,
@@ -250,6 +258,7 @@ impl Assembler {
             Error::operator("log_out_of_order", format!("a change without a transaction, in `{file}`"))
         })?;
         if !group.in_batch {
+            group.begins_at = self.builder.len();
             self.builder.transaction(group.in_batch(major, &file));
             (group.in_batch, group.shipped) = (true, true);
         }

@@ -151,8 +151,7 @@ impl Assembler {
         let offset = self.event_start;
         let table = self.builder.table(&captured.schema);
         let group = self.open_transaction()?;
-        group.transactional_rows |= captured.transactional;
-        group.rows_after_savepoint |= captured.transactional && group.savepoint;
+        group.note_rows(table, captured.transactional);
         let mut ordinal = group.ordinal;
         let mut walker = Walker {
             builder: &mut self.builder,

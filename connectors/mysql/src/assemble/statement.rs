@@ -112,44 +112,13 @@ impl Assembler {
             }
             Transaction::Commit => self.commit(),
             Transaction::Rollback => self.rollback(),
-            Transaction::Savepoint => {
-                self.group()?.savepoint = true;
-                Ok(Applied::Nothing)
-            }
-            Transaction::RollbackTo => self.rollback_to(),
+            Transaction::Savepoint(name) => self.savepoint(name),
+            Transaction::RollbackTo(name) => self.rollback_to(&name),
             Transaction::XaStart(_) => self.xa_start(),
             Transaction::XaEnd(_) | Transaction::XaPrepare(_) => Ok(Applied::Nothing),
             Transaction::XaCommit { xid, .. } => self.xa_commit(&xid),
             Transaction::XaRollback { xid } => self.xa_rollback(&xid),
         }
-    }
-
-    /// What is logged with a ROLLBACK at its end changed tables that cannot be rolled back, and only that (MY-38).
-    fn rollback(&mut self) -> Result<Applied> {
-        if self.group()?.transactional_rows {
-            return Err(self.taken_back("ROLLBACK"));
-        }
-        self.commit()
-    }
-
-    /// The server cuts off what a savepoint takes back, but for MariaDB in a transaction that also changed a table that
-    /// cannot be rolled back: there the rows stay in the log, and this behind them (MY-38).
-    fn rollback_to(&mut self) -> Result<Applied> {
-        if self.group()?.rows_after_savepoint {
-            return Err(self.taken_back("ROLLBACK TO SAVEPOINT"));
-        }
-        Ok(Applied::Nothing)
-    }
-
-    /// What was shipped cannot be taken back.
-    #[cold]
-    fn taken_back(&self, verb: &str) -> Error {
-        let message = format!("rows of a transactional table are taken back by {verb}, at `{}`", self.here());
-        Error::operator("rows_taken_back", message).with_remedy(
-            "MariaDB leaves such rows in its log when the transaction also made a temporary table or changed a table without \
-             transactions (MyISAM, Aria, MEMORY): keep these apart; then read the tables anew, by new names of the sinks (and \
-             a new location of a Delta sink)",
-        )
     }
 
     /// A statement about tables, or about nothing of ours.

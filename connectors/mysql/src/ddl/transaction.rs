@@ -17,9 +17,14 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Statement>, DdlErr
         Transaction::Commit
     } else if cursor.accept("ROLLBACK") {
         cursor.accept("WORK");
-        if cursor.is("TO") { Transaction::RollbackTo } else { Transaction::Rollback }
+        if cursor.accept("TO") {
+            cursor.accept("SAVEPOINT");
+            Transaction::RollbackTo(cursor.name()?)
+        } else {
+            Transaction::Rollback
+        }
     } else if cursor.accept("SAVEPOINT") {
-        Transaction::Savepoint
+        Transaction::Savepoint(cursor.name()?)
     } else if cursor.accept("XA") {
         return xa(cursor).map(Some);
     } else {

@@ -4,7 +4,7 @@
 use super::support::{Contents, recorded, recordings};
 use crate::binlog::file::Walk;
 use crate::binlog::table_map::wire;
-use crate::binlog::{Event, Metadata, TableMap, count_rows_in, kind};
+use crate::binlog::{Event, Metadata, kind};
 use crate::gtid::GtidSet;
 use std::collections::BTreeMap;
 
