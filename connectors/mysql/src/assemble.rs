@@ -279,7 +279,7 @@ impl Assembler {
             Event::AnonymousGtid(gtid) => self.begin_anonymous(&gtid, header),
             Event::MariaGtid(gtid) => self.begin_mariadb(&gtid, header),
             Event::Query(query) => self.query(&query),
-            Event::CompressedQuery(query) => self.compressed_query(&query),
+            Event::CompressedQuery(query) => self.opened(&query, Assembler::query),
             Event::Xid(_) => self.commit(),
             Event::XaPrepare(event) => self.xa_prepare(&event),
             Event::Payload(_) => Ok(Applied::Payload),
@@ -418,6 +418,7 @@ impl Assembler {
         if let Some(group) = &mut self.open {
             group.in_batch = false;
             group.handed_out |= group.shipped;
+            group.begin_batch();
         }
         Ok(self.builder.finish(Some(position), boundary, now_micros))
     }

@@ -18,6 +18,12 @@ pub(super) struct Savepoint {
 }
 
 impl Group {
+    /// A batch begins, of which nothing is there yet.
+    pub(super) fn begin_batch(&mut self) {
+        self.begins_at = 0;
+        self.savepoints.iter_mut().for_each(|savepoint| savepoint.at = 0);
+    }
+
     /// Takes note of rows of a table of the batch.
     pub(super) fn note_rows(&mut self, table: u32, transactional: bool) {
         if transactional {

@@ -20,15 +20,20 @@ const SHOWN: usize = 200;
 type Recorded = Vec<(TableName, Option<Arc<TableDef>>)>;
 
 impl Assembler {
-    pub(super) fn compressed_query(&mut self, query: &QueryEvent<'_>) -> Result<Applied> {
+    /// Opens a compressed statement and goes on with it.
+    pub(super) fn opened<T>(
+        &mut self,
+        query: &QueryEvent<'_>,
+        then: impl FnOnce(&mut Assembler, &QueryEvent<'_>) -> Result<T>,
+    ) -> Result<T> {
         // Taken out while its buffer is read.
         let mut inflater = self.inflater.take().unwrap_or_else(super::inflater);
-        let applied = match inflater.inflate(QUERY_COMPRESSED, query.statement) {
-            Ok(statement) => self.query(&QueryEvent { statement, ..query.clone() }),
+        let done = match inflater.inflate(QUERY_COMPRESSED, query.statement) {
+            Ok(statement) => then(self, &QueryEvent { statement, ..query.clone() }),
             Err(cause) => Err(self.undecodable(cause)),
         };
         self.inflater = Some(inflater);
-        applied
+        done
     }
 
     pub(super) fn query(&mut self, query: &QueryEvent<'_>) -> Result<Applied> {
@@ -50,16 +55,7 @@ impl Assembler {
             return self.commit();
         }
         let text = self.text_of(query);
-        let Ok(database) = std::str::from_utf8(query.database) else {
-            return Err(self.out_of_order("the name of a statement's database is not UTF-8"));
-        };
-        let context = Context {
-            flavour: self.facts.flavour,
-            server_version: self.facts.version,
-            sql_mode: query.status.sql_mode.unwrap_or(0),
-            database: (!database.is_empty()).then_some(database),
-            fold_names: self.facts.fold_names,
-        };
+        let context = self.context_of(query)?;
         match ddl::parse(&text, &context) {
             Ok(Statement::Transaction(boundary)) => self.boundary(boundary),
             Ok(statement) => {
@@ -71,6 +67,29 @@ impl Assembler {
                 self.after_statement()
             }
         }
+    }
+
+    /// A statement within a prepared transaction that is read again: all but savepoints was judged when it was prepared.
+    pub(super) fn replayed_statement(&mut self, query: &QueryEvent<'_>) -> Result<()> {
+        let context = self.context_of(query)?;
+        match ddl::parse(&self.text_of(query), &context) {
+            Ok(Statement::Transaction(Transaction::Savepoint(name))) => self.savepoint(name).map(drop),
+            Ok(Statement::Transaction(Transaction::RollbackTo(name))) => self.rollback_to(&name).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn context_of<'a>(&self, query: &QueryEvent<'a>) -> Result<Context<'a>> {
+        let Ok(database) = std::str::from_utf8(query.database) else {
+            return Err(self.out_of_order("the name of a statement's database is not UTF-8"));
+        };
+        Ok(Context {
+            flavour: self.facts.flavour,
+            server_version: self.facts.version,
+            sql_mode: query.status.sql_mode.unwrap_or(0),
+            database: (!database.is_empty()).then_some(database),
+            fold_names: self.facts.fold_names,
+        })
     }
 
     /// Of a transaction that is passed over only the end matters. An XA transaction ends with an event of its own.

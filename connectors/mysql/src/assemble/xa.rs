@@ -178,6 +178,8 @@ impl Assembler {
             Event::Rows(rows) if replay.inside => {
                 self.rows(&rows)?;
             }
+            Event::Query(query) if replay.inside => self.replayed_statement(&query)?,
+            Event::CompressedQuery(query) if replay.inside => self.opened(&query, Assembler::replayed_statement)?,
             Event::XaPrepare(_) if replay.inside => return Ok(Replayed::Whole(false)),
             Event::Payload(_) if replay.inside => return Ok(Replayed::Payload),
             _ => {}

@@ -82,6 +82,43 @@ fn prepared_transactions_of_mariadb() {
     }
 }
 
+/// MY-33, MY-34: rows that a savepoint took back before the transaction was prepared.
+#[test]
+fn savepoints_of_prepared_transactions() {
+    let mut tape = Tape::new(Naming::Domains);
+    tape.domain(0, 77, 1, 0x40, &[1, 0, 0, 0, 1, 0, b'g']).map(1, "t", 2).insert(1, &[ints([1, 0])]);
+    tape.map(2, "plain", 2).insert(2, &[ints([2, 0])]).query("SAVEPOINT `a`");
+    tape.map(3, "t", 2).insert(3, &[ints([3, 0])]).map(4, "plain", 2).insert(4, &[ints([4, 0])]);
+    tape.query("ROLLBACK TO `a`").map(5, "t", 2).insert(5, &[ints([5, 0])]);
+    tape.event(kind::XA_PREPARE, 0, b"\0\x01\0\0\0\x01\0\0\0\0\0\0\0g").end();
+    tape.domain(0, 77, 2, 0x81, &[1, 0, 0, 0, 1, 0, b'g']).query("XA COMMIT X'67',X'',1").end();
+    let out = Source::new(Naming::Domains, &[T, PLAIN]).run(&tape).unwrap();
+    assert_eq!(
+        out.texts(),
+        [
+            "0-77-2#1 insert t (1, 0)",
+            "0-77-2#2 insert plain (2, 0)",
+            "0-77-2#4 insert plain (4, 0)",
+            "0-77-2#5 insert t (5, 0)"
+        ]
+    );
+}
+
+/// MY-34: a batch that ends between the savepoint and the first row behind it.
+#[test]
+fn a_savepoint_outlives_its_batch() {
+    let mut tape = Tape::new(Naming::Gtids);
+    row(&mut tape, 1);
+    row(&mut tape, 2);
+    tape.begin().query("BEGIN").query("SAVEPOINT `a`");
+    tape.map(1, "t", 2).insert(1, &[ints([3, 0])]).query("ROLLBACK TO `a`").end();
+    for limit in [2, 100] {
+        let out = Source::new(Naming::Gtids, &[T]).limit(limit).run(&tape).unwrap();
+        let values: Vec<_> = out.seen.iter().map(|seen| seen.text.clone()).collect();
+        assert_eq!(values.len(), 2, "{limit}: {values:?}");
+    }
+}
+
 #[test]
 fn positions_name_what_is_prepared() {
     for naming in [Naming::Gtids, Naming::Anonymous] {
