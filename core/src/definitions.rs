@@ -28,8 +28,10 @@ pub trait DefinitionStore: Send + Sync {
     /// Records definitions, durably when it returns. One of the same table and place is replaced.
     fn record(&self, definitions: &[StoredDefinition]) -> Result<()>;
 
-    /// Forgets what is recorded beyond a place: the log brings it again, maybe in another order.
-    fn forget_after(&self, place: Mark) -> Result<()>;
+    /// Goes back to a place, in one step: what is recorded beyond it goes, because the log brings it again, maybe in another
+    /// order, and nothing is known to be whole beyond it. Kept is what lies up to the place of a table in `ahead`, of which
+    /// the log is not read before that place; `records` are added.
+    fn rewind(&self, place: &Position, ahead: &[(String, Mark)], records: &[StoredDefinition]) -> Result<()>;
 
     /// Nothing is missing up to here; what was in force only before `needed` is no longer wanted.
     fn cover(&self, place: &Position, needed: Mark) -> Result<()>;

@@ -1,7 +1,7 @@
 //! The definitions of tables that a source keeps between runs, in the state's SQLite file.
 
 use super::{StateDirectory, failed};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
 use tidewire_core::definitions::{DefinitionStore, StoredDefinition};
 use tidewire_core::{Mark, Position, Result};
@@ -12,6 +12,9 @@ pub(super) const SCHEMA: &str = "
         source TEXT NOT NULL, table_name TEXT NOT NULL, since BLOB NOT NULL, text TEXT,
         PRIMARY KEY (source, table_name, since)) STRICT, WITHOUT ROWID;
     CREATE TABLE definition_cover (source TEXT PRIMARY KEY, mark BLOB NOT NULL, text TEXT NOT NULL) STRICT;";
+
+/// How many definitions of a table are kept beyond what is needed: a sink that is away may need older ones.
+const SPARE_VERSIONS: u32 = 16;
 
 /// The definitions of one source.
 #[derive(Debug)]
@@ -60,12 +63,7 @@ impl DefinitionStore for SourceDefinitions {
         let write = || {
             let mut database = self.state.database();
             let transaction = database.transaction()?;
-            for definition in definitions {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO definition (source, table_name, since, text) VALUES (?1, ?2, ?3, ?4)",
-                    params![self.source, definition.table, to_bytes(definition.since), definition.text],
-                )?;
-            }
+            add(&transaction, &self.source, definitions)?;
             transaction.commit()
         };
         write().map_err(|error| failed("record the schema history", error))
@@ -80,22 +78,40 @@ impl DefinitionStore for SourceDefinitions {
                 params![self.source, to_bytes(place.mark), &*place.text],
             )?;
             transaction.execute(
-                "DELETE FROM definition AS old WHERE source = ?1 AND EXISTS (
-                     SELECT 1 FROM definition AS new WHERE new.source = old.source AND new.table_name = old.table_name
-                        AND new.since > old.since AND new.since <= ?2)",
-                params![self.source, to_bytes(needed)],
+                "DELETE FROM definition AS old WHERE source = ?1 AND (
+                     SELECT count(*) FROM definition AS new WHERE new.source = old.source
+                        AND new.table_name = old.table_name AND new.since > old.since AND new.since <= ?2) > ?3",
+                params![self.source, to_bytes(needed), SPARE_VERSIONS],
             )?;
             transaction.commit()
         };
         write().map_err(|error| failed("record how far the schema history goes", error))
     }
 
-    fn forget_after(&self, place: Mark) -> Result<()> {
-        let deleted = self
-            .state
-            .database()
-            .execute("DELETE FROM definition WHERE source = ?1 AND since > ?2", params![self.source, to_bytes(place)]);
-        deleted.map(drop).map_err(|error| failed("forget a part of the schema history", error))
+    fn rewind(&self, place: &Position, ahead: &[(String, Mark)], records: &[StoredDefinition]) -> Result<()> {
+        let write = || {
+            let mut database = self.state.database();
+            let transaction = database.transaction()?;
+            let beyond: Vec<(String, [u8; 16])> = transaction
+                .prepare("SELECT table_name, since FROM definition WHERE source = ?1 AND since > ?2")?
+                .query_map(params![self.source, to_bytes(place.mark)], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let is_kept =
+                |table: &str, since: Mark| ahead.iter().any(|(name, until)| *name == *table && since <= *until);
+            for (table, since) in beyond.iter().filter(|(table, since)| !is_kept(table, from_bytes(*since))) {
+                transaction.execute(
+                    "DELETE FROM definition WHERE source = ?1 AND table_name = ?2 AND since = ?3",
+                    params![self.source, table, since],
+                )?;
+            }
+            add(&transaction, &self.source, records)?;
+            transaction.execute(
+                "UPDATE definition_cover SET mark = ?2, text = ?3 WHERE source = ?1 AND mark > ?2",
+                params![self.source, to_bytes(place.mark), &*place.text],
+            )?;
+            transaction.commit()
+        };
+        write().map_err(|error| failed("go back in the schema history", error))
     }
 
     fn clear(&self) -> Result<()> {
@@ -108,6 +124,16 @@ impl DefinitionStore for SourceDefinitions {
         };
         clear().map_err(|error| failed("forget the schema history", error))
     }
+}
+
+fn add(transaction: &Transaction<'_>, source: &str, definitions: &[StoredDefinition]) -> rusqlite::Result<()> {
+    for definition in definitions {
+        transaction.execute(
+            "INSERT OR REPLACE INTO definition (source, table_name, since, text) VALUES (?1, ?2, ?3, ?4)",
+            params![source, definition.table, to_bytes(definition.since), definition.text],
+        )?;
+    }
+    Ok(())
 }
 
 /// Big endian, so that SQLite's order of blobs is that of marks.
@@ -133,6 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn my_50_old_definitions_go_but_for_some() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDirectory::open(dir.path()).unwrap());
+        let definitions = SourceDefinitions::new(state, Arc::from("crm"));
+        let versions: Vec<_> = (1..=40).map(|major| stored("a.t", mark(major, 0), Some("x"))).collect();
+        definitions.record(&versions).unwrap();
+        definitions.cover(&Position::new(mark(50, 0), "there"), mark(30, 0)).unwrap();
+        let oldest = 30 - u64::from(SPARE_VERSIONS);
+        assert!(definitions.at(mark(oldest - 1, 0)).unwrap().is_empty());
+        for major in oldest..=40 {
+            assert_eq!(definitions.at(mark(major, 0)).unwrap(), [versions[major as usize - 1].clone()]);
+        }
+    }
+
+    #[test]
     fn my_40_the_definition_in_force_at_a_place_is_found_and_old_ones_go() {
         let dir = tempfile::tempdir().unwrap();
         let state = Arc::new(StateDirectory::open(dir.path()).unwrap());
@@ -148,17 +189,21 @@ mod tests {
         other.record(&[stored("a.t", mark(0, 0), Some("theirs"))]).unwrap();
         let [one, two, there, gone] = versions.clone();
         assert_eq!(ours.at(mark(0, 9)).unwrap(), []);
-        assert_eq!(ours.at(mark(4, 0)).unwrap(), [there, one.clone()]);
-        assert_eq!(ours.at(mark(5, 0)).unwrap(), [gone.clone(), one]);
-        assert_eq!(ours.at(Mark::MAX).unwrap(), [gone.clone(), two.clone()]);
+        assert_eq!(ours.at(mark(4, 0)).unwrap(), [there.clone(), one.clone()]);
+        assert_eq!(ours.at(mark(5, 0)).unwrap(), [gone.clone(), one.clone()]);
+        assert_eq!(ours.at(Mark::MAX).unwrap(), [gone.clone(), two]);
         assert_eq!(ours.covered().unwrap(), None);
         let place = Position::new(mark(u64::MAX, 0), "there");
         ours.cover(&place, mark(u64::MAX, 0)).unwrap();
         assert_eq!(ours.covered().unwrap(), Some(place));
-        assert_eq!(ours.at(mark(u64::MAX - 2, 0)).unwrap(), std::slice::from_ref(&gone), "what is not needed has gone");
-        assert_eq!(ours.at(Mark::MAX).unwrap(), [gone.clone(), two]);
-        ours.forget_after(mark(5, 0)).unwrap();
-        assert_eq!(ours.at(Mark::MAX).unwrap(), [gone]);
+        assert_eq!(ours.at(mark(4, 0)).unwrap(), [there, one.clone()], "a sink that is away may need it");
+        let ahead = stored("a.ahead", mark(9, 0), Some("ahead"));
+        ours.record(&[ahead.clone(), stored("a.ahead", mark(11, 0), Some("beyond"))]).unwrap();
+        let back = Position::new(mark(5, 0), "back");
+        let added = stored("a.added", mark(7, 0), Some("added"));
+        ours.rewind(&back, &[("a.ahead".to_owned(), mark(10, 0))], std::slice::from_ref(&added)).unwrap();
+        assert_eq!(ours.at(Mark::MAX).unwrap(), [added, ahead, gone, one]);
+        assert_eq!(ours.covered().unwrap(), Some(back));
         ours.clear().unwrap();
         assert_eq!((ours.covered().unwrap(), ours.at(Mark::MAX).unwrap()), (None, vec![]));
         assert_eq!(other.at(Mark::MAX).unwrap().len(), 1);

@@ -1,5 +1,6 @@
 //! The connector as the daemon sees it: check, setup, remove, open. Only connects the parts.
 
+mod ahead;
 mod definitions;
 mod open;
 mod reader;

@@ -12,11 +12,14 @@ use tidewire_core::{Error, Mark, Position, Result, TableName};
 /// How often the place up to which the history is whole is written.
 const COVER_INTERVAL: Duration = Duration::from_secs(1);
 
+/// From a place on, what is in force of a table: none of one that has gone.
+pub(crate) type Record = (Mark, TableName, Option<Arc<TableDef>>);
+
 /// What was in force at a place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InForce {
-    /// Definitions.
-    pub(crate) tables: Vec<TableDef>,
+    /// Definitions, and since when they are in force.
+    pub(crate) tables: Vec<(Mark, TableDef)>,
     /// Tables that had gone.
     pub(crate) dropped: Vec<TableName>,
 }
@@ -45,7 +48,7 @@ impl History {
         let Some(store) = &self.store else { return Ok(in_force) };
         for stored in store.at(place)? {
             match stored.text {
-                Some(text) => in_force.tables.push(definition(&stored.table, &text)?),
+                Some(text) => in_force.tables.push((stored.since, definition(&stored.table, &text)?)),
                 None => in_force
                     .dropped
                     .extend(stored.table.split_once('.').map(|(schema, table)| TableName::new(schema, table))),
@@ -54,18 +57,32 @@ impl History {
         Ok(in_force)
     }
 
-    /// Forgets what is recorded beyond a place: the log brings it again.
-    pub(crate) fn forget_after(&self, place: Mark) -> Result<()> {
-        self.store.as_ref().map_or(Ok(()), |store| store.forget_after(place))
+    /// Goes back to a place: the log brings again what is recorded beyond it, but for tables that are `ahead`, up to their
+    /// places. `records` are added.
+    pub(crate) fn rewind(&self, place: &Position, ahead: &[(TableName, Mark)], records: &[Record]) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let ahead: Vec<(String, Mark)> = ahead.iter().map(|(name, mark)| (name.to_string(), *mark)).collect();
+        let records = records.iter().map(|(since, name, table)| stored(name, *since, table.as_deref()));
+        store.rewind(place, &ahead, &records.collect::<Result<Vec<_>>>()?)
     }
 
     /// Starts anew with what is in force at a place.
     pub(crate) fn restart(&self, place: &Position, schemas: &Schemas) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         store.clear()?;
-        let stored =
-            schemas.iter().map(|table| stored(&table.name, place.mark, Some(table))).collect::<Result<Vec<_>>>()?;
-        store.record(&stored)?;
+        self.go_on(place, schemas)
+    }
+
+    /// Goes on at a later place with what is in force there. What is kept of before stays: a sink that is away may need it.
+    pub(crate) fn go_on(&self, place: &Position, schemas: &Schemas) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let kept = store.at(place.mark)?.into_iter().filter(|kept| kept.text.is_some());
+        let is_known = |table: &str| schemas.iter().any(|known| known.name.to_string() == table);
+        let gone = kept
+            .filter(|kept| !is_known(&kept.table))
+            .map(|kept| Ok(StoredDefinition { table: kept.table, since: place.mark, text: None }));
+        let known = schemas.iter().map(|table| stored(&table.name, place.mark, Some(table)));
+        store.record(&known.chain(gone).collect::<Result<Vec<_>>>()?)?;
         store.cover(place, Mark::default())
     }
 
@@ -84,7 +101,8 @@ impl History {
             return Ok(());
         }
         *last = Some(Instant::now());
-        store.cover(place, place.mark)
+        // A start inside a transaction begins with its first change.
+        store.cover(place, Mark { minor: 0, ..place.mark })
     }
 }
 

@@ -115,7 +115,7 @@ impl DefinitionStore for Noted {
         Ok(())
     }
 
-    fn forget_after(&self, _place: Mark) -> Result<()> {
+    fn rewind(&self, _place: &Position, _ahead: &[(String, Mark)], _records: &[StoredDefinition]) -> Result<()> {
         Ok(())
     }
 

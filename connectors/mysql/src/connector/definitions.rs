@@ -25,18 +25,37 @@ pub(super) struct Known {
     pub(super) dropped: HashSet<TableName>,
 }
 
-/// What is known where the sinks' place is. `held` are the tables that are shipped from there on.
+impl Known {
+    /// A table's definition, or that it has gone.
+    pub(super) fn set(&mut self, name: &TableName, definition: Option<&TableDef>) {
+        self.unproven.remove(name);
+        match definition {
+            Some(definition) => {
+                self.schemas.insert(definition.clone());
+                self.dropped.remove(name);
+            }
+            None => {
+                self.schemas.remove(name);
+                self.dropped.insert(name.clone());
+            }
+        }
+    }
+}
+
+/// What is known where the sinks' place is. `held` are the tables that are shipped from there on, and `begun` tells which
+/// of them some sink holds.
 pub(super) async fn known(
     settings: &Arc<Settings>,
     look: &mut Look,
     first: &StoredPosition,
     held: &[TableName],
+    begun: impl Fn(&TableName) -> bool,
     descriptor: &Arc<SourceDescriptor>,
     history: &History,
 ) -> Result<Known> {
     let (facts, host) = (look.facts.clone(), look.host.clone());
     let scan = Scan { settings, host: &host, facts: &facts, descriptor };
-    let position = first.place.boundary(&[])?;
+    let position = first.place.boundary(&first.prepared)?;
     let mut known = match kept(look, first, &scan, history).await? {
         Some(known) => known,
         None => {
@@ -49,7 +68,7 @@ pub(super) async fn known(
     let missing = |name: &&TableName| known.schemas.get(name).is_none() && !known.dropped.contains(*name);
     let missing: Vec<TableName> = held.iter().filter(missing).cloned().collect();
     if !missing.is_empty() {
-        found_again(look, first, &scan, history, &mut known, &missing).await?;
+        found_again(look, first, &scan, history, &mut known, &missing, begun).await?;
     }
     Ok(known)
 }
@@ -60,7 +79,8 @@ async fn kept(look: &mut Look, first: &StoredPosition, scan: &Scan<'_>, history:
     let covered = StoredPosition::parse(&covered)?;
     let at = |place: &StoredPosition| history.at(place.place.boundary(&[])?.mark);
     let schemas = catalog::schemas(&mut look.control).await?;
-    if plan::contains(&covered.place, &first.place) {
+    // The same place may have the name of the next file by now.
+    if covered.mark == first.mark || plan::contains(&covered.place, &first.place) {
         return at(first).map(|kept| Some(with(schemas, kept)));
     }
     if !plan::contains(&first.place, &covered.place) {
@@ -83,7 +103,7 @@ async fn kept(look: &mut Look, first: &StoredPosition, scan: &Scan<'_>, history:
 }
 
 fn with(mut schemas: Schemas, kept: InForce) -> Known {
-    kept.tables.into_iter().for_each(|table| schemas.insert(table));
+    kept.tables.into_iter().for_each(|(_, table)| schemas.insert(table));
     Known { schemas, unproven: HashSet::new(), dropped: kept.dropped.into_iter().collect() }
 }
 
@@ -96,6 +116,7 @@ async fn found_again(
     history: &History,
     known: &mut Known,
     missing: &[TableName],
+    begun: impl Fn(&TableName) -> bool,
 ) -> Result<()> {
     let mut today = catalog::schemas(&mut look.control).await?;
     let mut definitions: Vec<TableDef> = Vec::new();
@@ -112,7 +133,8 @@ async fn found_again(
     let file = snapshot::log_end(&mut look.control).await?;
     let end = snapshot::place_now(&mut look.control, look.kind, &file).await?;
     let touched = scan.touched(first, &end, today).await?;
-    if let Some(table) = missing.iter().find(|table| touched.contains(&table.to_string())) {
+    let is_touched = |table: &TableName| touched.contains(&table.to_string());
+    if let Some(table) = missing.iter().find(|table| begun(table) && is_touched(table)) {
         let message = format!(
             "the definition of table `{table}` is not kept, and it was altered after the place from which the sinks need \
              the log"
@@ -124,7 +146,9 @@ async fn found_again(
             )
             .with_table(table.clone()));
     }
-    tracing::info!("no captured table was altered since: today's definitions hold");
+    tracing::info!("no table that is held was altered since: today's definitions hold");
+    // Of the others the log tells where it makes them, and what it does not tell halts there.
+    definitions.retain(|table| !is_touched(&table.name));
     let since = first.place.boundary(&[])?.mark;
     let record: Vec<_> = definitions.iter().map(|table| (table.name.clone(), Some(Arc::new(table.clone())))).collect();
     history.record(since, &record)?;

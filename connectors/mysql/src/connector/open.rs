@@ -1,18 +1,19 @@
 //! Opening a source: look, decide, and only then read.
 
+use super::ahead::Ahead;
 use super::definitions::{self, Known};
 use super::reader::Reader;
 use crate::assemble::{Assembler, AssemblerStart, Facts, PROVENANCE};
 use crate::catalog::{self, Listed, ListedTable};
 use crate::config::{Host, Settings};
 use crate::connection::{Connection, open_any};
+use crate::ddl::Schemas;
 use crate::history::History;
 use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
-use crate::model::TableDef;
 use crate::monitor::Monitor;
 use crate::plan::{self, Start};
-use crate::position::{Place, StoredPosition};
+use crate::position::{Place, Prepared, StoredPosition};
 use crate::preflight;
 use crate::rivals::Rivals;
 use crate::server_log;
@@ -23,7 +24,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tidewire_core::options::SnapshotMode;
 use tidewire_core::source::{OpenSource, Resume};
-use tidewire_core::{BatchLimits, Error, Mark, Position, Result, Severity, SourceDescriptor, TableName, TableSchema};
+use tidewire_core::{BatchLimits, Error, Position, Result, Severity, SourceDescriptor, TableName, TableSchema};
+
+/// How often definitions are read in the hope that nobody alters them meanwhile.
+const DEFINE_TRIES: usize = 5;
 
 /// Everything that is known before the decision.
 pub(super) struct Look {
@@ -139,24 +143,27 @@ async fn begin(settings: &Arc<Settings>, resume: &Resume, look: &mut Look, histo
     // Before any lock is taken: it may take a scan of the log.
     let known = match look.start.as_ref().map(|start| start.stored.clone()) {
         Some(first) => {
-            let mut held: Vec<TableName> =
-                shipped.iter().filter(|table| begun(resume, table) || !wanted(look, table)).cloned().collect();
-            held.extend(look.listed.helpers.iter().cloned());
+            let ahead = Ahead::sort(resume, &shipped, |table| wanted(look, table), &first, history)?;
+            let held: Vec<TableName> = ahead.with_log.iter().chain(&look.listed.helpers).cloned().collect();
             let scanning = descriptor(settings, look, None);
-            let known = definitions::known(settings, look, &first, &held, &scanning, history).await?;
-            Some((known, first))
+            let begun = |table: &TableName| begun(resume, table);
+            let known = definitions::known(settings, look, &first, &held, begun, &scanning, history).await?;
+            Some((known, first, ahead))
         }
         None => None,
     };
     let consistent = snapshot_state(settings, look).await?;
-    let floor = consistent.as_ref().map(|state| state.place.boundary(&[])).transpose()?;
+    let floor = consistent.as_ref().map(|state| state.place.boundary(&state.prepared)).transpose()?;
     let descriptor = descriptor(settings, look, floor.clone());
     let mut read_until = HashMap::new();
     let mut targets = look.start.as_ref().map_or_else(VecDeque::new, |start| start.targets.clone());
     let (known, first) = match known {
-        Some((mut known, first)) => {
-            read_until =
-                read_ahead(resume, &shipped, &first, consistent.as_ref(), floor.as_ref(), &mut known, history)?;
+        Some((mut known, mut first, ahead)) => {
+            if consistent.as_ref().is_some_and(|state| state.xa_unknown) {
+                // That none of those is about a captured table was true before these tables joined.
+                first.prepared.retain(|prepared| !prepared.is_earlier());
+            }
+            read_until = ahead.settle(&first, consistent.as_ref().zip(floor.as_ref()), &mut known, history)?;
             if let Some(state) = consistent.as_ref().filter(|state| !matches!(state.place, Place::File(_))) {
                 // Changes are compared with this place as well.
                 targets.push_back(state.place.clone());
@@ -221,7 +228,7 @@ async fn snapshot_state(settings: &Settings, look: &Look) -> Result<Option<Consi
     snapshot::consistent(&plan).await.map(Some)
 }
 
-/// A beginning: at the place of the snapshot, or now. What was kept is of another life.
+/// A beginning: at the place of the snapshot, or now.
 async fn afresh(
     look: &mut Look,
     consistent: Option<&Consistent>,
@@ -229,65 +236,42 @@ async fn afresh(
 ) -> Result<(Known, StoredPosition)> {
     let (place, prepared, schemas) = match consistent {
         Some(state) => (state.place.clone(), state.prepared.clone(), state.schemas.clone()),
-        None => {
-            // Definitions first: what is altered in between is in the log.
-            let mut schemas = catalog::schemas(&mut look.control).await?;
-            let file = snapshot::log_end(&mut look.control).await?;
-            let place = snapshot::place_now(&mut look.control, look.kind, &file).await?;
-            for name in look.listed.captured.iter().map(|table| &table.name).chain(&look.listed.helpers) {
-                catalog::define(&mut look.control, &mut schemas, name).await?;
-            }
-            (place, Vec::new(), schemas)
-        }
+        None => now(look).await?,
     };
     let position = place.boundary(&prepared)?;
-    history.restart(&position, &schemas)?;
+    match history.covered()?.map(|covered| StoredPosition::parse(&covered)).transpose()? {
+        Some(covered) if plan::contains(&place, &covered.place) => history.go_on(&position, &schemas)?,
+        // Kept of another life.
+        _ => history.restart(&position, &schemas)?,
+    }
     let known = Known { schemas, unproven: HashSet::new(), dropped: HashSet::new() };
     Ok((known, StoredPosition::parse(&position)?))
 }
 
-/// Tables of which no sink needs anything before a place beyond the first: what the log has of them before is passed over,
-/// with their definitions as they are there. Hands back those places, by `Mark::major`.
-fn read_ahead(
-    resume: &Resume,
-    shipped: &HashSet<TableName>,
-    first: &StoredPosition,
-    consistent: Option<&Consistent>,
-    floor: Option<&Position>,
-    known: &mut Known,
-    history: &History,
-) -> Result<HashMap<TableName, u64>> {
-    let mut ahead = HashMap::new();
-    let mut record: Vec<(Mark, TableName, Option<Arc<TableDef>>)> = Vec::new();
-    for table in shipped {
-        let read_at = consistent.and(floor).map(|floor| floor.mark);
-        let from = plan::needed_from(resume, table, read_at);
-        let from = Mark { major: from.major, minor: 0 };
-        if from.major <= first.mark.major {
-            continue;
+/// The place now, and the definitions there: those that are the same before and after.
+async fn now(look: &mut Look) -> Result<(Place, Vec<Prepared>, Schemas)> {
+    let mut before = defined(look).await?;
+    for _ in 0..DEFINE_TRIES {
+        let file = snapshot::log_end(&mut look.control).await?;
+        let place = snapshot::place_now(&mut look.control, look.kind, &file).await?;
+        let after = defined(look).await?;
+        if after.iter().eq(before.iter()) {
+            return Ok((place, Vec::new(), after));
         }
-        let definition = match consistent.filter(|_| read_at == Some(from)) {
-            Some(state) => state.schemas.get(table),
-            None => history.at(from)?.tables.into_iter().find(|kept| kept.name == *table).map(Arc::new),
-        };
-        ahead.insert(table.clone(), from.major);
-        match &definition {
-            Some(definition) => {
-                known.schemas.insert(TableDef::clone(definition));
-                known.unproven.remove(table);
-                known.dropped.remove(table);
-            }
-            None => {
-                known.unproven.insert(table.clone());
-            }
-        }
-        record.push((from, table.clone(), definition));
+        before = after;
     }
-    history.forget_after(first.place.boundary(&[])?.mark)?;
-    for (since, table, definition) in record.into_iter().filter(|(_, _, definition)| definition.is_some()) {
-        history.record(since, &[(table, definition)])?;
+    Err(Error::retry(
+        "tables_changing",
+        "the captured tables are altered all the time: their definitions cannot be read",
+    ))
+}
+
+async fn defined(look: &mut Look) -> Result<Schemas> {
+    let mut schemas = catalog::schemas(&mut look.control).await?;
+    for name in look.listed.captured.iter().map(|table| &table.name).chain(&look.listed.helpers) {
+        catalog::define(&mut look.control, &mut schemas, name).await?;
     }
-    Ok(ahead)
+    Ok(schemas)
 }
 
 fn descriptor(settings: &Settings, look: &Look, snapshot_floor: Option<Position>) -> Arc<SourceDescriptor> {

@@ -36,9 +36,11 @@ impl DefinitionStore for Kept {
         Ok(last.into_values().collect())
     }
 
-    fn forget_after(&self, place: Mark) -> Result<()> {
-        self.definitions.lock().unwrap().retain(|(_, since), _| *since <= place);
-        Ok(())
+    fn rewind(&self, place: &Position, ahead: &[(String, Mark)], records: &[StoredDefinition]) -> Result<()> {
+        let is_kept = |table: &str, since: Mark| ahead.iter().any(|(name, until)| *name == *table && since <= *until);
+        self.definitions.lock().unwrap().retain(|(table, since), _| *since <= place.mark || is_kept(table, *since));
+        self.covered.lock().unwrap().push(place.clone());
+        self.record(records)
     }
 
     fn record(&self, definitions: &[StoredDefinition]) -> Result<()> {
@@ -99,13 +101,16 @@ fn my_40_definitions_are_those_of_the_place() {
         (at(10, 0), vec![("u", 1)]),
     ] {
         let found = history.at(place).unwrap();
-        let tables: Vec<_> = found.tables.iter().map(|table| (&*table.name.table, table.columns.len())).collect();
+        let tables: Vec<_> = found.tables.iter().map(|(_, table)| (&*table.name.table, table.columns.len())).collect();
         assert_eq!(tables, expected, "{place}");
         let gone: &[TableName] = if place.major == 10 { &[name("t")] } else { &[] };
         assert_eq!(found.dropped, gone, "{place}");
     }
-    history.forget_after(at(8, 0)).unwrap();
-    assert!(history.at(at(10, 0)).unwrap().dropped.is_empty());
+    history.rewind(&Position::new(at(8, 0), "p"), &[], &[(at(9, 0), name("v"), Some(table("v", &["y"])))]).unwrap();
+    let found = history.at(at(10, 0)).unwrap();
+    assert!(found.dropped.is_empty());
+    let tables: Vec<_> = found.tables.iter().map(|(since, table)| (*since, &*table.name.table)).collect();
+    assert_eq!(tables, [(at(7, 1), "t"), (at(9, 0), "v")]);
     history.restart(&Position::new(at(1, 0), "p"), &schemas).unwrap();
     assert_eq!(history.at(Mark::MAX).unwrap().tables.len(), 1, "what was kept has gone");
 }

@@ -14,8 +14,10 @@
 //! Each is held for as long as the sessions need to begin, some milliseconds. Waiting for a lock makes writers wait behind
 //! us, so it is given up after two seconds, with all locks that we have, and tried again.
 //!
-//! A prepared XA transaction has its rows in the log before the place and commits behind it. Whatever it wrote to keeps its
-//! metadata lock, so that under `LOCK TABLES` none is about a captured table. The other ways are taken when there is none.
+//! A prepared XA transaction has its rows in the log before the place and commits behind it. On MySQL whatever it wrote to
+//! keeps its metadata lock, so that under `LOCK TABLES` none is about a captured table; MariaDB lets go of it when the session
+//! ends. The ways without such a lock are taken when nothing is prepared, and where that cannot be had the commit of one that
+//! is not known halts the source: its rows may be neither in the snapshot nor behind the place.
 //!
 //! Tables of engines without transactions have no state to see: they stay locked while they are read.
 //!
@@ -104,8 +106,10 @@ pub(crate) struct Consistent {
     pub(crate) place: Place,
     /// The same as file and offset.
     pub(crate) file: (Arc<str>, u64),
-    /// XA transactions that were prepared before, as far as they matter.
+    /// [`Prepared::earlier`] where XA transactions may be prepared that are surely about no captured table.
     pub(crate) prepared: Vec<Prepared>,
+    /// Whether some may be prepared that are about a table whose rows are read.
+    pub(crate) xa_unknown: bool,
     /// The definitions in force there.
     pub(crate) schemas: Schemas,
 }
@@ -140,6 +144,14 @@ pub(crate) async fn consistent(plan: &LockPlan<'_>) -> Result<Consistent> {
         return Ok(consistent);
     }
     let (locked, held) = hold(plan, flavour, &lasting, &passing).await?;
+    let (prepared, xa_unknown) = match &held {
+        Held::Stage(_) => (Vec::new(), false),
+        Held::Server(_) => (Vec::new(), true),
+        Held::Nothing | Held::Tables(_) => {
+            let unknown = flavour == Flavour::MariaDb && is_prepared(&mut control).await?;
+            (if unknown { Vec::new() } else { vec![Prepared::earlier()] }, unknown)
+        }
+    };
     let mut sessions = Vec::with_capacity(count);
     for _ in 0..count {
         sessions.push(begin(plan).await?);
@@ -147,12 +159,14 @@ pub(crate) async fn consistent(plan: &LockPlan<'_>) -> Result<Consistent> {
     let file = log_end(&mut control).await?;
     let place = place_now(&mut control, plan.kind, &file).await?;
     let schemas = definitions(&mut control, plan).await?;
-    // Under a lock of the whole server those that are prepared may be about captured tables: their commit halts.
-    let prepared = if matches!(held, Held::Server(_)) { Vec::new() } else { vec![Prepared::earlier()] };
     release(held).await?;
     control.close().await;
+    // Of tables that are not locked the definitions are those of the place if they were the same before.
+    if plan.others.iter().any(|name| before.get(name) != schemas.get(name)) {
+        return Err(Error::retry("tables_changing", "captured tables that are not read are just being altered"));
+    }
     let locked = locked.map(|session| (session, lasting.into_iter().cloned().collect()));
-    Ok(Consistent { sessions, guards, locked, place, file, prepared, schemas })
+    Ok(Consistent { sessions, guards, locked, place, file, prepared, xa_unknown, schemas })
 }
 
 /// MySQL's backup lock; `None` where it is not permitted or not known, or where DDL is under way for longer.
@@ -201,8 +215,10 @@ async fn unlocked(
                 Place::Domains(domains(&rows.first().and_then(|row| text(row, 0).ok()).ok_or_else(gone)?)?)
             }
         };
-        let (guards, prepared) = (Vec::new(), vec![Prepared::earlier()]);
-        return Ok(Some(Consistent { sessions, guards, locked: None, place, file, prepared, schemas }));
+        // One that was prepared and committed in between, around the place, is not known: its commit halts.
+        let (guards, prepared) = (Vec::new(), Vec::new());
+        let xa_unknown = false;
+        return Ok(Some(Consistent { sessions, guards, locked: None, place, file, prepared, xa_unknown, schemas }));
     }
     Ok(None)
 }
@@ -281,7 +297,9 @@ async fn hold_once(
     }
     let refused = match lock_tables(plan, passing).await {
         Ok(session) => return Ok((locked, Held::Tables(session))),
-        Err(error) if error.code() == "permission_denied" => error,
+        // The whole server cannot be locked beside tables that stay locked.
+        Err(error) if error.code() == "permission_denied" && locked.is_none() => error,
+        Err(error) if error.code() == "permission_denied" => return Err(not_permitted(error)),
         Err(error) => return Err(error),
     };
     match try_all(plan, &["FLUSH TABLES WITH READ LOCK".to_owned()]).await {

@@ -190,7 +190,7 @@ impl Source {
         let in_force = history.at(stored.mark).unwrap();
         in_force.dropped.iter().for_each(|table| drop(source.schemas.remove(table)));
         source.dropped = in_force.dropped;
-        in_force.tables.into_iter().for_each(|table| source.schemas.insert(table));
+        in_force.tables.into_iter().for_each(|(_, table)| source.schemas.insert(table));
         source
     }
 }
