@@ -43,11 +43,12 @@ const MARIADB_1011: Packages = Packages {
     ],
 };
 
-/// The package that holds `mariadb-binlog` depends on Perl for other programs in it, so it is taken alone.
+/// The packages that hold `mariadb-binlog` and the server's plugins depend on Perl for other programs in them, so they are
+/// taken alone.
 const MARIADB_118: Packages = Packages {
     suite: "trixie",
     closed: &["mariadb-server-core", "mariadb-client-core"],
-    alone: &["mariadb-client"],
+    alone: &["mariadb-client", "mariadb-server"],
     series: "11.8.",
     pinned: &[
         (
@@ -61,6 +62,10 @@ const MARIADB_118: Packages = Packages {
         (
             "mariadb-client_1%3a11.8.9+ds-0+deb13u1_amd64.deb",
             "e994b5e860dc9826b56aca07d685a10f038727882e770b52e84a21c7f1ce6a04",
+        ),
+        (
+            "mariadb-server_1%3a11.8.9+ds-0+deb13u1_amd64.deb",
+            "0995f9607243a5ef203a95446ab86b9b6306c9fdee63b25c9645e75be5905f3b",
         ),
     ],
 };
@@ -117,7 +122,7 @@ pub fn mariadb_114() -> Result<Distribution> {
 }
 
 /// Entry and name of the version whose programs read the logs of all.
-const NEWEST: (&str, &str) = ("mariadb-11.8.9", "MariaDB 11.8");
+const NEWEST: (&str, &str) = ("mariadb-11.8.9-2", "MariaDB 11.8");
 
 fn debian(entry: &str, what: &str, packages: &Packages) -> Result<Distribution> {
     let servers = cache::servers()?;

@@ -125,6 +125,27 @@ fn older_methods_of_login() -> Result<()> {
     Ok(())
 }
 
+/// What MariaDB has instead of passwords that are sent: proofs by a key made of the password.
+#[test]
+fn methods_of_login_of_mariadb() -> Result<()> {
+    let server = server(MysqlVersion::MariaDb118)?;
+    let client = server.client_of("")?;
+    for (user, plugin) in [("ed", "ed25519"), ("par", "parsec")] {
+        client.execute(&format!(
+            "INSTALL SONAME 'auth_{plugin}';
+             CREATE USER {user} IDENTIFIED VIA {plugin} USING PASSWORD('{user}');
+             GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD ON *.* TO {user};
+             GRANT SELECT, LOCK TABLES ON {DATABASE}.* TO {user}"
+        ))?;
+        for way in ["?ssl-mode=REQUIRED", "?ssl-mode=DISABLED"] {
+            must_stream(&server, &to_nowhere(user, user, server.port(), way, "")).context(plugin)?;
+        }
+        let config = to_nowhere(user, "a secret", server.port(), "?ssl-mode=REQUIRED", "");
+        must_say(&config, AMISS, "authentication_refused").context(plugin)?;
+    }
+    Ok(())
+}
+
 /// `check` names what is missing and the statement that mends it; `setup` prints it, and then nothing is missing.
 #[test]
 fn what_is_missing_is_named_and_mended() -> Result<()> {

@@ -20,7 +20,7 @@ fn check_in(sinks: Sinks, options: &MysqlOptions, warnings: &[&str]) -> Result<(
     Workload { transactions: 60, seed: 401, ..Workload::default() }.run(&rig.server)?;
     rig.daemon.run()?;
     rig.catch_up()?;
-    let witness = Witness::of_log(&rig.server)?;
+    let witness = (sinks != Sinks::Lake).then(|| Witness::of_log(&rig.server)).transpose()?;
     Workload { transactions: 150, seed: 402, ..Workload::default() }.run(&rig.server)?;
     rig.catch_up()?;
     ensure!(rig.daemon.terminate()? == 0);
@@ -29,8 +29,8 @@ fn check_in(sinks: Sinks, options: &MysqlOptions, warnings: &[&str]) -> Result<(
     rig.daemon.run()?;
     rig.catch_up()?;
     rig.check_lake(&[Reader::Deltalake])?;
-    if sinks != Sinks::Lake {
-        rig.check_events(Some(&witness))?;
+    if let Some(witness) = &witness {
+        rig.check_events(Some(witness))?;
     }
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
@@ -62,6 +62,12 @@ fn compressed_events_of_mariadb() -> Result<()> {
 #[test]
 fn compressed_events_of_mariadb_10_5() -> Result<()> {
     check(&MysqlOptions::version(MysqlVersion::MariaDb105).compressed(), &[])
+}
+
+/// The server decrypts what it sends; the mark at the begin of each file stays. MariaDB's own reader of logs stops there.
+#[test]
+fn an_encrypted_log_of_mariadb() -> Result<()> {
+    check_in(Sinks::Lake, &mariadb().encrypted(), &[])
 }
 
 #[test]
