@@ -144,6 +144,8 @@ pub(crate) struct Assembler {
     /// The file being read, and the end of the last event in it.
     file: Arc<str>,
     offset: u64,
+    /// Whether the connection has said which file it reads.
+    file_known: bool,
     /// Where the last event begins.
     event_start: u64,
     /// Rows of a compressed transaction so far: its changes share an offset.
@@ -192,6 +194,7 @@ impl Assembler {
             inner: Format::default(),
             file,
             offset,
+            file_known: false,
             event_start: offset,
             payload_rows: 0,
             place: start.place,
@@ -287,6 +290,7 @@ impl Assembler {
                 self.inner = format.inner();
                 self.format = format;
                 self.bindings.clear();
+                self.know_file(header.timestamp)?;
                 Ok(Applied::Nothing)
             }
             Event::Rotate { position, file } => self.rotate(position, file),
@@ -364,9 +368,36 @@ impl Assembler {
         if let Place::File(place) = &mut self.place {
             if *place.file != *self.file {
                 place.file = Arc::clone(&self.file);
+                place.begun = None;
             }
             place.offset = self.offset;
         }
+    }
+
+    /// A file bears the time of its begin; another of the same name would be read from the middle of what it holds.
+    fn know_file(&mut self, begun: u32) -> Result<()> {
+        self.file_known = true;
+        let Place::File(place) = &mut self.place else { return Ok(()) };
+        if *place.file != *self.file {
+            return Ok(());
+        }
+        let known = *place.begun.get_or_insert(begun);
+        if known == begun {
+            return Ok(());
+        }
+        let message = format!(
+            "file `{}` was begun at {begun} s since 1970, and the one that the sinks hold a place of at {known}: the log was reset",
+            place.file
+        );
+        Err(Error::operator("server_reset", message).with_remedy(
+            "what was in the log before is gone: give the sinks new names (and a Delta sink a new location), which reads the \
+             tables anew. With GTIDs a reset is told apart before anything is read",
+        ))
+    }
+
+    /// Whether a position would name the file that is read.
+    pub(crate) fn knows_file(&self) -> bool {
+        self.file_known || !matches!(self.place, Place::File(_))
     }
 
     /// Whether the batch should be finished before more is added.

@@ -210,7 +210,7 @@ fn next_file(place: &mut Place, server: &ServerLog) {
         && let Some((next, _)) = server.files.get(index + 1)
     {
         place.file = next.as_str().into();
-        place.offset = 4;
+        (place.offset, place.begun) = (4, None);
     }
 }
 

@@ -9,8 +9,10 @@
 //! ```text
 //! mysql-gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5
 //! mariadb-gtid:0-1-100,1-2-50;open=0-1-101#8192
-//! mysql-file:3e11fa47-71ca-11e1-9e33-c80aa9429562/binlog.000003:1234
+//! mysql-file:3e11fa47-71ca-11e1-9e33-c80aa9429562/binlog.000003:1234;begun=1795434214
 //! ```
+//!
+//! A file is known again by when it was begun: after `RESET MASTER` another one has its name.
 //!
 //! # Order
 //!
@@ -55,6 +57,8 @@ pub(crate) struct FilePlace {
     pub(crate) file: Arc<str>,
     /// Offset, 64 bits: a transaction may carry a file beyond 4 GiB (MY-10).
     pub(crate) offset: u64,
+    /// When the file was begun, as its FORMAT_DESCRIPTION says, once that was read: seconds since 1970.
+    pub(crate) begun: Option<u32>,
 }
 
 impl FilePlace {
@@ -99,14 +103,23 @@ impl Place {
     pub(crate) fn boundary(&self, prepared: &[Prepared]) -> Result<Position> {
         let mark = Mark { major: self.major()?, minor: 0 };
         let mut text = self.to_string();
+        self.write_begun(&mut text);
         write_prepared(&mut text, prepared);
         Ok(Position::new(mark, text))
+    }
+
+    fn write_begun(&self, text: &mut String) {
+        if let Place::File(FilePlace { begun: Some(begun), .. }) = self {
+            text.push_str(&format!(";begun={begun}"));
+        }
     }
 
     /// The position inside the transaction that follows: `ordinal` of its changes lie before it.
     pub(crate) fn inside(&self, prepared: &[Prepared], id: &str, ordinal: u64) -> Result<Position> {
         let mark = Mark { major: self.major()?, minor: ordinal };
-        let mut text = format!("{self};open={id}#{ordinal}");
+        let mut text = self.to_string();
+        self.write_begun(&mut text);
+        text.push_str(&format!(";open={id}#{ordinal}"));
         write_prepared(&mut text, prepared);
         Ok(Position::new(mark, text))
     }
@@ -202,16 +215,17 @@ impl StoredPosition {
 
     fn from_text(text: &str) -> Option<StoredPosition> {
         let mut parts = text.split(';');
-        let place = place(parts.next()?)?;
+        let mut place = place(parts.next()?)?;
         let (mut open, mut prepared) = (None, Vec::new());
         for part in parts {
             let (key, value) = part.split_once('=')?;
-            match key {
-                "open" if open.is_none() => {
+            match (key, &mut place) {
+                ("begun", Place::File(file)) if file.begun.is_none() => file.begun = Some(value.parse().ok()?),
+                ("open", _) if open.is_none() => {
                     let (id, ordinal) = value.rsplit_once('#')?;
                     open = Some((Arc::from(id), ordinal.parse().ok()?));
                 }
-                "xa" if prepared.is_empty() => {
+                ("xa", _) if prepared.is_empty() => {
                     prepared = value.split(',').map(prepared_entry).collect::<Option<Vec<_>>>()?;
                 }
                 _ => return None,
@@ -229,7 +243,7 @@ fn place(text: &str) -> Option<Place> {
         let (server, place) = rest.split_once('/')?;
         let (file, offset) = place.rsplit_once(':')?;
         let offset = offset.parse().ok()?;
-        Some(Place::File(FilePlace { server: server.into(), flavour, file: file.into(), offset }))
+        Some(Place::File(FilePlace { server: server.into(), flavour, file: file.into(), offset, begun: None }))
     };
     match kind {
         "mysql-gtid" => GtidSet::parse(rest).ok().map(Place::Gtid),

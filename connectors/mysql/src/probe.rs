@@ -39,7 +39,7 @@ impl Log {
     /// From the begin of a file.
     pub fn new(mariadb: bool) -> Result<Log> {
         let flavour = flavour(mariadb);
-        let place = FilePlace { server: "probe".into(), flavour, file: "probe.000001".into(), offset: 4 };
+        let place = FilePlace { server: "probe".into(), flavour, file: "probe.000001".into(), offset: 4, begun: None };
         let descriptor = Arc::new(SourceDescriptor {
             name: "probe".into(),
             connector: flavour.connector(),

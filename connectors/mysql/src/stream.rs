@@ -189,7 +189,7 @@ impl LogStream {
             return if self.assembler.in_transaction() { Due::At(now + REST_OF_TRANSACTION) } else { Due::Now };
         }
         let silence = self.heard + self.settings.silence_limit();
-        if !self.moved || self.assembler.in_transaction() {
+        if !self.moved || self.assembler.in_transaction() || !self.assembler.knows_file() {
             return Due::At(silence.max(now));
         }
         let record = self.handed_out + self.settings.heartbeat_interval;

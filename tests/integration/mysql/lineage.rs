@@ -159,6 +159,40 @@ fn another_server_is_refused_without_global_ids() -> Result<()> {
     Ok(())
 }
 
+/// After `RESET MASTER` a file of the same name holds something else, and may be longer (MY-04).
+fn reset(options: &MysqlOptions, more: &str, statement: &str) -> Result<()> {
+    let mut rig = Rig::with(Sinks::Lake, options, more)?;
+    rig.daemon.allow_log("gtid_mode_off");
+    load(520).run(&rig.server)?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    let (file, held) = rig.server.log_place()?;
+    rig.client()?.execute(statement)?;
+    for seed in 521..540 {
+        load(seed).run(&rig.server)?;
+        if rig.server.log_place()?.1 > held {
+            break;
+        }
+    }
+    let (again, offset) = rig.server.log_place()?;
+    ensure!(again == file && offset > held, "`{again}` at {offset} after `{file}` at {held}");
+    rig.daemon.run()?;
+    let code = halted(&mut rig.daemon)?;
+    ensure!(code == "server_reset", "{code}");
+    Ok(())
+}
+
+#[test]
+fn a_log_that_was_reset_is_refused() -> Result<()> {
+    reset(&MysqlOptions::version(NEWEST).without_gtid(), "", "RESET BINARY LOGS AND GTIDS")
+}
+
+#[test]
+fn a_log_of_mariadb_that_was_reset_is_refused() -> Result<()> {
+    reset(&MysqlOptions::version(MysqlVersion::MariaDb118), "position = \"file\"\n", "RESET MASTER")
+}
+
 /// The state directory is gone; sinks know how far they are, and tables did not change meanwhile (SK-50).
 #[test]
 fn a_deleted_state_directory_costs_nothing_but_time() -> Result<()> {

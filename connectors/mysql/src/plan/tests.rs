@@ -36,6 +36,7 @@ fn place_of(text: &str) -> Place {
                 flavour: Flavour::MySql,
                 file: file.into(),
                 offset: offset.parse().unwrap(),
+                begun: None,
             })
         }
     }

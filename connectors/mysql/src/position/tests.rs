@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
 fn file(name: &str, offset: u64) -> Place {
-    Place::File(FilePlace { server: UUID.into(), flavour: Flavour::MySql, file: name.into(), offset })
+    Place::File(FilePlace { server: UUID.into(), flavour: Flavour::MySql, file: name.into(), offset, begun: None })
 }
 
 fn prepared(global: &[u8], branch: &[u8], format: i64, origin: &str) -> Prepared {
@@ -17,6 +17,7 @@ fn prepared(global: &[u8], branch: &[u8], format: i64, origin: &str) -> Prepared
 fn texts_are_stable() {
     let set = GtidSet::parse(&format!("{UUID}:1-5:7")).unwrap();
     let domains = DomainPositions::parse("0-1-100,1-2-50").unwrap();
+    let Place::File(known) = file("binlog.000003", 1234) else { panic!() };
     let xa = [prepared(b"g", b"", 1, "0-1-7>0-1-8"), prepared(&[0xff], b"b", -1, "9")];
     for (position, text, major, minor) in [
         (Place::Gtid(set.clone()).boundary(&[]), format!("mysql-gtid:{UUID}:1-5:7"), 6, 0),
@@ -33,6 +34,12 @@ fn texts_are_stable() {
             format!("mysql-file:{UUID}/binlog.000003:21474836480;open=binlog.000003:21474836480#1"),
             3 << 40 | 5 << 32,
             1,
+        ),
+        (
+            Place::File(FilePlace { begun: Some(1_795_434_214), ..known }).inside(&[], "binlog.000003:1234", 7),
+            format!("mysql-file:{UUID}/binlog.000003:1234;begun=1795434214;open=binlog.000003:1234#7"),
+            3 << 40 | 1234,
+            7,
         ),
         (Place::Gtid(GtidSet::default()).boundary(&[]), "mysql-gtid:".to_owned(), 0, 0),
         (
@@ -65,6 +72,9 @@ fn damaged_positions_are_refused() {
         "mysql-file:s/binlog:4",
         "mariadb-gtid:0-1",
         "mysql-gtid:;open=x",
+        "mysql-gtid:;begun=1",
+        "mysql-file:s/binlog.000001:4;begun=-1",
+        "mysql-file:s/binlog.000001:4;begun=1;begun=1",
         "mysql-gtid:;open=x#y",
         "mysql-gtid:;open=x#1;open=x#1",
         "mysql-gtid:;xa=zz..1@o",

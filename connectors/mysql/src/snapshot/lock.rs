@@ -387,7 +387,7 @@ async fn file_place(control: &mut Connection, file: &(Arc<str>, u64)) -> Result<
     let flavour = control.version().flavour;
     let rows = control.query("read the server's identity", catalog::identity_query(flavour)).await?;
     let server = text(rows.first().ok_or_else(|| protocol("the server's identity cannot be read"))?, 0)?;
-    Ok(FilePlace { server: server.into(), flavour, file: Arc::clone(&file.0), offset: file.1 })
+    Ok(FilePlace { server: server.into(), flavour, file: Arc::clone(&file.0), offset: file.1, begun: None })
 }
 
 /// A set as the server prints it.

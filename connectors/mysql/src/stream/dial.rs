@@ -41,7 +41,7 @@ impl Wanted {
             Place::File(at) => {
                 let (file, offset) = prepared.origin.rsplit_once(':').ok_or_else(unreadable)?;
                 let offset = offset.parse().map_err(|_| unreadable())?;
-                Place::File(FilePlace { file: Arc::from(file), offset, ..at.clone() })
+                Place::File(FilePlace { file: Arc::from(file), offset, begun: None, ..at.clone() })
             }
         };
         Ok(Wanted { place, replica: Replica::Aside })

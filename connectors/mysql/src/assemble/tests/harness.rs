@@ -89,6 +89,7 @@ pub(super) fn start_of(naming: Naming) -> Place {
             flavour: Flavour::MySql,
             file: "binlog.000001".into(),
             offset: 4,
+            begun: None,
         }),
     }
 }

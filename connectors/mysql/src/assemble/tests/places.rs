@@ -91,7 +91,7 @@ fn places_in_files() {
     let source = Source::new(Naming::Anonymous, &[T]).limit(1);
     let out = source.run(&tape).unwrap();
     assert_eq!(out.seen.len(), 2);
-    assert_eq!(out.last_position(), format!("mysql-file:{UUID}/binlog.000002:{end}"));
+    assert_eq!(out.last_position(), format!("mysql-file:{UUID}/binlog.000002:{end};begun=1700000000"));
     // Whatever the place, the same changes have the same marks.
     for place in [at("binlog.000001", first_end), at("binlog.000002", 4)] {
         let again = Source { place: place.clone(), ..source.clone() }.run(&tape).unwrap();
@@ -101,7 +101,22 @@ fn places_in_files() {
     let mut tape = Tape::new(Naming::Anonymous);
     tape.rotate();
     let out = source.run(&tape).unwrap();
-    assert_eq!(out.last_position(), format!("mysql-file:{UUID}/binlog.000002:{}", tape.offset));
+    assert_eq!(out.last_position(), format!("mysql-file:{UUID}/binlog.000002:{};begun=1700000000", tape.offset));
+}
+
+/// MY-04: after `RESET MASTER` a file of the same name holds something else from its begin on.
+#[test]
+fn a_file_is_known_by_when_it_was_begun() {
+    let mut tape = Tape::new(Naming::Anonymous);
+    tape.transaction(|tape| tape.map(1, "t", 2).insert(1, &[ints([1, 1])]).done());
+    let middle = tape.offset;
+    tape.transaction(|tape| tape.map(1, "t", 2).insert(1, &[ints([2, 2])]).done());
+    for (begun, expected) in [(None, Ok(1)), (Some(1_700_000_000), Ok(1)), (Some(1_699_999_999), Err("server_reset"))] {
+        let Place::File(place) = at("binlog.000001", middle) else { panic!() };
+        let place = Place::File(FilePlace { begun, ..place });
+        let out = Source { place, ..Source::new(Naming::Anonymous, &[T]) }.run(&tape);
+        assert_eq!(out.map(|out| out.seen.len()).map_err(|error| error.code()), expected, "{begun:?}");
+    }
 }
 
 /// MY-10: the header has 32 bits.
@@ -123,7 +138,7 @@ fn offsets_beyond_4_gib() {
     let out = source.run(&tape).unwrap();
     assert_eq!(out.seen.len(), 4);
     assert!(out.seen[0].offset < 1 << 32 && out.seen[1].offset > 1 << 32 && out.seen[3].offset > 2 << 32);
-    assert_eq!(out.last_position(), format!("mysql-file:{UUID}/binlog.000001:{}", tape.offset));
+    assert_eq!(out.last_position(), format!("mysql-file:{UUID}/binlog.000001:{};begun=1700000000", tape.offset));
 }
 
 /// MY-11: from MariaDB 11.4 on events from a transaction's cache have no place.
@@ -151,7 +166,9 @@ fn my_14_what_lies_in_no_file_moves_nothing() {
     let mut tape = Tape::new(Naming::Anonymous);
     tape.transaction(|tape| tape.map(1, "t", 2).insert(1, &[ints([1, 1])]).done());
     let end = tape.offset;
-    let source = Source { place: at("binlog.000001", end), ..Source::new(Naming::Anonymous, &[T]) };
+    let Place::File(place) = at("binlog.000001", end) else { panic!() };
+    let place = Place::File(FilePlace { begun: Some(1_700_000_000), ..place });
+    let source = Source { place, ..Source::new(Naming::Anonymous, &[T]) };
     let mut assembler = source.assembler().unwrap();
     tape.serve(&source.place).iter().for_each(|event| drop(assembler.apply(event).unwrap()));
     let mut beats = Tape::new(Naming::Anonymous);

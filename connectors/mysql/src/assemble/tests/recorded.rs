@@ -18,6 +18,7 @@ fn source(name: &str) -> Source {
         flavour: if name.starts_with("ma") { Flavour::MariaDb } else { Flavour::MySql },
         file: "binlog.000001".into(),
         offset: 4,
+        begun: None,
     });
     // What is refused to capture, as its history is in the log as well, is counted nevertheless.
     Source { filter: &["work.*", "!work.special"], snapshot: SnapshotMode::Never, ..source }
