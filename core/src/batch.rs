@@ -1,11 +1,14 @@
 //! The batch: an ordered run of changes of one source that moves through the daemon as a unit.
 //! Allocates per batch; a change or a cell never allocates.
 
+mod spare;
+
 use crate::calendar::Interval;
 use crate::cell::{Cell, Dimension, Span, Tag, interval_bytes};
 use crate::position::{Mark, Position};
 use crate::schema::TableSchema;
 use crate::source::SourceDescriptor;
+use spare::{Buffers, Spares};
 use std::sync::Arc;
 
 /// What happened.
@@ -139,6 +142,17 @@ pub struct Batch {
     pub transactions: Vec<Transaction>,
     cells: Vec<Cell>,
     arena: Vec<u8>,
+    spares: Arc<Spares>,
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.spares.keep(Buffers {
+            changes: std::mem::take(&mut self.changes),
+            cells: std::mem::take(&mut self.cells),
+            arena: std::mem::take(&mut self.arena),
+        });
+    }
 }
 
 impl Batch {
@@ -259,6 +273,9 @@ pub struct BatchBuilder {
     transactions: Vec<Transaction>,
     cells: Vec<Cell>,
     arena: Vec<u8>,
+    /// Whether the batch before ended inside a transaction.
+    begins_inside: bool,
+    spares: Arc<Spares>,
 }
 
 impl BatchBuilder {
@@ -273,6 +290,8 @@ impl BatchBuilder {
             transactions: Vec::new(),
             cells: Vec::new(),
             arena: Vec::new(),
+            begins_inside: false,
+            spares: Arc::default(),
         }
     }
 
@@ -398,6 +417,14 @@ impl BatchBuilder {
         self.changes.len() >= self.limits.changes_max || self.size_bytes() >= self.limits.bytes_max
     }
 
+    /// The same where a transaction has just ended. Batches filled to the brim would nearly all end inside of one, and a sink
+    /// that makes whole transactions visible could not commit for as long as there is a backlog: so one that is half full, or
+    /// that began inside a transaction, ends here.
+    pub fn is_full_at_boundary(&self) -> bool {
+        let half = self.changes.len() >= self.limits.changes_max / 2 || self.size_bytes() >= self.limits.bytes_max / 2;
+        !self.is_empty() && (half || self.begins_inside)
+    }
+
     /// Bytes held so far.
     pub fn size_bytes(&self) -> usize {
         self.arena.len() + self.cells.len() * size_of::<Cell>()
@@ -428,20 +455,21 @@ impl BatchBuilder {
     pub fn finish(&mut self, position: Option<Position>, boundary: bool, received_micros: i64) -> Batch {
         // The next batch will be much like this one: ask for its memory in one piece.
         let next = |length: usize| length + length / 8;
-        let cells = Vec::with_capacity(next(self.cells.len()));
-        let arena = Vec::with_capacity(next(self.arena.len()));
-        let changes = Vec::with_capacity(next(self.changes.len()));
+        self.begins_inside = !boundary;
+        let mut fresh = self.spares.take();
+        fresh.reserve(next(self.changes.len()), next(self.cells.len()), next(self.arena.len()));
         Batch {
             source: Arc::clone(&self.source),
             phase: self.phase,
             position,
             boundary,
             received_micros,
-            changes: std::mem::replace(&mut self.changes, changes),
+            changes: std::mem::replace(&mut self.changes, fresh.changes),
             tables: std::mem::take(&mut self.tables),
             transactions: std::mem::take(&mut self.transactions),
-            cells: std::mem::replace(&mut self.cells, cells),
-            arena: std::mem::replace(&mut self.arena, arena),
+            cells: std::mem::replace(&mut self.cells, fresh.cells),
+            arena: std::mem::replace(&mut self.arena, fresh.arena),
+            spares: Arc::clone(&self.spares),
         }
     }
 }

@@ -183,7 +183,7 @@ impl Assembler {
 
     /// Whether the batch should be finished before more is added.
     pub(crate) fn is_full(&self) -> bool {
-        self.builder.is_full()
+        self.builder.is_full() || self.open.is_none() && self.builder.is_full_at_boundary()
     }
 
     /// Whether the batch holds changes.

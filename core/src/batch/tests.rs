@@ -213,3 +213,58 @@ fn statements_carry_their_parts() {
     assert_eq!((first.op, second.op, batch.message(first)), (Op::Ddl, Op::Ddl, None));
     assert!(batch.table(first).is_none() && batch.after(first).is_none());
 }
+
+#[test]
+fn buffers_of_a_batch_that_is_done_with_are_used_again() {
+    let mut builder = BatchBuilder::new(source(), Phase::Stream, BatchLimits::default());
+    let fill = |builder: &mut BatchBuilder, size: usize| {
+        builder.transaction(transaction(1));
+        builder.push_message(ChangeHead { op: Op::Message, ordinal: 1, offset: 5, row: 0 }, b"p", &vec![b'x'; size]);
+        builder.finish(None, true, 0)
+    };
+    let first = fill(&mut builder, 100_000);
+    let room = first.arena.as_ptr();
+    drop(first);
+    // What was handed out in between had asked for its room before.
+    drop(fill(&mut builder, 10));
+    let third = fill(&mut builder, 20);
+    let fourth = fill(&mut builder, 20);
+    assert!(third.arena.as_ptr() == room || fourth.arena.as_ptr() == room);
+    assert_eq!(fourth.message(fourth.changes.first().unwrap()).unwrap().1.len(), 20);
+    drop((third, fourth));
+    let many: Vec<Batch> = (0..10).map(|_| fill(&mut builder, 10)).collect();
+    drop(many);
+    assert_eq!(builder.spares.count(), 3, "a few are kept");
+    drop(fill(&mut builder, 9 << 20));
+    assert_eq!(builder.spares.count(), 2, "a huge one is not");
+}
+
+/// A backlog of transactions: where batches end.
+#[test]
+fn batches_end_with_a_transaction_where_they_can() {
+    let limits = BatchLimits { changes_max: 100, ..BatchLimits::default() };
+    for (size, expected) in [
+        (10, vec![(50, true), (50, true), (50, true)]),
+        (60, vec![(60, true), (60, true), (60, true)]),
+        (100, vec![(100, true), (100, true), (100, true)]),
+        (130, vec![(100, false), (30, true), (100, false), (30, true)]),
+    ] {
+        let mut builder = BatchBuilder::new(source(), Phase::Stream, limits);
+        let mut ends = Vec::new();
+        for commit in 1..=20 {
+            builder.transaction(transaction(commit));
+            for ordinal in 1..=size {
+                builder.push_message(ChangeHead { op: Op::Message, ordinal, offset: 5, row: 0 }, b"", b"");
+                if builder.is_full() && ordinal < size {
+                    ends.push((builder.finish(None, false, 0).changes.len(), false));
+                    builder.transaction(transaction(commit));
+                }
+            }
+            if builder.is_full_at_boundary() {
+                ends.push((builder.finish(None, true, 0).changes.len(), true));
+            }
+        }
+        ends.truncate(expected.len());
+        assert_eq!(ends, expected, "transactions of {size}");
+    }
+}

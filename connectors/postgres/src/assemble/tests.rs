@@ -282,7 +282,7 @@ fn a_transaction_of_which_nothing_was_shipped_is_not_entered() {
     }
     assert!(assembler.in_transaction());
     let batch = assembler.finish(0);
-    assert_eq!((batch.position.unwrap().mark, batch.boundary), (Mark { major: 100, minor: 0 }, true));
+    assert_eq!((batch.position.as_ref().unwrap().mark, batch.boundary), (Mark { major: 100, minor: 0 }, true));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn pg_68_a_keepalive_moves_only_an_idle_stream() {
     let mut assembler = assembler(&[], 100);
     assert!(assembler.keepalive(100) && !assembler.keepalive(100) && !assembler.keepalive(99));
     let batch = assembler.finish(0);
-    assert_eq!((batch.position.unwrap().text.as_ref(), batch.boundary), ("pg:1/1/0/64/0", true));
+    assert_eq!((batch.position.as_ref().unwrap().text.as_ref(), batch.boundary), ("pg:1/1/0/64/0", true));
     let messages = recorded();
     feed(&mut assembler, messages[0].0, &messages[0].1).unwrap();
     assert!(assembler.in_transaction() && !assembler.keepalive(u64::MAX));
