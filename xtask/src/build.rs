@@ -8,12 +8,17 @@ use std::process::{Command, Stdio};
 
 /// Builds the daemon, soon, and says where it is.
 pub(crate) fn daemon() -> Result<PathBuf> {
-    build(&[])
+    build(&["--bin", "tidewire"])
 }
 
 /// Builds it as it is shipped.
 pub(crate) fn release() -> Result<PathBuf> {
-    build(&["--release"])
+    build(&["--bin", "tidewire", "--release"])
+}
+
+/// Builds an example of a connector, with the same dependencies as what is shipped.
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    build(&["--package", package, "--example", name, "--release"])
 }
 
 /// Cargo, as a person would start it.
@@ -37,7 +42,7 @@ pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
 
 fn build(options: &[&str]) -> Result<PathBuf> {
     let output = cargo()
-        .args(["build", "--package", "tidewire", "--bin", "tidewire"])
+        .args(["build", "--package", "tidewire"])
         .args(options)
         .arg("--message-format=json-render-diagnostics")
         .current_dir(crate::root()?)
@@ -45,7 +50,7 @@ fn build(options: &[&str]) -> Result<PathBuf> {
         .output()
         .context("start cargo")?;
     if !output.status.success() {
-        bail!("the daemon does not build");
+        bail!("cargo build {} fails", options.join(" "));
     }
     let text = String::from_utf8(output.stdout).context("read what cargo wrote")?;
     text.lines()

@@ -2,6 +2,7 @@
 //! looks into nothing; beside it stands `mysqlbinlog`, which decodes and prints the rows.
 
 mod backlog;
+mod decode;
 mod latency;
 mod snapshot;
 
@@ -27,6 +28,7 @@ impl Bench<'_> {
             Part::Large => self.large(),
             Part::Snapshot => self.snapshot(),
             Part::Latency => self.latency(),
+            Part::Decode => self.decode(),
         }
     }
 
@@ -54,10 +56,10 @@ impl Bench<'_> {
         Ok(server)
     }
 
-    /// The source's part of a configuration. `number` sets readers of one server apart.
+    /// The source's part of a configuration, without TLS as the others are. `number` sets readers of one server apart.
     fn source(&self, server: &Mysql, snapshot: &str, number: usize) -> String {
         format!(
-            "[sources.{SOURCE}]\ntables = [\"{DATABASE}.*\"]\nsnapshot = \"{snapshot}\"\n[sources.{SOURCE}.mysql]\nurl = \"{}\"\n\
+            "[sources.{SOURCE}]\ntables = [\"{DATABASE}.*\"]\nsnapshot = \"{snapshot}\"\n[sources.{SOURCE}.mysql]\nurl = \"{}?ssl-mode=DISABLED\"\n\
              server_id = {}\n",
             server.url("root"),
             900_001 + number

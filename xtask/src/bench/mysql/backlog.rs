@@ -135,7 +135,7 @@ impl Bench<'_> {
                 cpu_per_change: Some(sample.cpu.div_f64(sample.changes as f64)),
                 peak_kib: Some(sample.peak_kib),
                 first: Some(sample.first),
-                goals: goals(work, *contestant, sample),
+                goals: goals(work, *contestant, sample, floor, tool),
                 ..line(format!("tidewire to {}", contestant.name()), sample.wall)
             });
         }
@@ -172,9 +172,16 @@ impl Bench<'_> {
     }
 }
 
-fn goals(work: &Work, contestant: Contestant, sample: &Sample) -> Vec<Goal> {
+/// `floor` is how long the log takes unread, `tool` how long the server's own tool takes with it.
+fn goals(work: &Work, contestant: Contestant, sample: &Sample, floor: Duration, tool: Duration) -> Vec<Goal> {
     let mut goals = Vec::new();
+    if contestant == Contestant::Null {
+        goals.push(Goal::at_most("the tool's time", sample.wall.as_secs_f64(), tool.as_secs_f64()));
+    }
     if work.has_first {
+        if contestant == Contestant::Null {
+            goals.push(Goal::at_most("2x", sample.wall.as_secs_f64(), 2.0 * floor.as_secs_f64()));
+        }
         if contestant == Contestant::Kafka {
             let cpu = sample.cpu.div_f64(sample.changes as f64);
             goals.push(Goal::at_most("6 us", cpu.as_secs_f64(), CPU_MAX.as_secs_f64()));
