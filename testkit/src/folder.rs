@@ -1,4 +1,4 @@
-//! Folders of a run: private to one server or daemon, removed when it is dropped, kept when the test fails, and
+//! Folders of a run: private to one server or daemon, removed when it is dropped, kept when the test panics, and
 //! swept away by a later run when this one was killed.
 
 use anyhow::{Context, Result};
@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "tidewire-run-";
 const KEPT: &str = "kept";
+/// Keeps every folder when it is set, for the search for a fault.
+const KEEP_ALL: &str = "TESTKIT_KEEP_RUNS";
 
 /// A folder that goes when this is dropped, unless the thread is panicking.
 #[derive(Debug)]
@@ -48,7 +50,8 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // A test that fails by an error ends like one that passes.
+        if std::thread::panicking() || std::env::var_os(KEEP_ALL).is_some() {
             self.keep();
         }
     }

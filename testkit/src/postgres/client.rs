@@ -6,8 +6,12 @@ use futures_util::{SinkExt, StreamExt};
 use std::future::Future;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+/// No statement of a test takes longer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(900);
 
 /// One session.
 #[derive(Clone, Debug)]
@@ -115,5 +119,5 @@ fn block<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) ->
         // Nobody else holds the other end, which waits below.
         let _ = answer.send(future.await);
     });
-    inbox.recv().context("a session's task ended early")
+    inbox.recv_timeout(ANSWER_LIMIT).context("PostgreSQL does not answer")
 }

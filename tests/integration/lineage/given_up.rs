@@ -3,7 +3,7 @@
 
 use super::{filled, halted, load};
 use crate::rig::{self, POSTGRES, Rig, Sinks};
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use rustix::process::Signal;
 use std::time::Duration;
 use tidewire_testkit::postgres::Client;
@@ -18,16 +18,22 @@ fn forgetful(major: u16) -> PostgresOptions {
     options.set("min_wal_size", "32MB").set("max_wal_size", "32MB")
 }
 
-/// Writes log that means nothing until the server has given up the slot.
+const STATUS: &str = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'";
+
+/// Writes more log that means nothing than the server keeps for a slot.
+fn make_noise(client: &Client) -> Result<()> {
+    client
+        .execute("SELECT pg_logical_emit_message(false, 'noise', repeat('x', 1000000)) FROM generate_series(1, 20)")?;
+    client.execute("SELECT pg_switch_wal()")?;
+    Ok(())
+}
+
+/// Writes log until the server has given up the slot.
 fn outrun(client: &Client) -> Result<()> {
     wait::until("the server to give up the slot", PATIENCE, || {
-        client.execute(
-            "SELECT pg_logical_emit_message(false, 'noise', repeat('x', 1000000)) FROM generate_series(1, 20)",
-        )?;
-        client.execute("SELECT pg_switch_wal()")?;
+        make_noise(client)?;
         client.execute("CHECKPOINT")?;
-        let status = client.value("SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'")?;
-        Ok((status == "lost").then_some(()))
+        Ok((client.value(STATUS)? == "lost").then_some(()))
     })
 }
 
@@ -61,11 +67,21 @@ fn a_slot_lost_under_a_running_daemon_halts_it() -> Result<()> {
     load(1).run(&rig.postgres.url("postgres"))?;
     rig.daemon.run()?;
     rig.catch_up()?;
-    // It takes nothing for a while, and the server ends its walsender to be rid of the slot.
+    // It takes nothing for a while, and the server ends its walsender to be rid of the slot. A walsender that has a word
+    // to say to a client that does not listen waits for it, and the checkpoint for the walsender: so nobody here may wait
+    // for the checkpoint before the daemon goes on.
+    let client = rig.client()?;
     rig.daemon.signal(Signal::STOP);
-    outrun(&rig.client()?)?;
+    make_noise(&client)?;
+    let asking = rig.client()?;
+    let checkpoint = std::thread::spawn(move || asking.execute("CHECKPOINT"));
+    wait::until("the server to end the walsender", PATIENCE, || {
+        let log = std::fs::read_to_string(rig.postgres.log_path())?;
+        Ok(log.contains("to release replication slot \"tidewire_shop\"").then_some(()))
+    })?;
     rig.daemon.allow_log("source retried");
     rig.daemon.signal(Signal::CONT);
+    checkpoint.join().map_err(|_| anyhow!("the thread of the checkpoint panicked"))??;
     ensure!(halted(&mut rig.daemon)? == "slot_lost");
     must_be_lost(&mut rig)
 }
