@@ -102,6 +102,7 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
         // Partitions that were just added are not known to every broker at once; fewer than before are noticed when
         // the topic is looked at anew.
         Code::UnknownPartition => (Retry, "partition_unseen", None),
+        Code::OutOfOrderSequenceNumber => (Retry, "delivery_unproven", None),
         Code::UnknownTopic | Code::UnknownTopicOrPartition => {
             (Operator, "topic_missing", Some("create the topic, or set `create_topics = true`"))
         }
@@ -164,6 +165,7 @@ mod tests {
             (Code::NotEnoughReplicas, ErrorKind::Retry),
             (Code::MessageTimedOut, ErrorKind::Retry),
             (Code::Fatal, ErrorKind::Retry),
+            (Code::OutOfOrderSequenceNumber, ErrorKind::Retry),
             (Code::ProducerFenced, ErrorKind::Fenced),
             (Code::InvalidProducerEpoch, ErrorKind::Fenced),
             (Code::MessageSizeTooLarge, ErrorKind::Operator),

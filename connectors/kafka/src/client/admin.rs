@@ -16,6 +16,9 @@ use std::thread::Thread;
 use std::time::Duration;
 use tidewire_core::Result;
 
+/// How long a partition's leader is asked for.
+const SERVED_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection for administration. Keeps no open request; cheap to drop and make anew.
 pub(crate) struct Admin {
     client: AdminClient<DefaultClientContext>,
@@ -68,6 +71,12 @@ impl Admin {
     pub(crate) fn topic(&self, name: &str) -> Result<Option<Description>> {
         let described = raw::describe(self.client.inner(), name, REQUEST_TIMEOUT);
         described.map_err(|e| error::of_failure(&format!("look at topic `{name}`"), e))
+    }
+
+    /// Whether the leader of a partition serves it. One that was just made is known before it is served.
+    pub(crate) fn is_served(&self, topic: &str, partition: u32) -> bool {
+        let Ok(partition) = i32::try_from(partition) else { return false };
+        self.client.inner().fetch_watermarks(topic, partition, SERVED_TIMEOUT).is_ok()
     }
 
     /// Creates a topic.

@@ -12,10 +12,6 @@ impl Offsets {
     /// Takes in the offset of a record that a broker has acknowledged. Returns the one before if this one does not lie
     /// behind it: offsets only grow, unless the topic was deleted and made again, or lost what it had acknowledged.
     pub(crate) fn advance(&self, topic: &str, partition: i32, offset: i64) -> Option<i64> {
-        // A record that a broker recognized as sent twice has no offset.
-        if offset < 0 {
-            return None;
-        }
         let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let partitions = match topics.get_mut(topic) {
             Some(partitions) => partitions,
@@ -37,7 +33,6 @@ mod tests {
             ("a", 0, 9, None),
             ("a", 1, 3, None),
             ("b", 0, 0, None),
-            ("a", 0, -1, None),
             ("a", 0, 9, Some(9)),
             ("a", 0, 0, Some(9)),
             ("a", 0, 1, None),

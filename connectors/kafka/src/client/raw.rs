@@ -355,18 +355,19 @@ fn serve(client: &Client<DefaultClientContext>, deliveries: &Deliveries, offsets
 /// # Safety
 /// `event` must be a live delivery report event.
 unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliveries, offsets: &Offsets) {
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut looked) = (0, false);
     // SAFETY: the event is live; a record stays valid until the event is destroyed.
     while let Some(record) = unsafe { sys::rd_kafka_event_message_next(event).as_ref() } {
         if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             // One report holds records of one partition: its first one stands for all.
+            let first = !std::mem::replace(&mut looked, true);
             // SAFETY: a reported record has a topic.
-            let previous = if acknowledged == 0 { unsafe { advance(offsets, record) } } else { None };
-            acknowledged += 1;
-            if let Some(previous) = previous {
-                deliveries.failed.fetch_add(1, Ordering::AcqRel);
-                // SAFETY: a reported record has a topic.
-                deliveries.state().first_failure = Some(unsafe { rewound(record, previous) });
+            match unsafe { doubt(record, offsets, first) } {
+                Some(failure) => {
+                    deliveries.failed.fetch_add(1, Ordering::AcqRel);
+                    deliveries.state().first_failure.get_or_insert(failure);
+                }
+                None => acknowledged += 1,
             }
             continue;
         }
@@ -381,22 +382,35 @@ unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliverie
     deliveries.acknowledged.fetch_add(acknowledged, Ordering::AcqRel);
 }
 
+/// Why a record that counts as delivered may not be in its partition after all. The `first` of a report is compared
+/// with the offsets before it.
+///
+/// A record without an offset was acknowledged by no broker: librdkafka concludes from the answer to a later request
+/// that an earlier one, which failed, was written as well. That is wrong where a broker knows nothing of the producer
+/// yet, as in a partition that is new: it takes any number for the first one (KAFKA-15591). The transaction is given up
+/// then, and its records come again.
+///
 /// # Safety
 /// `record` must come from a live delivery report.
-unsafe fn advance(offsets: &Offsets, record: &sys::rd_kafka_message_t) -> Option<i64> {
+unsafe fn doubt(record: &sys::rd_kafka_message_t, offsets: &Offsets, first: bool) -> Option<Failure> {
+    if record.offset >= 0 && !first {
+        return None;
+    }
     // SAFETY: by the contract above; the name lives as long as the topic, which outlives the report.
-    let topic = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(record.rkt)) };
-    offsets.advance(&topic.to_string_lossy(), record.partition, record.offset)
-}
-
-/// # Safety
-/// `record` must come from a live delivery report.
-unsafe fn rewound(record: &sys::rd_kafka_message_t, previous: i64) -> Failure {
-    // SAFETY: by the contract above.
     let topic = unsafe { text(sys::rd_kafka_topic_name(record.rkt)) };
-    let sentence = format!("partition {} gave offset {} after offset {previous}", record.partition, record.offset);
-    let record = Some(FailedRecord { topic, key: None, size: 0 });
-    Failure { code: RDKafkaErrorCode::LogTruncation, text: sentence, record }
+    let (code, sentence) = if record.offset < 0 {
+        (
+            RDKafkaErrorCode::OutOfOrderSequenceNumber,
+            format!("no broker has said that partition {} holds a record", record.partition),
+        )
+    } else {
+        let previous = offsets.advance(&topic, record.partition, record.offset)?;
+        (
+            RDKafkaErrorCode::LogTruncation,
+            format!("partition {} gave offset {} after offset {previous}", record.partition, record.offset),
+        )
+    };
+    Some(Failure { code, text: sentence, record: Some(FailedRecord { topic, key: None, size: 0 }) })
 }
 
 /// # Safety
@@ -498,6 +512,8 @@ fn millis(duration: Duration) -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
 
     #[test]
     fn a_broker_that_is_not_there_is_named_by_its_cause() {
@@ -510,5 +526,31 @@ mod tests {
         let producer = Producer::new(&config, &Arc::default()).expect("a client");
         let failure = producer.init_transactions(Duration::from_millis(500)).expect_err("no broker");
         assert_eq!(failure.code, RDKafkaErrorCode::BrokerTransportFailure, "{}", failure.text);
+    }
+
+    // SK-05. The client's own imitation of a broker, because a real one cannot be told what to answer: here that it has a
+    // record already, which librdkafka takes for delivered. The record is nowhere.
+    #[test]
+    fn a_record_that_no_broker_has_given_an_offset_is_not_believed() {
+        for (answers, committed) in [(0, true), (1, false)] {
+            let cluster = MockCluster::new(1).expect("a cluster");
+            cluster.create_topic("t", 1, 1).expect("a topic");
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", cluster.bootstrap_servers()).set("transactional.id", "t");
+            let patience = Duration::from_secs(30);
+            let mut producer = Producer::new(&config, &Arc::default()).expect("a client");
+            producer.init_transactions(patience).expect("an id");
+            producer.begin_transaction().expect("a transaction");
+            let topic = producer.topic("t").expect("a handle");
+            let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
+            cluster.request_errors(RDKafkaApiKey::Produce, &vec![error; answers]);
+            let message = Message { partition: Some(0), key: None, value: Some(b"a"), headers: &[], timestamp_ms: 0 };
+            producer.produce(topic, message, patience).expect("room");
+            let outcome = producer.commit_transaction(patience);
+            assert_eq!(outcome.is_ok(), committed, "{answers} such answers: {outcome:?}");
+            if let Err(failure) = outcome {
+                assert_eq!(failure.code, RDKafkaErrorCode::OutOfOrderSequenceNumber, "{}", failure.text);
+            }
+        }
     }
 }

@@ -205,7 +205,10 @@ impl Destinations {
             }
         }
         match self.wait_for(name)? {
-            Some(topic) => Ok(topic),
+            Some(topic) => {
+                self.wait_until_served(name, topic.partitions)?;
+                Ok(topic)
+            }
             None if self.settings.creation.allowed => {
                 Err(Error::retry("topic_not_seen", format!("topic `{name}` was created and is not to be seen yet")))
             }
@@ -239,6 +242,21 @@ impl Destinations {
             // Somebody else creates it, or the brokers tell each other; there is nothing to be woken by.
             std::thread::sleep(MISSING_RECHECK);
         }
+    }
+
+    // Of several requests on their way to a partition that is not served yet the first may fail and the next be taken,
+    // which costs the transaction. One that is not served in time is none of our business: producing says more.
+    fn wait_until_served(&mut self, name: &str, partitions: u32) -> Result<()> {
+        let deadline = Instant::now() + MISSING_PATIENCE;
+        for partition in 0..partitions {
+            while !self.admin()?.is_served(name, partition) {
+                if Instant::now() >= deadline {
+                    return Ok(());
+                }
+                std::thread::sleep(MISSING_RECHECK);
+            }
+        }
+        Ok(())
     }
 
     /// The error for a record that is over a limit (SK-03).
