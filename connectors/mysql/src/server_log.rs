@@ -1,7 +1,9 @@
 //! What the server's log holds now, read for the decision where to begin.
 
+use crate::binlog::{Header, kind};
 use crate::catalog::{self, text};
-use crate::connection::Connection;
+use crate::config::{Host, Settings};
+use crate::connection::{Connection, DumpStart, LogPacket, Replica};
 use crate::error::protocol;
 use crate::model::Flavour;
 use crate::plan::ServerLog;
@@ -9,6 +11,11 @@ use crate::snapshot::{domains, gtid_set};
 use tidewire_core::{Error, Result};
 
 const ACT: &str = "read what the log holds";
+const BEGUN: &str = "a file of the log does not begin with its format";
+/// Offset of a file's first event.
+const FIRST_EVENT: u32 = 4;
+/// How many events may come before that of the format.
+const BEFORE_FORMAT: usize = 4;
 
 /// The binary log's files and their sizes, from the oldest on.
 pub(crate) async fn files(session: &mut Connection) -> Result<Vec<(String, u64)>> {
@@ -34,6 +41,32 @@ pub(crate) async fn gtid_mode_on(session: &mut Connection) -> Result<bool> {
 pub(crate) async fn has_full_metadata(session: &mut Connection) -> Result<bool> {
     let rows = session.query(ACT, "SHOW GLOBAL VARIABLES LIKE 'binlog\\_row\\_metadata'").await?;
     Ok(rows.first().map(|row| text(row, 1)).transpose()?.is_some_and(|value| value.eq_ignore_ascii_case("FULL")))
+}
+
+/// When a file was begun, seconds since 1970: what its FORMAT_DESCRIPTION event says.
+pub(crate) async fn begun(settings: &Settings, host: &Host, file: &str) -> Result<u32> {
+    let session = Connection::open(settings, host).await?;
+    let start = DumpStart::File { name: file, position: FIRST_EVENT };
+    let mut log = session.start_dump(settings, start, Replica::Aside).await?;
+    // A ROTATE that names the file comes first.
+    for _ in 0..BEFORE_FORMAT {
+        let event = loop {
+            if let Some(packet) = log.next_packet()? {
+                break match packet {
+                    LogPacket::Event(event) => {
+                        Header::read(event).map_err(|cause| protocol(BEGUN).with_cause(cause))?
+                    }
+                    LogPacket::Part { .. } => return Err(protocol(BEGUN)),
+                };
+            }
+            let read = tokio::time::timeout(settings.silence_limit(), log.read()).await;
+            read.map_err(|_| Error::retry("server_silent", ACT))??;
+        };
+        if event.kind == kind::FORMAT_DESCRIPTION {
+            return Ok(event.timestamp);
+        }
+    }
+    Err(protocol(BEGUN))
 }
 
 /// All of it.

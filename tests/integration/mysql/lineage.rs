@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use tidewire_testkit::oracle::Witness;
 use tidewire_testkit::readers::Reader;
 use tidewire_testkit::workload::Workload;
-use tidewire_testkit::{Mysql, MysqlOptions, MysqlVersion};
+use tidewire_testkit::{Mysql, MysqlOptions, MysqlVersion, wait};
 
 fn load(seed: u64) -> Workload {
     Workload { seed, transactions: 60, largest: 50, ..Workload::default() }
@@ -168,7 +168,12 @@ fn reset(options: &MysqlOptions, more: &str, statement: &str) -> Result<()> {
     rig.catch_up()?;
     ensure!(rig.daemon.terminate()? == 0);
     let (file, held) = rig.server.log_place()?;
-    rig.client()?.execute(statement)?;
+    // Files are told apart by the second in which they were begun.
+    let client = rig.client()?;
+    let second = || client.value("SELECT UNIX_TIMESTAMP()");
+    let now = second()?;
+    wait::until("the next second", wait::PATIENCE, || Ok((second()? != now).then_some(())))?;
+    client.execute(statement)?;
     for seed in 521..540 {
         load(seed).run(&rig.server)?;
         if rig.server.log_place()?.1 > held {

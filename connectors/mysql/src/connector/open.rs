@@ -170,7 +170,7 @@ async fn begin(settings: &Arc<Settings>, resume: &Resume, look: &mut Look, histo
             }
             (known, first)
         }
-        None => afresh(look, consistent.as_ref(), history).await?,
+        None => afresh(settings, look, consistent.as_ref(), history).await?,
     };
     Ok(Begin { shipped, known, first, consistent, floor, descriptor, read_until, targets })
 }
@@ -225,18 +225,29 @@ async fn snapshot_state(settings: &Settings, look: &Look) -> Result<Option<Consi
     let wanted = |name: &TableName| look.wanted.iter().any(|table| table.name == *name);
     others.extend(look.listed.captured.iter().map(|table| table.name.clone()).filter(|name| !wanted(name)));
     let plan = LockPlan { settings, host: &look.host, kind: look.kind, tables: &look.wanted, others: &others };
-    snapshot::consistent(&plan).await.map(Some)
+    let mut state = snapshot::consistent(&plan).await?;
+    know_file(settings, &look.host, &mut state.place).await?;
+    Ok(Some(state))
+}
+
+/// The sinks may hold a place for long before anything is read of the log, and its file may be another by then.
+async fn know_file(settings: &Settings, host: &Host, place: &mut Place) -> Result<()> {
+    if let Place::File(place) = place {
+        place.begun = Some(server_log::begun(settings, host, &place.file).await?);
+    }
+    Ok(())
 }
 
 /// A beginning: at the place of the snapshot, or now.
 async fn afresh(
+    settings: &Settings,
     look: &mut Look,
     consistent: Option<&Consistent>,
     history: &History,
 ) -> Result<(Known, StoredPosition)> {
     let (place, prepared, schemas) = match consistent {
         Some(state) => (state.place.clone(), state.prepared.clone(), state.schemas.clone()),
-        None => now(look).await?,
+        None => now(settings, look).await?,
     };
     let position = place.boundary(&prepared)?;
     match history.covered()?.map(|covered| StoredPosition::parse(&covered)).transpose()? {
@@ -249,13 +260,14 @@ async fn afresh(
 }
 
 /// The place now, and the definitions there: those that are the same before and after.
-async fn now(look: &mut Look) -> Result<(Place, Vec<Prepared>, Schemas)> {
+async fn now(settings: &Settings, look: &mut Look) -> Result<(Place, Vec<Prepared>, Schemas)> {
     let mut before = defined(look).await?;
     for _ in 0..DEFINE_TRIES {
         let file = snapshot::log_end(&mut look.control).await?;
-        let place = snapshot::place_now(&mut look.control, look.kind, &file).await?;
+        let mut place = snapshot::place_now(&mut look.control, look.kind, &file).await?;
         let after = defined(look).await?;
         if after.iter().eq(before.iter()) {
+            know_file(settings, &look.host, &mut place).await?;
             return Ok((place, Vec::new(), after));
         }
         before = after;
