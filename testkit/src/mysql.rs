@@ -213,6 +213,13 @@ impl Mysql {
         self.launch()
     }
 
+    /// Stops it in order and starts another version's programs on the same data and port.
+    pub fn upgrade(&mut self, to: MysqlVersion) -> Result<()> {
+        self.stop()?;
+        (self.version, self.distribution) = (to, to.distribution()?);
+        self.launch()
+    }
+
     /// A session of the administrator in [`DATABASE`].
     pub fn client(&self) -> Result<Client> {
         self.client_of(DATABASE)

@@ -1,5 +1,5 @@
 //! Tables change while the stream runs and while the daemon is down; rows before, between and after keep the shape of their
-//! time. MY-40 to MY-49, MY-52, MY-53, MY-36.
+//! time. MY-40 to MY-49, MY-52, MY-53, MY-36, MY-79.
 
 use super::rig::Rig;
 use crate::rig::Sinks;
@@ -30,7 +30,7 @@ fn columns_of(rig: &Rig, table: &str, id: u64) -> Result<String> {
 
 fn check(options: &MysqlOptions) -> Result<()> {
     let mut rig = Rig::with(Sinks::Both, options, "")?;
-    for code in ["binlog_row_metadata_not_full", "table_joined"] {
+    for code in ["binlog_row_metadata_not_full", "table_joined", "table_dropped"] {
         rig.daemon.allow_log(code);
     }
     let client = rig.client()?;
@@ -60,6 +60,12 @@ fn check(options: &MysqlOptions) -> Result<()> {
         ensure!(mirror.columns.contains(&column.to_owned()), "`{column}` is in the mirror");
     }
 
+    // MY-79: the server gives old rows the default without a word in the log, so the mirror does not have it.
+    for row in mirror.select(&["id".to_owned(), "c".to_owned()])?.rows {
+        let old = row.first().and_then(|id| id.as_str()?.parse::<u64>().ok()).context("an id")? <= 4;
+        ensure!(row.get(1).is_some_and(Value::is_null) == old, "only rows from before have no `c`: {row:?}");
+    }
+
     // Tables come, change their names and go.
     client.execute(
         "CREATE TABLE fresh LIKE shape; INSERT INTO fresh VALUES (1, 1, 'a');
@@ -70,6 +76,17 @@ fn check(options: &MysqlOptions) -> Result<()> {
     rig.catch_up()?;
     rig.check_mirrors(&["renamed", "other"], &[Reader::Deltalake])?;
     rig.check_topics(&["renamed", "other"], None)?;
+
+    // MY-48: one goes and comes again with other columns while nobody looks.
+    ensure!(rig.daemon.terminate()? == 0);
+    client.execute(
+        "INSERT INTO other VALUES (2, 'last', 12); DROP TABLE other;
+         CREATE TABLE other (z date, v int, w varchar(9), id int PRIMARY KEY); INSERT INTO other VALUES ('2024-02-29', 13, 'first', 3)",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(columns_of(&rig, "other", 2)? == "id,v,w" && columns_of(&rig, "other", 3)? == "id,v,w,z");
+    check_kept_columns(&rig, "other")?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }
@@ -111,15 +128,10 @@ fn a_table_swapped_for_its_changed_copy_goes_on() -> Result<()> {
          RENAME TABLE shape TO _shape_old, _shape_new TO shape; INSERT INTO shape VALUES (3, 'z', 6);
          UPDATE shape SET b = 7 WHERE id = 2; DROP TABLE _shape_old",
     )?;
-    for line in ["table halted", "table_joined"] {
-        rig.daemon.allow_log(line);
-    }
+    rig.daemon.allow_log("table_joined");
     rig.catch_up()?;
-    let log = rig.daemon.log()?;
-    ensure!(!log.contains("table halted") || log.contains("remedy"), "a table that halts says what to do");
-    if !log.contains("table halted") {
-        check_kept_columns(&rig, "shape")?;
-    }
+    check_kept_columns(&rig, "shape")?;
+    ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A position means something only on servers that have the same history: fail-over by global ids, files that are purged,
-//! transactions that the new server lacks, another server behind the same address, lost state. MY-01, MY-04, MY-05, MY-06,
-//! MY-09, MY-51, SK-50.
+//! transactions that the new server lacks, another server behind the same address, newer programs, lost state. MY-01, MY-04,
+//! MY-05, MY-06, MY-09, MY-51, MY-5D, SK-50.
 
 use super::rig::{NEWEST, Rig};
 use crate::lineage::halted;
@@ -68,6 +68,36 @@ fn a_replica_of_mysql_8_0_takes_over() -> Result<()> {
 #[test]
 fn a_replica_of_mariadb_takes_over() -> Result<()> {
     fail_over(MysqlVersion::MariaDb118)
+}
+
+/// The programs are newer at each start, and the log goes on (MY-5D). MySQL goes from 8.0 to 9 only by 8.4, which is not to
+/// be had here.
+#[test]
+fn a_server_that_is_upgraded_in_place_goes_on() -> Result<()> {
+    let mut rig = filled(Sinks::Both, &MysqlOptions::version(MysqlVersion::MariaDb105))?;
+    rig.daemon.allow_log("source retried");
+    rig.daemon.allow_log("table_joined");
+    rig.client()?.execute("CREATE TABLE kept (id int PRIMARY KEY, t varchar(20), j json, at timestamp(3) NULL)")?;
+    let versions = [(10, MysqlVersion::MariaDb1011), (20, MysqlVersion::MariaDb114), (30, MysqlVersion::MariaDb118)];
+    for (number, version) in versions {
+        // At the first turn the daemon is away, at the others it is cut off.
+        let before = format!("INSERT INTO kept (id, t, j) VALUES ({number}, 'äö', '[1.50]')");
+        rig.client()?.execute(&before)?;
+        rig.server.upgrade(version)?;
+        rig.client()?.execute(&format!(
+            "ALTER TABLE kept ADD COLUMN a{number} inet6; UPDATE kept SET t = 'ß', at = now(3), a{number} = '::1' WHERE id = {number};
+             INSERT INTO kept (id, t) VALUES ({number} + 1, 'new'); DELETE FROM work_pairs LIMIT 3"
+        ))?;
+        if rig.daemon.pid().is_none() {
+            rig.daemon.run()?;
+        }
+        rig.catch_up()?;
+    }
+    // Newer servers print the -0.0 of old rows of the third table as 0.
+    rig.check_mirrors(&["kept", "work_pairs", "work_log"], &[Reader::Deltalake])?;
+    rig.check_topics(&["work_pairs", "work_log"], None)?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
 }
 
 /// The daemon has a transaction that never reached the replica (MY-04).

@@ -177,7 +177,8 @@ fn domains_of_mariadb() -> Result<()> {
     Ok(())
 }
 
-/// Tables made from a query, loaded, filled by triggers; temporary ones; savepoints (MY-38, MY-39).
+/// Tables made from a query, loaded, filled by triggers; temporary ones; savepoints; rows that replace others; values that
+/// the server makes up (MY-24, MY-38, MY-39, MY-76).
 #[test]
 fn rows_of_every_origin() -> Result<()> {
     for version in [NEWEST, MysqlVersion::MariaDb118] {
@@ -192,12 +193,19 @@ fn rows_of_every_origin() -> Result<()> {
              BEGIN; INSERT INTO work_pairs VALUES (3, 'c', 1); SAVEPOINT s; INSERT INTO work_pairs VALUES (4, 'd', 1);
              ROLLBACK TO s; INSERT INTO work_pairs VALUES (5, 'e', 1); COMMIT;
              CREATE TABLE copied (id int PRIMARY KEY) SELECT a AS id, b FROM work_pairs;
+             CREATE TABLE made (id int AUTO_INCREMENT PRIMARY KEY, n int UNIQUE, u varchar(36) DEFAULT (uuid()),
+                                at timestamp(6) DEFAULT CURRENT_TIMESTAMP(6));
+             INSERT INTO made (n) VALUES (1), (2), (3), (4); SET sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO');
+             INSERT INTO made (id, n) VALUES (0, 5); INSERT IGNORE INTO made (n) VALUES (1), (6);
+             REPLACE INTO made (id, n) VALUES (1, 2), (7, 3), (4, 4);
+             INSERT INTO made (id, n) VALUES (9, 4), (8, 8) ON DUPLICATE KEY UPDATE id = 20, n = 21;
              BEGIN; DELETE FROM work_pairs; ROLLBACK; TRUNCATE work_log; INSERT INTO work_log (line) VALUES ('after')",
         )?;
         rig.catch_up()?;
         rig.check_mirrors(&TABLES, &[Reader::Deltalake])?;
         rig.check_topics(&TABLES, None)?;
-        rig.check_mirrors(&["copied"], &[Reader::Deltalake])?;
+        rig.check_mirrors(&["copied", "made"], &[Reader::Deltalake])?;
+        rig.check_topics(&["made"], None)?;
         ensure!(rig.daemon.terminate()? == 0);
     }
     Ok(())
