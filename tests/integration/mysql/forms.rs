@@ -132,3 +132,27 @@ fn a_topic_has_no_place_for_an_unknown_number() -> Result<()> {
     ensure!(line.contains("work.two") && line.contains("binlog_row_image = FULL"), "{line}");
     Ok(())
 }
+
+/// Rows of which nothing was named: their images are nothing but what the server must say (MY-20).
+#[test]
+fn minimal_images_of_rows_that_name_nothing() -> Result<()> {
+    for options in [mysql(), mariadb()] {
+        let mut rig = Rig::with(Sinks::Lake, &options.row_image("MINIMAL"), "")?;
+        rig.daemon.allow_log("binlog_row_image_not_full");
+        let client = rig.client()?;
+        client.execute(
+            "CREATE TABLE counted (id int AUTO_INCREMENT PRIMARY KEY, v int DEFAULT 7);
+             CREATE TABLE fixed (id int PRIMARY KEY DEFAULT 5, v int DEFAULT 6, t varchar(9) DEFAULT 'x')",
+        )?;
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        client.execute(
+            "INSERT INTO counted () VALUES (), (); INSERT INTO fixed () VALUES (); UPDATE fixed SET t = t; UPDATE fixed SET v = 8;
+             INSERT INTO counted (v) VALUES (1)",
+        )?;
+        rig.catch_up()?;
+        rig.check_mirrors(&["counted", "fixed"], &[Reader::Deltalake])?;
+        ensure!(rig.daemon.terminate()? == 0);
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ use crate::typemap::{Scratch, ValueError};
 use std::sync::Arc;
 use tidewire_core::batch::{BatchBuilder, Before, ChangeHead, ImageStart};
 use tidewire_core::cell::Tag;
+use tidewire_core::schema::KeyKind;
 use tidewire_core::{Cell, Error, Op, Result};
 
 /// Number of the type JSON in table maps.
@@ -35,6 +36,15 @@ struct Rows<'a> {
     after: Bitmap<'a>,
     bytes: &'a [u8],
     row: u32,
+    /// A row comes that takes no bytes.
+    unnamed: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn of(event: &RowsEvent<'a>, bytes: &'a [u8], row: u32) -> Rows<'a> {
+        let RowsEvent { kind, partial, before, after, .. } = *event;
+        Rows { kind, partial, before, after, bytes, row, unnamed: false }
+    }
 }
 
 /// Why a row cannot be read.
@@ -80,6 +90,9 @@ impl Assembler {
 
     fn images(&mut self, binding: &Arc<Binding>, event: &RowsEvent<'_>, bytes: &[u8]) -> Result<Applied> {
         self.touch_rows(binding);
+        if event.names_nothing() {
+            return self.unnamed(binding, event, bytes);
+        }
         let Some(captured) = &binding.captured else {
             let count = count_rows_in(event, bytes, &binding.map).map_err(|cause| self.undecodable(cause))?;
             self.group()?.ordinal += count;
@@ -89,14 +102,7 @@ impl Assembler {
         if event.width != captured.slots.len() {
             return Err(self.out_of_order("rows with another number of columns than their map"));
         }
-        let rows = Rows {
-            kind: event.kind,
-            partial: event.partial,
-            before: event.before,
-            after: event.after,
-            bytes,
-            row: self.payload_rows,
-        };
+        let rows = Rows::of(event, bytes, self.payload_rows);
         let left = self.walk(captured, binding, rows)?;
         if left.bytes.is_empty() {
             self.payload_rows = left.row;
@@ -113,6 +119,37 @@ impl Assembler {
                 row: left.row,
             });
         }
+        Ok(Applied::Changed)
+    }
+
+    /// A row that took no bytes (MY-20). How many they were the event does not tell: with a key there can be only one, for
+    /// each would have the default of that key.
+    #[cold]
+    fn unnamed(&mut self, binding: &Binding, event: &RowsEvent<'_>, bytes: &[u8]) -> Result<Applied> {
+        if event.kind != RowsKind::Insert || !bytes.is_empty() {
+            return Err(self.undecodable(DecodeError::Image { problem: "rows follow that have no columns" }));
+        }
+        let Some(captured) = &binding.captured else {
+            self.group()?.ordinal += 1;
+            self.payload_rows = self.payload_rows.wrapping_add(1);
+            return Ok(Applied::Nothing);
+        };
+        if captured.schema.key_kind == KeyKind::None {
+            let name = &captured.schema.name;
+            let message = format!(
+                "rows were inserted into table `{name}` before `{}` that name no column, and without a key the log does not \
+                 tell how many",
+                self.here()
+            );
+            return Err(Error::operator("rows_uncounted", message)
+                .with_remedy(
+                    "SET GLOBAL binlog_row_image = 'FULL'; then give the sinks new names (and a Delta sink a new location), \
+                     which reads the tables anew; or take the table out with \"!\" in `tables`",
+                )
+                .with_table(name.clone()));
+        }
+        let left = self.walk(captured, binding, Rows { unnamed: true, ..Rows::of(event, bytes, self.payload_rows) })?;
+        self.payload_rows = left.row;
         Ok(Applied::Changed)
     }
 
@@ -133,6 +170,7 @@ impl Assembler {
             after: Bitmap::new(&rest.after, if rest.after.is_empty() { 0 } else { rest.width }),
             bytes: rest.rows.get(rest.at..).unwrap_or_default(),
             row: rest.row,
+            unnamed: false,
         };
         let left = self.walk(captured, &binding, rows)?;
         let (row, waiting) = (left.row, left.bytes.len());
@@ -165,7 +203,8 @@ impl Assembler {
             after_count: rows.after.count(),
         };
         let walked = loop {
-            if walker.rows.bytes.is_empty() || walker.builder.is_full() {
+            let is_unnamed = std::mem::take(&mut walker.rows.unnamed);
+            if !is_unnamed && (walker.rows.bytes.is_empty() || walker.builder.is_full()) {
                 break Ok(());
             }
             ordinal += 1;

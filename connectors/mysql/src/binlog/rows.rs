@@ -159,6 +159,12 @@ impl<'a> RowsEvent<'a> {
         self.rows.is_empty() && matches!(self.table_id, 0x00ff_ffff | 0xffff_ffff_ffff)
     }
 
+    /// Whether an image has no column, and so takes no bytes. With `binlog_row_image = MINIMAL` an inserted row is logged so
+    /// when its statement names no column.
+    pub(crate) fn names_nothing(&self) -> bool {
+        !self.partial && self.before.count() + self.after.count() == 0
+    }
+
     /// Type number of the event.
     pub(crate) fn event(&self) -> u8 {
         self.event

@@ -53,6 +53,29 @@ fn images_of_any_columns() {
     );
 }
 
+/// MY-20: of a row of which the statement names no column MINIMAL logs no byte.
+#[test]
+fn rows_of_which_nothing_is_named() {
+    let keyed = "CREATE TABLE t (a INT NOT NULL DEFAULT 5, b INT DEFAULT 6, PRIMARY KEY (a))";
+    let keyless = "CREATE TABLE t (a INT NOT NULL DEFAULT 5, b INT DEFAULT 6)";
+    let none = &[0][..];
+    let seen = rows(keyed, |tape| {
+        tape.map(1, "t", 2).rows(kind::WRITE_ROWS, 1, 2, none).insert(1, &[ints([1, 2])]).done();
+    });
+    assert_eq!(seen, ["insert t (5, 6)", "insert t (1, 2)"]);
+    for (table, kind, rest, expected) in [
+        (keyless, kind::WRITE_ROWS, none, "rows_uncounted"),
+        (keyed, kind::WRITE_ROWS, &[0, 1, 2], "event_undecodable"),
+        (keyed, kind::DELETE_ROWS, none, "event_undecodable"),
+        (keyed, kind::UPDATE_ROWS, &[0, 0, 1], "event_undecodable"),
+    ] {
+        let mut tape = Tape::new(Naming::Gtids);
+        tape.transaction(|tape| tape.map(1, "t", 2).rows(kind, 1, 2, rest).done());
+        let source = Source::new(Naming::Gtids, &[table]);
+        assert_eq!(source.error(&tape), expected, "{table} {kind} {rest:?}");
+    }
+}
+
 /// Null bits over several bytes, with columns left out between them.
 #[test]
 fn null_bits_count_the_columns_that_are_there() {
