@@ -36,19 +36,39 @@ pub(crate) fn compare(known: &TableDef, map: &TableMap, flavour: Flavour) -> Res
         agree(map, index, wire, column, flavour)
             .map_err(|what| Disagreement(format!("column {} (`{}`): {what}", index + 1, column.name)))?;
     }
-    let key = map.metadata.as_ref().and_then(|metadata| metadata.primary_key.as_ref());
-    match key.filter(|_| is_full(map)) {
-        Some(key) => {
-            let names: Vec<&str> = key.iter().filter_map(|index| own_name(map, *index)).collect();
+    match own_key(map).filter(|_| is_full(map)) {
+        Some(names) => {
             let same = names.len() == known.primary_key.len()
                 && names.iter().zip(&known.primary_key).all(|(a, b)| same_name(a, b));
-            if same { Ok(()) } else { Err(Disagreement(format!("the log's primary key is ({})", names.join(", ")))) }
+            if same || is_unique_key(known, &names) {
+                Ok(())
+            } else {
+                Err(Disagreement(format!("the log's primary key is ({})", names.join(", "))))
+            }
         }
         None if is_full(map) && !known.primary_key.is_empty() => {
             Err(Disagreement("the log has no primary key".to_owned()))
         }
         None => Ok(()),
     }
+}
+
+/// The names of the columns that the map has as the primary key.
+fn own_key(map: &TableMap) -> Option<Vec<&str>> {
+    let key = map.metadata.as_ref()?.primary_key.as_ref()?;
+    Some(key.iter().filter_map(|index| own_name(map, *index)).collect())
+}
+
+/// Whether what the log has as the primary key is a unique one: where there is no other, both servers take the first over
+/// whole columns none of which may be null for it.
+fn is_unique_key(known: &TableDef, names: &[&str]) -> bool {
+    let column = |name: &str| known.columns.get(known.position(name)?);
+    let is_filled = |name: &&str| column(name).is_some_and(|column| !column.nullable);
+    known.primary_key.is_empty()
+        && names.iter().all(is_filled)
+        && known.unique_keys.iter().filter(|unique| unique.whole).any(|unique| {
+            unique.columns.len() == names.len() && unique.columns.iter().zip(names).all(|(a, b)| same_name(a, b))
+        })
 }
 
 fn own_name(map: &TableMap, index: usize) -> Option<&str> {
@@ -132,8 +152,8 @@ pub(crate) fn definition(map: &TableMap, known: Option<&TableDef>, flavour: Flav
         };
         columns.push(ColumnDef { nullable: wire.nullable, ..column });
     }
-    let key = map.metadata.as_ref().and_then(|metadata| metadata.primary_key.as_deref()).unwrap_or_default();
-    let primary_key = key.iter().filter_map(|index| own_name(map, *index).map(Arc::from)).collect();
+    let key = own_key(map).filter(|names| !known.is_some_and(|known| is_unique_key(known, names)));
+    let primary_key = key.unwrap_or_default().into_iter().map(Arc::from).collect();
     Ok(TableDef {
         name: TableName::new(map.database.as_str(), map.table.as_str()),
         columns,

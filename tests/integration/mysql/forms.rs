@@ -142,16 +142,18 @@ fn minimal_images_of_rows_that_name_nothing() -> Result<()> {
         let client = rig.client()?;
         client.execute(
             "CREATE TABLE counted (id int AUTO_INCREMENT PRIMARY KEY, v int DEFAULT 7);
-             CREATE TABLE fixed (id int PRIMARY KEY DEFAULT 5, v int DEFAULT 6, t varchar(9) DEFAULT 'x')",
+             CREATE TABLE fixed (id int PRIMARY KEY DEFAULT 5, v int DEFAULT 6, t varchar(9) DEFAULT 'x');
+             CREATE TABLE lone (t varchar(9) DEFAULT 'y', id int NOT NULL, v int, UNIQUE KEY (id))",
         )?;
         rig.daemon.run()?;
         rig.catch_up()?;
         client.execute(
             "INSERT INTO counted () VALUES (), (); INSERT INTO fixed () VALUES (); UPDATE fixed SET t = t; UPDATE fixed SET v = 8;
-             INSERT INTO counted (v) VALUES (1)",
+             INSERT INTO counted (v) VALUES (1); INSERT INTO lone (id) VALUES (1), (2); UPDATE lone SET v = 3 WHERE id = 2;
+             REPLACE INTO lone (id, v) VALUES (1, 4); UPDATE lone SET id = 5 WHERE id = 1",
         )?;
         rig.catch_up()?;
-        rig.check_mirrors(&["counted", "fixed"], &[Reader::Deltalake])?;
+        rig.check_mirrors(&["counted", "fixed", "lone"], &[Reader::Deltalake])?;
         ensure!(rig.daemon.terminate()? == 0);
     }
     Ok(())

@@ -53,6 +53,26 @@ fn images_of_any_columns() {
     );
 }
 
+/// MY-20: the log names a unique key as the primary one where there is no other. That is no other definition, so what an
+/// insert leaves out is known.
+#[test]
+fn a_unique_key_is_no_other_definition() {
+    for (key, seen) in [
+        ("PRIMARY KEY (a)", "insert t (1, 6)"),
+        ("UNIQUE KEY (a)", "insert t (1, 6)"),
+        ("UNIQUE KEY (b), UNIQUE KEY u (a)", "insert t (1, 6)"),
+        // What the log has as a key is none here.
+        ("UNIQUE KEY (a, b)", "insert t (1, ?)"),
+        ("KEY (a)", "insert t (1, ?)"),
+    ] {
+        let table = format!("CREATE TABLE t (a INT NOT NULL, b INT DEFAULT 6, {key})");
+        let rows = rows(&table, |tape| {
+            tape.full_metadata(true).map_named(1, "t", &["a", "b"]).insert(1, &[[i(1), A]]).done();
+        });
+        assert_eq!(rows.last().map(String::as_str), Some(seen), "{key}: {rows:?}");
+    }
+}
+
 /// MY-20: of a row of which the statement names no column MINIMAL logs no byte.
 #[test]
 fn rows_of_which_nothing_is_named() {
