@@ -44,6 +44,9 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// The database's text of the default expression, if it has one.
     pub default: Option<Arc<str>>,
+    /// Whether the column was added later and rows from before have null in it, for certain: where the log leaves the column
+    /// out as unchanged and a sink's own row is older than the column, this is what it holds.
+    pub added_as_null: bool,
 }
 
 /// How rows of a table are told apart.

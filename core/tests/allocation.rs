@@ -40,7 +40,14 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn column(name: &str, data_type: DataType) -> ColumnSchema {
-    ColumnSchema { name: name.into(), data_type, native_type: "any".into(), nullable: true, default: None }
+    ColumnSchema {
+        name: name.into(),
+        data_type,
+        native_type: "any".into(),
+        nullable: true,
+        default: None,
+        added_as_null: false,
+    }
 }
 
 #[test]

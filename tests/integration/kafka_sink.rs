@@ -122,6 +122,7 @@ fn table(name: &str) -> Arc<TableSchema> {
         native_type: native.into(),
         nullable: true,
         default: None,
+        added_as_null: false,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", name),

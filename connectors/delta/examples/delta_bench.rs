@@ -116,6 +116,7 @@ fn schema() -> Arc<TableSchema> {
         native_type: "x".into(),
         nullable,
         default: None,
+        added_as_null: false,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", "orders"),

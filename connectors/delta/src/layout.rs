@@ -57,6 +57,8 @@ pub(crate) struct Evolution {
     pub(crate) metadata_changed: bool,
     /// There are more columns than before.
     pub(crate) columns_added: usize,
+    /// What older rows have in some column is known no more.
+    pub(crate) old_rows_forgotten: bool,
     /// Columns that the source has no more.
     pub(crate) columns_dropped: usize,
 }
@@ -68,6 +70,8 @@ impl Layout {
     /// When two columns would have one name.
     pub(crate) fn create(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Result<Layout> {
         let mut columns: Vec<TableColumn> = wanted(schema, mode, texts);
+        // No row is older than the table.
+        columns.iter_mut().for_each(|column| column.added_as_null = false);
         let sources = (0..columns.len()).map(Some).collect();
         if mode == Mode::Changelog {
             columns.extend(CHANGELOG_COLUMNS.iter().map(|(name, column_type)| own_column(name, column_type.clone())));
@@ -100,6 +104,11 @@ impl Layout {
                     refuse_misfit(schema, held, &column)?;
                     if column.nullable && !held.nullable {
                         held.nullable = true;
+                        evolution.metadata_changed = true;
+                    }
+                    if held.added_as_null && !column.added_as_null {
+                        held.added_as_null = false;
+                        evolution.old_rows_forgotten = true;
                         evolution.metadata_changed = true;
                     }
                     if let Some(slot) = layout.sources.get_mut(at) {
@@ -170,7 +179,14 @@ fn is_own(column: &TableColumn, mode: Mode) -> bool {
 }
 
 fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
-    TableColumn { name: name.into(), column_type, nullable: true, family: "".into(), dropped: false }
+    TableColumn {
+        name: name.into(),
+        column_type,
+        nullable: true,
+        family: "".into(),
+        dropped: false,
+        added_as_null: false,
+    }
 }
 
 fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableColumn> {
@@ -182,6 +198,7 @@ fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableCol
             nullable: column.nullable || mode == Mode::Changelog,
             family: family(&column.data_type).into(),
             dropped: false,
+            added_as_null: column.added_as_null,
         }
     };
     schema.columns.iter().map(column).collect()

@@ -243,10 +243,15 @@ pub(crate) struct TableColumn {
     pub(crate) family: Arc<str>,
     /// Whether the source has dropped the column: it stays, and new rows have null.
     pub(crate) dropped: bool,
+    /// Whether files that lack the column have null there in truth, and not for want of the value.
+    pub(crate) added_as_null: bool,
 }
 
 const FAMILY_KEY: &str = "tidewire.type";
 const DROPPED_KEY: &str = "tidewire.dropped";
+const ADDED_KEY: &str = "tidewire.added";
+/// Of [`ADDED_KEY`]: the rows from before had null.
+const AS_NULL: &str = "null";
 
 /// The schema string of a table.
 pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
@@ -257,6 +262,9 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
         }
         if column.dropped {
             metadata.insert(DROPPED_KEY.to_owned(), Json::String("true".to_owned()));
+        }
+        if column.added_as_null {
+            metadata.insert(ADDED_KEY.to_owned(), Json::String(AS_NULL.to_owned()));
         }
         json!({
             "name": &*column.name,
@@ -280,6 +288,7 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
             nullable: field.get("nullable")?.as_bool()?,
             family: note(FAMILY_KEY).unwrap_or_default().into(),
             dropped: note(DROPPED_KEY) == Some("true"),
+            added_as_null: note(ADDED_KEY) == Some(AS_NULL),
         })
     };
     schema.get("fields")?.as_array()?.iter().map(column).collect()
@@ -373,12 +382,12 @@ mod tests {
     proptest! {
         #[test]
         fn schema_strings_round_trip(
-            types in proptest::collection::vec((any_type(), ".{1,8}", any::<bool>(), any::<bool>()), 0..6)
+            types in proptest::collection::vec((any_type(), ".{1,8}", any::<[bool; 3]>()), 0..6)
         ) {
             let columns: Vec<TableColumn> = types
                 .into_iter()
-                .map(|(column_type, name, nullable, dropped)| TableColumn {
-                    name: name.into(), column_type, nullable, family: "text".into(), dropped,
+                .map(|(column_type, name, [nullable, dropped, added_as_null])| TableColumn {
+                    name: name.into(), column_type, nullable, family: "text".into(), dropped, added_as_null,
                 })
                 .collect();
             prop_assert_eq!(parse_schema_string(&schema_string(&columns)), Some(columns));

@@ -72,6 +72,7 @@ fn schema(table: u64) -> Arc<TableSchema> {
         native_type: "any".into(),
         nullable: true,
         default: None,
+        added_as_null: false,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", format!("t{table}")),

@@ -65,6 +65,7 @@ fn table() -> Arc<TableSchema> {
         native_type: "".into(),
         nullable: true,
         default: None,
+        added_as_null: false,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", "orders"),

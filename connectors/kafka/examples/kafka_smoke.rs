@@ -121,6 +121,7 @@ fn table() -> TableSchema {
         native_type: "int8".into(),
         nullable: true,
         default: None,
+        added_as_null: false,
     };
     TableSchema {
         name: TableName::new("public", "orders"),

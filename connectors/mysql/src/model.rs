@@ -256,6 +256,10 @@ pub(crate) struct ColumnDef {
     /// Comment, if any.
     #[serde(default)]
     pub(crate) comment: Option<Arc<str>>,
+    /// Whether `ADD COLUMN` brought it, and with null for the rows that were there. No longer known once the column is
+    /// declared anew, or the table has another name: what was done to its rows before is not in the log.
+    #[serde(default)]
+    pub(crate) added_as_null: bool,
 }
 
 impl ColumnDef {
@@ -276,6 +280,7 @@ impl ColumnDef {
             compressed: false,
             srid: None,
             comment: None,
+            added_as_null: false,
         }
     }
 }
@@ -332,6 +337,13 @@ pub(crate) struct TableDef {
 }
 
 impl TableDef {
+    /// The same under another name. What the rows of its columns had before they were added is no longer known then.
+    pub(crate) fn under_name(&self, name: TableName) -> TableDef {
+        let mut table = TableDef { name, ..self.clone() };
+        table.columns.iter_mut().for_each(|column| column.added_as_null = false);
+        table
+    }
+
     /// Position of a column; names of columns do not differ by case in either server.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| same_name(&column.name, name))

@@ -26,6 +26,7 @@ fn schema(columns: usize) -> Arc<TableSchema> {
         native_type: "text".into(),
         nullable: true,
         default: None,
+        added_as_null: false,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", "t"),

@@ -44,6 +44,7 @@ fn schema(id: u64, name: &str) -> Arc<TableSchema> {
             native_type: "bigint".into(),
             nullable: false,
             default: None,
+            added_as_null: false,
         }],
         key: vec![0],
         key_kind: KeyKind::Primary,

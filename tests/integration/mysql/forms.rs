@@ -133,6 +133,33 @@ fn a_topic_has_no_place_for_an_unknown_number() -> Result<()> {
     Ok(())
 }
 
+/// A column that comes later is null in the rows that were there, and an update that leaves it out says so (MY-20, MY-79).
+#[test]
+fn partial_images_of_rows_from_before_a_column() -> Result<()> {
+    for (options, image) in [(mysql(), "MINIMAL"), (mysql(), "NOBLOB"), (mariadb(), "MINIMAL")] {
+        let mut rig = Rig::with(Sinks::Lake, &options.row_image(image), "")?;
+        rig.daemon.allow_log("binlog_row_image_not_full");
+        let client = rig.client()?;
+        client.execute(
+            "CREATE TABLE grown (id int PRIMARY KEY, v int); INSERT INTO grown VALUES (1, 1), (2, 2), (3, 3), (4, 4)",
+        )?;
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        client.execute("ALTER TABLE grown ADD COLUMN t text; UPDATE grown SET v = 10 WHERE id = 1")?;
+        rig.catch_up()?;
+        ensure!(rig.daemon.terminate()? == 0);
+        client.execute(
+            "UPDATE grown SET v = 20 WHERE id = 2; UPDATE grown SET t = 'x' WHERE id = 1; UPDATE grown SET v = 11 WHERE id = 1;
+             INSERT INTO grown (id) VALUES (5); UPDATE grown SET id = 6 WHERE id = 3",
+        )?;
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        rig.check_mirrors(&["grown"], &[Reader::Deltalake])?;
+        ensure!(rig.daemon.terminate()? == 0);
+    }
+    Ok(())
+}
+
 /// Rows of which nothing was named: their images are nothing but what the server must say (MY-20).
 #[test]
 fn minimal_images_of_rows_that_name_nothing() -> Result<()> {

@@ -246,8 +246,14 @@ mod tests {
     }
 
     fn stats_text(column_type: ColumnType, values: &[Value<'_>]) -> String {
-        let columns =
-            [TableColumn { name: "k".into(), column_type, nullable: true, family: "".into(), dropped: false }];
+        let columns = [TableColumn {
+            name: "k".into(),
+            column_type,
+            nullable: true,
+            family: "".into(),
+            dropped: false,
+            added_as_null: false,
+        }];
         let mut column = Column::new(&columns[0].column_type);
         for value in values {
             column.push(*value).unwrap();

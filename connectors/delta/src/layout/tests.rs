@@ -6,7 +6,14 @@ use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::{DataType, SchemaVersion, TableName};
 
 fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnSchema {
-    ColumnSchema { name: name.into(), data_type, native_type: "x".into(), nullable, default: None }
+    ColumnSchema {
+        name: name.into(),
+        data_type,
+        native_type: "x".into(),
+        nullable,
+        default: None,
+        added_as_null: false,
+    }
 }
 
 fn table(columns: Vec<ColumnSchema>) -> TableSchema {
@@ -40,7 +47,10 @@ fn added_dropped_and_reordered_columns_keep_their_places() {
     // SK-3B: `a` is gone, `c` is new, `b` stands before the key.
     let (layout, evolution) =
         evolve(vec![column("b", INT, true), column("id", INT, false), column("c", INT, false)]).unwrap();
-    assert_eq!(evolution, Evolution { metadata_changed: true, columns_added: 1, columns_dropped: 1 });
+    assert_eq!(
+        evolution,
+        Evolution { metadata_changed: true, columns_added: 1, columns_dropped: 1, ..Evolution::default() }
+    );
     let names: Vec<&str> = layout.columns.iter().map(|c| &*c.name).collect();
     assert_eq!(names, ["id", "a", "b", "c"]);
     assert_eq!(layout.sources, [Some(1), None, Some(0), Some(2)]);

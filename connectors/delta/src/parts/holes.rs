@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::index::RowLocation;
 use crate::store::TableStore;
 use crate::typemap::TableColumn;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_select::interleave::interleave;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +151,10 @@ impl Found {
             let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
             let batch = rows.by_ref().take(length).copied().collect::<Vec<_>>();
             for ((column, name), array) in wanted.iter().zip(&names).zip(arrays) {
-                let Some(array) = array else { return Err(never_held(name)) };
+                let array = match array {
+                    Some(array) => array,
+                    None => absent(columns, *column, name, length)?,
+                };
                 let held = self.arrays.entry(*column).or_default();
                 for (position, row) in batch.iter().enumerate() {
                     self.places.insert((*column, RowLocation { file: ordinal, row: *row }), (held.len(), position));
@@ -160,11 +163,26 @@ impl Found {
             }
         }
         // Without one of the columns in the file there is nothing to iterate over at all.
-        match names.first() {
-            Some(name) if rows.next().is_some() => Err(never_held(name)),
-            _ => Ok(()),
+        let rest = rows.as_slice();
+        if rest.is_empty() {
+            return Ok(());
         }
+        for (column, name) in wanted.iter().zip(&names) {
+            let array = absent(columns, *column, name, rest.len())?;
+            let held = self.arrays.entry(*column).or_default();
+            for (position, row) in rest.iter().enumerate() {
+                self.places.insert((*column, RowLocation { file: ordinal, row: *row }), (held.len(), position));
+            }
+            held.push(array);
+        }
+        Ok(())
     }
+}
+
+/// The values of a column in rows that were written before the table had it.
+fn absent(columns: &[TableColumn], at: usize, name: &str, length: usize) -> Result<ArrayRef> {
+    let column = columns.get(at).filter(|column| column.added_as_null).ok_or_else(|| never_held(name))?;
+    Ok(new_null_array(&column.column_type.arrow(), length))
 }
 
 /// The row was written before the table had the column, so the table never held the value.

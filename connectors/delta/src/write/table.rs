@@ -412,7 +412,7 @@ impl TableWriter {
         if mode == Mode::Mirror && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
-        if evolution.columns_added > 0 {
+        if evolution.columns_added > 0 || evolution.old_rows_forgotten {
             // The rows so far go to a file without the new columns; readers see null there.
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));

@@ -231,6 +231,31 @@ fn a_value_from_before_its_column_is_not_null() {
 }
 
 #[test]
+fn a_value_from_before_its_column_is_null_where_the_column_came_with_null() {
+    let mut h = Harness::new(Shape::Int);
+    h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B"), Logical::insert(3, "c", "C")]);
+    h.commit();
+    h.add_column_as_null("extra");
+    h.send(&[Logical::insert(4, "d", "D")]);
+    h.commit();
+    h.leave_out("extra");
+    // One from a file without the column, one from a file with it.
+    h.send(&[Logical::update(1, "a2", Some("A")), Logical::update(4, "d2", Some("D"))]);
+    h.commit();
+    h.crash();
+    h.leave_out("extra");
+    h.send(&[Logical::update(2, "b2", Some("B")), Logical::update(1, "a3", Some("A"))]);
+    h.commit();
+    let expected = [(1, None), (2, None), (3, None), (4, Some("x"))].map(own);
+    assert_eq!(h.texts_by_id("extra"), expected.into());
+    // Declared anew: what rows from before have is known no more.
+    h.forget_added("extra");
+    h.leave_out("extra");
+    h.try_send(&[Logical::update(3, "c2", Some("C"))]).unwrap();
+    assert_eq!(h.try_commit().unwrap_err().code(), "unknown_value");
+}
+
+#[test]
 fn another_sinks_table_is_left_alone() {
     let mut h = Harness::new(Shape::Int);
     h.send(&[Logical::insert(1, "a", "A")]);

@@ -5,7 +5,7 @@
 
 use super::define::{self, Rules};
 use super::{AlterAction, AlterTable, ApplyError, CharsetSpec, KeyKind, Place, default, indexes};
-use crate::model::{Charset, ColumnDef, TableDef, same_name};
+use crate::model::{Charset, ColumnDef, DefaultValue, Generated, TableDef, same_name};
 use std::sync::Arc;
 
 /// The table after the statement, still by its old name. `above` is the default character set of its database, if known.
@@ -122,7 +122,10 @@ fn stay(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<Fa
         }
         for action in &alter.actions {
             match action {
-                AlterAction::RenameColumn { old, new, .. } if is(old) => column.name = Arc::clone(new),
+                AlterAction::RenameColumn { old, new, .. } if is(old) => {
+                    column.name = Arc::clone(new);
+                    column.added_as_null = false;
+                }
                 AlterAction::SetDefault { name, default, .. } if is(name) => {
                     column.default = default.as_ref().map(|spec| default::value(spec, &column));
                 }
@@ -182,7 +185,8 @@ fn come(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<()
             AlterAction::Change { column, place: place @ Some(_), .. } => (column, place),
             _ => continue,
         };
-        let column = define::column(spec, &table.charset, &table.name, rules)?;
+        let mut column = define::column(spec, &table.charset, &table.name, rules)?;
+        column.added_as_null = matches!(action, AlterAction::Add { .. }) && starts_as_null(&column);
         let at = match place {
             None => table.columns.len(),
             Some(Place::First) => 0,
@@ -194,6 +198,14 @@ fn come(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<()
         table.columns.insert(at, column);
     }
     Ok(())
+}
+
+/// Whether rows that are there get null in a column that is added.
+fn starts_as_null(column: &ColumnDef) -> bool {
+    column.nullable
+        && column.generated == Generated::No
+        && !column.auto_increment
+        && matches!(column.default, None | Some(DefaultValue::Null))
 }
 
 /// Implied system versioning comes or goes with its hidden columns.

@@ -220,8 +220,7 @@ impl Schemas {
         self.tables.remove(&key(&name));
         let table = match &create.body {
             CreateBody::Like(source) => self.get(source).map(|source| {
-                let mut table = TableDef::clone(&source);
-                table.name = name.clone();
+                let mut table = source.under_name(name.clone());
                 define::finish(&mut table, std::iter::empty(), self.rules(context));
                 table
             }),
@@ -285,7 +284,7 @@ impl Schemas {
             self.remove(to);
             return [from, to].map(|name| Effect::Unknown { name: name.clone() }).into();
         };
-        self.insert(TableDef { name: to.clone(), ..TableDef::clone(&table) });
+        self.insert(table.under_name(to.clone()));
         vec![Effect::Renamed { from: from.clone(), to: to.clone() }]
     }
 
@@ -300,8 +299,7 @@ impl Schemas {
         let Some(other) = other else { return effects };
         match what {
             "CONVERT PARTITION TO TABLE" => {
-                let def =
-                    self.get(table).map(|table| Arc::new(TableDef { name: other.clone(), ..TableDef::clone(&table) }));
+                let def = self.get(table).map(|table| Arc::new(table.under_name(other.clone())));
                 if let Some(def) = &def {
                     self.tables.insert(key(other), Arc::clone(def));
                 }

@@ -23,6 +23,7 @@ pub(crate) fn column_schema(
         native_type: native_type(column).into(),
         nullable: column.nullable,
         default: default_text(column),
+        added_as_null: column.added_as_null && column.nullable,
     })
 }
 

@@ -155,6 +155,7 @@ pub(super) fn describe(
             native_type,
             nullable: fact.is_none_or(|fact| !fact.not_null),
             default: fact.and_then(|fact| fact.default.as_deref()).map(Arc::from),
+            added_as_null: false,
         });
         decoders.push(decoder);
     }

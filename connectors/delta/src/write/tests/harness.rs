@@ -385,6 +385,18 @@ impl Harness {
         self.change_schema(|schema| schema.columns.push(column(name, DataType::Text)));
     }
 
+    pub(super) fn add_column_as_null(&mut self, name: &str) {
+        let column = ColumnSchema { added_as_null: true, ..column(name, DataType::Text) };
+        self.change_schema(|schema| schema.columns.push(column));
+    }
+
+    pub(super) fn forget_added(&mut self, name: &str) {
+        let is = |column: &&mut ColumnSchema| &*column.name == name;
+        self.change_schema(|schema| {
+            schema.columns.iter_mut().filter(is).for_each(|column| column.added_as_null = false)
+        });
+    }
+
     pub(super) fn drop_column(&mut self, name: &str) {
         self.change_schema(|schema| schema.columns.retain(|column| &*column.name != name));
     }
@@ -493,7 +505,14 @@ fn transaction(commit: u64) -> Transaction {
 }
 
 fn column(name: &str, data_type: DataType) -> ColumnSchema {
-    ColumnSchema { name: name.into(), data_type, native_type: "x".into(), nullable: name != "id", default: None }
+    ColumnSchema {
+        name: name.into(),
+        data_type,
+        native_type: "x".into(),
+        nullable: name != "id",
+        default: None,
+        added_as_null: false,
+    }
 }
 
 fn schema(shape: Shape) -> TableSchema {

@@ -188,6 +188,7 @@ mod tests {
             native_type: native.into(),
             nullable,
             default: Some(expression.into()),
+            added_as_null: false,
         };
         column_default(&column, &form, settings.profile).map_or("-".into(), |out| String::from_utf8(out).unwrap())
     }

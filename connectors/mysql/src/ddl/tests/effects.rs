@@ -40,6 +40,40 @@ fn columns(schemas: &Schemas, table: &str) -> Vec<String> {
     schemas.get(&name(table)).unwrap().columns.iter().map(|column| column.name.to_string()).collect()
 }
 
+/// MY-79: whether rows from before have null in a column, and until when that is known.
+#[test]
+fn what_old_rows_have_in_an_added_column() {
+    for flavour in [MySql, MariaDb] {
+        for (sql, expected) in [
+            ("alter table t add a int", "a"),
+            ("alter table t add a int default null first, add b text null", "a b"),
+            ("alter table t add a int default 5", ""),
+            ("alter table t add a int not null", ""),
+            ("alter table t add a varchar(36) default (uuid())", ""),
+            ("alter table t add a int generated always as (id + 1) stored", ""),
+            ("alter table t add a int; alter table t alter a set default 5", "a"),
+            ("alter table t add a int default 5; alter table t alter a set default null", ""),
+            ("alter table t add a int; alter table t modify a bigint", ""),
+            ("alter table t add a int; alter table t modify a int first", ""),
+            ("alter table t add a int; alter table t change a b int", ""),
+            ("alter table t add a int; alter table t rename column a to b", ""),
+            ("alter table t add a int; alter table t drop a, add b int", "b"),
+            ("alter table t add a int; rename table t to x, x to t", ""),
+            ("alter table t add a int, rename x; alter table x rename t", ""),
+            ("create table x like t; alter table x add a int; rename table t to y, x to t", ""),
+            ("alter table t add a int; create table x like t; drop table t; rename table x to t", ""),
+        ] {
+            let mut schemas = schemas();
+            run(&mut schemas, "create table t (id int primary key, n int)", flavour);
+            sql.split("; ").for_each(|sql| drop(run(&mut schemas, sql, flavour)));
+            let table = schemas.get(&name("t")).unwrap();
+            let added: Vec<&str> =
+                table.columns.iter().filter(|column| column.added_as_null).map(|column| &*column.name).collect();
+            assert_eq!(added.join(" "), expected, "{flavour:?} {sql}");
+        }
+    }
+}
+
 /// MY-43.
 #[test]
 fn effects_in_order() {
