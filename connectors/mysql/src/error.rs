@@ -99,6 +99,7 @@ fn classify(number: u16) -> Class {
         }
         1046 | 1049 => operator("database_missing", "name databases that exist in `tables`"),
         1051 | 1109 | 1146 => operator("table_missing", "take the table out of `tables`, or create it again"),
+        1054 => operator("column_missing", "see who alters the table that the message names, and start again"),
         1064 => {
             operator("request_not_understood", "let `url` lead to a MySQL or MariaDB server itself and not to a proxy")
         }
@@ -149,6 +150,7 @@ mod tests {
             (1040, ErrorKind::Retry, "server_full"),
             (1045, ErrorKind::Operator, "authentication_refused"),
             (1053, ErrorKind::Retry, "server_stopping"),
+            (1054, ErrorKind::Operator, "column_missing"),
             (1142, ErrorKind::Operator, "permission_denied"),
             (1205, ErrorKind::Retry, "lock_timeout"),
             (1227, ErrorKind::Operator, "permission_denied"),

@@ -178,10 +178,29 @@ impl Worker {
     }
 }
 
-/// A table that cannot be read any more as it was (error 1412), or has gone, is a reason to begin anew.
+/// A table that cannot be read any more as it was (error 1412), or has gone, or lost a column, is a reason to begin anew.
 fn changed(error: Error) -> Error {
-    match error.code() {
-        "table_missing" => Error::retry("snapshot_table_changed", "a table has just gone").with_cause(error),
-        _ => error,
+    let what = match error.code() {
+        "table_missing" => "a table has just gone",
+        "column_missing" => "a column has just gone",
+        _ => return error,
+    };
+    Error::retry("snapshot_table_changed", what).with_cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_core::ErrorKind;
+
+    #[test]
+    fn what_goes_while_it_is_read_is_read_anew() {
+        for (code, kind) in [
+            ("table_missing", ErrorKind::Retry),
+            ("column_missing", ErrorKind::Retry),
+            ("permission_denied", ErrorKind::Operator),
+        ] {
+            assert_eq!(changed(Error::operator(code, "x").with_remedy("y")).kind(), kind, "{code}");
+        }
     }
 }
