@@ -155,11 +155,7 @@ impl Found {
                     Some(array) => array,
                     None => absent(columns, *column, name, length)?,
                 };
-                let held = self.arrays.entry(*column).or_default();
-                for (position, row) in batch.iter().enumerate() {
-                    self.places.insert((*column, RowLocation { file: ordinal, row: *row }), (held.len(), position));
-                }
-                held.push(array);
+                self.hold(ordinal, *column, &batch, array);
             }
         }
         // Without one of the columns in the file there is nothing to iterate over at all.
@@ -168,14 +164,18 @@ impl Found {
             return Ok(());
         }
         for (column, name) in wanted.iter().zip(&names) {
-            let array = absent(columns, *column, name, rest.len())?;
-            let held = self.arrays.entry(*column).or_default();
-            for (position, row) in rest.iter().enumerate() {
-                self.places.insert((*column, RowLocation { file: ordinal, row: *row }), (held.len(), position));
-            }
-            held.push(array);
+            self.hold(ordinal, *column, rest, absent(columns, *column, name, rest.len())?);
         }
         Ok(())
+    }
+
+    /// Keeps a column's values of these rows of a file.
+    fn hold(&mut self, file: u32, column: usize, rows: &[u32], array: ArrayRef) {
+        let held = self.arrays.entry(column).or_default();
+        for (position, row) in rows.iter().enumerate() {
+            self.places.insert((column, RowLocation { file, row: *row }), (held.len(), position));
+        }
+        held.push(array);
     }
 }
 
