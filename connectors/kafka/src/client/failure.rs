@@ -36,17 +36,41 @@ impl Failure {
     }
 
     /// Whether this is the better answer to what went wrong, though `first` came before. A batch that is too large is
-    /// refused as a whole: its largest record tells why.
+    /// refused as a whole: its largest record tells why. A log that began anew tells more than what became of records in it.
     pub(super) fn tells_more_than(&self, first: &Failure) -> bool {
         let size = |failure: &Failure| failure.record.as_ref().map_or(0, |record| record.size);
         let too_large = |failure: &Failure| {
             matches!(failure.code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge)
         };
-        !first.is_cause() && self.is_cause() || too_large(first) && too_large(self) && size(self) > size(first)
+        let rewound = |failure: &Failure| failure.code == RDKafkaErrorCode::LogTruncation;
+        !first.is_cause() && self.is_cause()
+            || rewound(self) && !rewound(first)
+            || too_large(first) && too_large(self) && size(self) > size(first)
     }
 
     /// What the wrapper reported.
     pub(super) fn of_wrapper(error: &KafkaError) -> Failure {
         Failure::new(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RDKafkaErrorCode::{LogTruncation, OutOfOrderSequenceNumber, PurgeQueue};
+
+    // SK-04: a log that began anew waits for a person, whatever else befell its records.
+    #[test]
+    fn a_log_that_began_anew_tells_most() {
+        for (first, next, is_better) in [
+            (PurgeQueue, OutOfOrderSequenceNumber, true),
+            (OutOfOrderSequenceNumber, PurgeQueue, false),
+            (OutOfOrderSequenceNumber, LogTruncation, true),
+            (LogTruncation, OutOfOrderSequenceNumber, false),
+            (LogTruncation, LogTruncation, false),
+        ] {
+            let [first, next] = [first, next].map(|code| Failure::new(code, "x"));
+            assert_eq!(next.tells_more_than(&first), is_better, "{:?} after {:?}", next.code, first.code);
+        }
     }
 }

@@ -101,6 +101,17 @@ impl Deliveries {
     fn state(&self) -> MutexGuard<'_, DeliveryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Counts a record that was not delivered, and keeps why if that is the best answer so far.
+    fn note(&self, failure: Failure) {
+        let mut state = self.state();
+        if state.first_failure.as_ref().is_none_or(|first| failure.tells_more_than(first)) {
+            state.first_failure = Some(failure);
+        }
+        drop(state);
+        // Only now, so that whoever sees the count finds the reason.
+        self.failed.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Producer {
@@ -363,21 +374,13 @@ unsafe fn take_reports(event: *mut sys::rd_kafka_event_t, deliveries: &Deliverie
             let first = !std::mem::replace(&mut looked, true);
             // SAFETY: a reported record has a topic.
             match unsafe { doubt(record, offsets, first) } {
-                Some(failure) => {
-                    deliveries.failed.fetch_add(1, Ordering::AcqRel);
-                    deliveries.state().first_failure.get_or_insert(failure);
-                }
+                Some(failure) => deliveries.note(failure),
                 None => acknowledged += 1,
             }
             continue;
         }
-        deliveries.failed.fetch_add(1, Ordering::AcqRel);
         // SAFETY: a reported record has a topic, and its key points to `key_len` bytes.
-        let failure = unsafe { failed_record(record) };
-        let mut state = deliveries.state();
-        if state.first_failure.as_ref().is_none_or(|first| failure.tells_more_than(first)) {
-            state.first_failure = Some(failure);
-        }
+        deliveries.note(unsafe { failed_record(record) });
     }
     deliveries.acknowledged.fetch_add(acknowledged, Ordering::AcqRel);
 }
