@@ -1,9 +1,31 @@
 //! Where each live row of a table lies, by its key. The trait is what the writer needs of any index; the one in
 //! `memory` is rebuilt from the table. Knows nothing of files but their ordinals.
+//!
+//! The index on disk (`lsm`) keeps facts that stay true for ever: "the row with this key lies in this file at this
+//! row". Files are immutable, so that an old fact is at worst about a row that is dead by now, and whether it is, the
+//! caller knows: from deletion vectors and from the files that are gone. So nothing is ever taken back, a crash loses
+//! no more than facts that can be read from the table again, and a look-up yields candidates, the newest first.
 
+mod batch;
+mod bloom;
+mod builder;
+mod folder;
+mod job;
+mod lsm;
+mod manifest;
+mod map;
 mod memory;
+mod merge;
+mod mix;
+mod page;
+mod run;
 
+pub(crate) use builder::{PreparedRun, RunBuilder};
+pub(crate) use lsm::{Index, Mark, Opened};
+pub(crate) use manifest::Binding;
 pub(crate) use memory::MemoryIndex;
+pub(crate) use page::sealed as seal;
+pub(crate) use run::probe;
 
 use crate::encode::key::KeyId;
 use tidewire_core::Result;

@@ -8,9 +8,9 @@
 //! with no holes of sizes that nobody asks for again.
 
 use crate::encode::key::KeyId;
+use crate::index::mix::{mix, random_seed};
 use crate::index::{KeyIndex, RowLocation};
 use std::fmt::Debug;
-use std::hash::{BuildHasher, RandomState};
 use tidewire_core::Result;
 
 const SHARD_BITS: u32 = 4;
@@ -36,7 +36,7 @@ pub(crate) trait IndexKey: Copy + Default + Eq + Debug {
     fn of(id: KeyId) -> Self;
 
     /// Where it belongs; keyed, so that nobody can prepare keys that crowd together.
-    fn hash(self, seeds: &[u64; 3]) -> u64;
+    fn hash(self, seed: &[u64; 4]) -> u64;
 }
 
 impl IndexKey for u64 {
@@ -44,12 +44,8 @@ impl IndexKey for u64 {
         exact
     }
 
-    fn hash(self, [first, second, third]: &[u64; 3]) -> u64 {
-        let fold = |value: u64, factor: u64| {
-            let product = u128::from(value) * u128::from(factor);
-            product as u64 ^ (product >> 64) as u64
-        };
-        fold(fold(self ^ first, second | 1) ^ third, 0x9e37_79b9_7f4a_7c15)
+    fn hash(self, seed: &[u64; 4]) -> u64 {
+        mix(self, seed)
     }
 }
 
@@ -59,7 +55,7 @@ impl IndexKey for [u64; 2] {
     }
 
     /// The id is a keyed hash already.
-    fn hash(self, _: &[u64; 3]) -> u64 {
+    fn hash(self, _: &[u64; 4]) -> u64 {
         self[0]
     }
 }
@@ -95,13 +91,42 @@ struct Shard<K> {
 #[derive(Debug)]
 pub(crate) struct Shards<K> {
     shards: [Shard<K>; 1 << SHARD_BITS],
-    seeds: [u64; 3],
+    seeds: [u64; 4],
 }
 
 impl MemoryIndex {
     /// An empty index; `narrow` when the second half of every id is zero.
     pub(crate) fn new(narrow: bool) -> MemoryIndex {
-        if narrow { MemoryIndex::Narrow(Shards::new()) } else { MemoryIndex::Wide(Shards::new()) }
+        MemoryIndex::with_seed(narrow, random_seed())
+    }
+
+    /// The same, in the order of this seed.
+    pub(crate) fn with_seed(narrow: bool, seed: [u64; 4]) -> MemoryIndex {
+        if narrow { MemoryIndex::Narrow(Shards::new(seed)) } else { MemoryIndex::Wide(Shards::new(seed)) }
+    }
+
+    /// All entries in the order of the first halves of their hashes.
+    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (KeyId, RowLocation)> + '_> {
+        match self {
+            MemoryIndex::Narrow(shards) => Box::new(shards.slots().map(|slot| (KeyId([slot.key, 0]), slot.location))),
+            MemoryIndex::Wide(shards) => Box::new(shards.slots().map(|slot| (KeyId(slot.key), slot.location))),
+        }
+    }
+
+    #[cfg(test)]
+    fn seed(&self) -> [u64; 4] {
+        match self {
+            MemoryIndex::Narrow(shards) => shards.seeds,
+            MemoryIndex::Wide(shards) => shards.seeds,
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            MemoryIndex::Narrow(shards) => shards.memory_bytes(),
+            MemoryIndex::Wide(shards) => shards.memory_bytes(),
+        }
     }
 }
 
@@ -132,7 +157,10 @@ impl KeyIndex for MemoryIndex {
     }
 
     fn clear(&mut self) {
-        *self = MemoryIndex::new(matches!(self, MemoryIndex::Narrow(_)));
+        *self = match self {
+            MemoryIndex::Narrow(shards) => MemoryIndex::Narrow(Shards::new(shards.seeds)),
+            MemoryIndex::Wide(shards) => MemoryIndex::Wide(Shards::new(shards.seeds)),
+        };
     }
 
     fn len(&self) -> usize {
@@ -144,10 +172,18 @@ impl KeyIndex for MemoryIndex {
 }
 
 impl<K: IndexKey> Shards<K> {
-    fn new() -> Shards<K> {
-        let random = RandomState::new();
+    fn new(seeds: [u64; 4]) -> Shards<K> {
         let shards = std::array::from_fn(|_| Shard { pages: Vec::new(), capacity: 0, len: 0 });
-        Shards { shards, seeds: [1, 2, 3].map(|number: u64| random.hash_one(number)) }
+        Shards { shards, seeds }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot<K>> {
+        let pages = self.shards.iter().flat_map(|shard| &shard.pages);
+        pages.flat_map(|page| page.iter()).filter(|slot| !slot.is_free())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.pages.len()).sum::<usize>() * PAGE_SLOTS * size_of::<Slot<K>>()
     }
 
     fn len(&self) -> usize {
@@ -206,7 +242,7 @@ impl<K: IndexKey> Shard<K> {
     }
 
     /// The slot of the key, or the one where it would have to be put.
-    fn find(&self, key: K, hash: u64, seeds: &[u64; 3]) -> std::result::Result<usize, usize> {
+    fn find(&self, key: K, hash: u64, seeds: &[u64; 4]) -> std::result::Result<usize, usize> {
         let mut at = self.aim(hash);
         loop {
             match self.slot(at) {
@@ -236,7 +272,7 @@ impl<K: IndexKey> Shard<K> {
     }
 
     /// Takes the entry at `at` out; the entries behind it that do not lie where they belong move down.
-    fn take(&mut self, mut at: usize, seeds: &[u64; 3]) -> Option<RowLocation> {
+    fn take(&mut self, mut at: usize, seeds: &[u64; 4]) -> Option<RowLocation> {
         let location = self.slot(at)?.location;
         self.len -= 1;
         loop {
@@ -251,7 +287,7 @@ impl<K: IndexKey> Shard<K> {
     }
 
     /// Spreads the entries over an eighth more slots.
-    fn grow(&mut self, seeds: &[u64; 3]) {
+    fn grow(&mut self, seeds: &[u64; 4]) {
         self.capacity += (self.capacity / 8).next_multiple_of(PAGE_SLOTS).max(PAGE_SLOTS);
         let mut spare: Vec<Page<K>> = Vec::new();
         let mut next = 0;
@@ -288,6 +324,7 @@ fn free_page<K: IndexKey>() -> Page<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::mix::Order;
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -335,6 +372,9 @@ mod tests {
         for (key, location) in &model {
             prop_assert_eq!(index.get(KeyId(*key)).unwrap(), Some(*location));
         }
+        prop_assert_eq!(index.iter().map(|(KeyId(key), location)| (key, location)).collect::<HashMap<_, _>>(), model);
+        let order = Order::new(narrow, index.seed());
+        prop_assert!(index.iter().map(|(key, _)| order.mixed(key).high).is_sorted());
         Ok(())
     }
 
@@ -347,7 +387,7 @@ mod tests {
 
     #[test]
     fn it_stays_dense_while_it_grows() {
-        let mut shards: Shards<u64> = Shards::new();
+        let mut shards: Shards<u64> = Shards::new(random_seed());
         for key in 0..300_000u64 {
             shards.insert(KeyId([key, 0]), RowLocation { file: 0, row: key as u32 });
             let slots = shards.shards.iter().map(|shard| shard.pages.len() * PAGE_SLOTS).sum::<usize>();

@@ -1,0 +1,281 @@
+//! The index: a memtable, one that is being written, and runs; what is asked, and what is added. Knows nothing of
+//! which rows are live: of a key's facts the caller takes the first whose row is.
+//!
+//! Of the facts of one key whose files are not gone, only the newest can be about a live row. The memtable is newer
+//! than the frozen one, that is newer than the runs, and of the runs the higher sequence is newer.
+
+mod open;
+mod proof;
+#[cfg(test)]
+mod tests;
+mod tiers;
+mod upkeep;
+
+use crate::encode::key::KeyId;
+use crate::index::batch::Batch;
+use crate::index::folder::Folder;
+use crate::index::job::Job;
+use crate::index::manifest::Binding;
+use crate::index::mix::Order;
+use crate::index::page::DAMAGED;
+use crate::index::run::Run;
+use crate::index::{KeyIndex, MemoryIndex, PreparedRun, RowLocation, RunBuilder};
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use tidewire_core::{Error, Result};
+
+pub(crate) use open::Opened;
+
+/// Sizes, so that tests can have small ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries below which runs are of the lowest tier; each tier is four times the one before.
+    tier_entries: u64,
+    /// So many runs of one tier are merged.
+    tier_runs: usize,
+    /// With more runs than this a spill waits for a merge.
+    runs_max: usize,
+    /// Facts that a builder sorts in memory.
+    builder_facts: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { tier_entries: 2 << 20, tier_runs: 4, runs_max: 40, builder_facts: 1 << 20 }
+    }
+}
+
+/// A place in the order of what is added.
+#[derive(Debug)]
+pub(crate) struct Mark(Arc<u64>);
+
+/// The index of one table.
+#[derive(Debug)]
+pub(crate) struct Index {
+    folder: Arc<Folder>,
+    binding: Binding,
+    order: Order,
+    limits: Limits,
+    memtable: MemoryIndex,
+    frozen: Option<Frozen>,
+    /// Newest first.
+    runs: Vec<Placed>,
+    covered: BTreeMap<u32, String>,
+    batch: Batch,
+    spilling: Option<Job<Run>>,
+    merging: Option<Merging>,
+    /// The last that was given out.
+    sequence: u64,
+    marks: Vec<Weak<u64>>,
+    /// Files that the caller said are gone, and those that were not covered at the start.
+    gone: RoaringBitmap,
+    next_file: u32,
+    /// The manifest on disk is older than this.
+    dirty: bool,
+    /// Runs that the manifest on disk may still name.
+    doomed: Vec<Arc<Run>>,
+    is_damaged: bool,
+}
+
+/// A memtable on its way to disk.
+#[derive(Debug)]
+struct Frozen {
+    facts: Arc<MemoryIndex>,
+    sequence: u64,
+    covered: Vec<(u32, String)>,
+}
+
+/// A run and its place in the order.
+#[derive(Clone, Debug)]
+struct Placed {
+    run: Arc<Run>,
+    sequence: u64,
+}
+
+/// A merge that is at work.
+#[derive(Debug)]
+struct Merging {
+    job: Job<Option<Run>>,
+    inputs: Vec<Placed>,
+}
+
+impl Index {
+    /// Drawn when the index was created, and secret. What of a key does not fit 64 bits is to be hashed with it.
+    pub(crate) fn seed(&self) -> [u64; 4] {
+        self.order.seed()
+    }
+
+    /// Ordinals of files from here on are in no run and not covered. The caller must give a file that is not covered one of these:
+    /// a run may have facts of an ordinal whose file was never committed.
+    pub(crate) fn next_file(&self) -> u32 {
+        self.next_file
+    }
+
+    /// Gathers what the runs know of these keys; `candidates` answers for them until the next call.
+    pub(crate) fn prefetch(&mut self, keys: &[KeyId]) -> Result<()> {
+        self.usable()?;
+        self.batch = Batch::new(keys.iter().map(|key| self.order.mixed(*key)).collect());
+        self.gather()
+    }
+
+    /// Sweeps the runs for the keys of the batch.
+    fn gather(&mut self) -> Result<()> {
+        let mut found = Vec::new();
+        let swept = self.runs.iter().try_for_each(|placed| placed.run.seek(self.batch.keys(), &mut found));
+        if swept.is_err() {
+            // Half an answer would be taken for all of it.
+            self.batch = Batch::default();
+        }
+        self.watch(swept)?;
+        self.batch.fill(&found);
+        Ok(())
+    }
+
+    /// Where the key's row may lie, the newest first. A key that was not asked for by `prefetch` is an error, as what
+    /// the runs know of it is not known.
+    pub(crate) fn candidates(&self, key: KeyId) -> Result<impl Iterator<Item = RowLocation>> {
+        let found = self.batch.of(self.order.mixed(key));
+        if found.is_none() && (self.is_damaged || !self.runs.is_empty()) {
+            return Err(Error::bug("index_not_asked", "a key was looked up that had not been prefetched"));
+        }
+        let frozen = self.frozen.as_ref().map(|frozen| frozen.facts.get(key)).transpose()?.flatten();
+        let memory = self.memtable.get(key)?.into_iter().chain(frozen);
+        Ok(memory.chain(found.into_iter().flatten().copied()))
+    }
+
+    /// Adds a fact, the newest of its key. Returns the one that it covers in the memtable, if there is one.
+    pub(crate) fn insert(&mut self, key: KeyId, at: RowLocation) -> Result<Option<RowLocation>> {
+        self.memtable.insert(key, at)
+    }
+
+    /// Drops the key's fact from the memtable. What the runs have is dead by the caller's word.
+    pub(crate) fn forget(&mut self, key: KeyId) -> Result<()> {
+        self.memtable.remove(key).map(drop)
+    }
+
+    /// Forgets every fact. Marks are of no use any more; the seed stays, and so do the ordinals that were used.
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        self.usable()?;
+        (self.spilling, self.merging, self.frozen) = (None, None, None);
+        self.memtable = self.new_memtable();
+        self.marks.clear();
+        self.covered.clear();
+        self.doomed.extend(self.runs.drain(..).map(|placed| placed.run));
+        self.batch.fill(&[]);
+        self.dirty = true;
+        self.publish()
+    }
+
+    /// A mark of now: what is added from here on is newer, what the runs hold is older. No merge crosses it while it
+    /// is held.
+    pub(crate) fn mark(&mut self) -> Mark {
+        self.sequence += 1;
+        let mark = Arc::new(self.sequence);
+        self.marks.retain(|mark| mark.strong_count() > 0);
+        self.marks.push(Arc::downgrade(&mark));
+        Mark(mark)
+    }
+
+    /// Takes a run that is as old as the mark, and what is covered with it. `gone` must have the files from which its
+    /// rows were moved: their facts may be newer than the mark, and a merge would take them for the better ones.
+    pub(crate) fn add_run(
+        &mut self,
+        mark: Mark,
+        facts: PreparedRun,
+        covered: Vec<(u32, String)>,
+        gone: &RoaringBitmap,
+    ) -> Result<()> {
+        self.usable()?;
+        if !self.marks.iter().any(|known| known.as_ptr() == Arc::as_ptr(&mark.0)) {
+            return Err(Error::bug("index_mark", "a run came for a mark that the index has forgotten"));
+        }
+        self.note(gone);
+        if let Some(run) = facts.0 {
+            self.place(run, *mark.0);
+        }
+        drop(mark);
+        self.cover(covered);
+        self.dirty = true;
+        self.publish()?;
+        self.gather()
+    }
+
+    /// Prepares a run on any thread.
+    pub(crate) fn run_builder(&self) -> RunBuilder {
+        RunBuilder::new(Arc::clone(&self.folder), self.order, self.limits.builder_facts)
+    }
+
+    /// Entries of the memtable: what a spill would write.
+    pub(crate) fn fresh_entries(&self) -> usize {
+        self.memtable.len()
+    }
+
+    /// Entries of memtables and runs, of rows that are dead by now too.
+    pub(crate) fn entries(&self) -> u64 {
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.facts.len());
+        (self.memtable.len() + frozen) as u64 + self.runs.iter().map(|placed| placed.run.entries()).sum::<u64>()
+    }
+
+    /// Bytes on the heap, and of runs that are in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.facts.memory_bytes());
+        let runs = self.runs.iter().map(|placed| placed.run.heap_bytes()).sum::<usize>();
+        let files = if self.folder.is_on_disk() { 0 } else { self.file_bytes() as usize };
+        self.memtable.memory_bytes() + frozen + self.batch.memory_bytes() + runs + files
+    }
+
+    /// Bytes of the runs on disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        if self.folder.is_on_disk() { self.file_bytes() } else { 0 }
+    }
+
+    /// Number of runs.
+    pub(crate) fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    fn file_bytes(&self) -> u64 {
+        self.runs.iter().map(|placed| placed.run.file_bytes()).sum()
+    }
+
+    fn new_memtable(&self) -> MemoryIndex {
+        MemoryIndex::with_seed(self.order.is_narrow(), self.order.seed())
+    }
+
+    /// Notes files whose facts are all in runs.
+    fn cover(&mut self, files: Vec<(u32, String)>) {
+        for (file, path) in files {
+            self.next_file = self.next_file.max(file.saturating_add(1));
+            if !self.gone.contains(file) {
+                self.covered.insert(file, path);
+            }
+        }
+    }
+
+    /// Puts a run among the others.
+    fn place(&mut self, run: Run, sequence: u64) {
+        self.next_file = self.next_file.max(run.last_file().saturating_add(1));
+        let at = self.runs.partition_point(|placed| placed.sequence > sequence);
+        self.runs.insert(at, Placed { run: Arc::new(run), sequence });
+        self.dirty = true;
+    }
+
+    /// An error once a run was found damaged: from then on only a new start helps.
+    fn usable(&self) -> Result<()> {
+        if self.is_damaged {
+            return Err(crate::index::page::damaged(&self.folder.place(), "it was found damaged before"));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the next start throws a damaged index away.
+    fn watch<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(|error| error.code() == DAMAGED) && !self.is_damaged {
+            self.is_damaged = true;
+            (self.spilling, self.merging) = (None, None);
+            self.folder.remove_manifest()?;
+        }
+        result
+    }
+}

@@ -1,0 +1,309 @@
+//! The index against a model of a table: whatever happens to both, the first candidate that is live is the row.
+
+use super::*;
+use crate::index::Binding;
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+const LIMITS: Limits = Limits { tier_entries: 8, tier_runs: 3, runs_max: 5, builder_facts: 4 };
+const KEYS: u64 = 40;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Put(u64),
+    Delete(u64),
+    Look { ask: bool },
+    Spill,
+    Poll,
+    Settle,
+    Clear,
+    Vacuum,
+    BeginCompaction,
+    EndCompaction,
+    Prove,
+    Crash,
+    Close,
+    Rebind,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        60 => (0..KEYS).prop_map(Act::Put),
+        15 => (0..KEYS).prop_map(Act::Delete),
+        15 => any::<bool>().prop_map(|ask| Act::Look { ask }),
+        12 => Just(Act::Spill),
+        10 => Just(Act::Poll),
+        4 => Just(Act::Settle),
+        1 => Just(Act::Clear),
+        3 => Just(Act::Vacuum),
+        4 => Just(Act::BeginCompaction),
+        4 => Just(Act::EndCompaction),
+        1 => Just(Act::Prove),
+        2 => Just(Act::Crash),
+        1 => Just(Act::Close),
+        1 => Just(Act::Rebind),
+    ]
+}
+
+/// A compaction under way: the files that it reads, and where it puts what they hold.
+struct Compaction {
+    mark: Mark,
+    inputs: Vec<u32>,
+    moved: Vec<(u64, RowLocation, RowLocation)>,
+    output: u32,
+}
+
+struct World<'a> {
+    directory: Option<&'a Path>,
+    narrow: bool,
+    binding: Binding,
+    index: Index,
+    live: HashMap<u64, RowLocation>,
+    /// All facts that were ever told, of any life of the index.
+    told: HashSet<(u64, RowLocation)>,
+    /// Files of the table, by their present ordinal.
+    files: BTreeMap<u32, String>,
+    gone: RoaringBitmap,
+    open_file: u32,
+    next_row: u32,
+    next_file: u32,
+    next_path: u32,
+    compaction: Option<Compaction>,
+    asked: bool,
+}
+
+fn binding(narrow: bool, key: u32) -> Binding {
+    Binding { table: "t".to_owned(), key: key.to_string(), narrow }
+}
+
+impl World<'_> {
+    fn new(directory: Option<&Path>, narrow: bool) -> World<'_> {
+        let opened = Index::open_with(directory, binding(narrow, 0), LIMITS).unwrap();
+        assert_eq!((opened.covered.len(), opened.anew), (0, Some("there was none")));
+        let mut world = World {
+            directory,
+            narrow,
+            binding: binding(narrow, 0),
+            index: opened.index,
+            live: HashMap::new(),
+            told: HashSet::new(),
+            files: BTreeMap::new(),
+            gone: RoaringBitmap::new(),
+            open_file: 0,
+            next_row: 0,
+            next_file: 0,
+            next_path: 0,
+            compaction: None,
+            asked: false,
+        };
+        world.begin_file();
+        world
+    }
+
+    /// Wide keys crowd: they share first halves and buckets.
+    fn id(&self, key: u64) -> KeyId {
+        if self.narrow { KeyId([key, 0]) } else { KeyId([(key % 3) << 62 | key / 20, key]) }
+    }
+
+    fn new_file(&mut self) -> u32 {
+        let file = self.next_file;
+        self.next_file += 1;
+        self.next_path += 1;
+        self.files.insert(file, self.next_path.to_string());
+        file
+    }
+
+    fn begin_file(&mut self) {
+        self.open_file = self.new_file();
+        self.next_row = 0;
+    }
+
+    fn is_live(&self, key: u64, at: RowLocation) -> bool {
+        self.live.get(&key) == Some(&at)
+    }
+
+    fn insert(&mut self, key: u64, at: RowLocation) {
+        self.told.insert((key, at));
+        self.index.insert(self.id(key), at).unwrap();
+        self.live.insert(key, at);
+    }
+
+    fn ask(&mut self) {
+        let keys: Vec<KeyId> = (0..KEYS).rev().chain(0..3).map(|key| self.id(key)).collect();
+        self.index.prefetch(&keys).unwrap();
+        self.asked = true;
+    }
+
+    fn look(&mut self, ask: bool) {
+        if ask || !self.asked {
+            self.ask();
+        }
+        for key in 0..KEYS {
+            let candidates: Vec<RowLocation> = self.index.candidates(self.id(key)).unwrap().collect();
+            for at in &candidates {
+                assert!(self.told.contains(&(key, *at)), "{key} was never at {at:?}");
+            }
+            let live = candidates.into_iter().find(|at| self.is_live(key, *at));
+            assert_eq!(live, self.live.get(&key).copied(), "key {key}");
+        }
+    }
+
+    /// All files but the one that still grows.
+    fn covered(&self) -> Vec<(u32, String)> {
+        self.files.iter().filter(|(file, _)| **file != self.open_file).map(|(f, path)| (*f, path.clone())).collect()
+    }
+
+    fn drop_files(&mut self, files: &[u32]) {
+        for file in files {
+            self.files.remove(file);
+            self.gone.insert(*file);
+        }
+    }
+
+    fn begin_compaction(&mut self) {
+        self.begin_file();
+        let inputs: Vec<u32> = self.files.keys().copied().filter(|file| *file != self.open_file).take(3).collect();
+        let mark = self.index.mark();
+        let output = self.next_file;
+        self.next_file += 1;
+        let held: Vec<(u64, RowLocation)> = self.live.iter().map(|(key, at)| (*key, *at)).collect();
+        let held = held.into_iter().filter(|(_, at)| inputs.contains(&at.file));
+        let moved = (0..).zip(held).map(|(row, (key, at))| (key, at, RowLocation { file: output, row })).collect();
+        self.compaction = Some(Compaction { mark, inputs, moved, output });
+    }
+
+    fn end_compaction(&mut self) {
+        let Some(Compaction { mark, inputs, moved, output }) = self.compaction.take() else { return };
+        let mut builder = self.index.run_builder();
+        for (key, _, to) in &moved {
+            builder.push(self.id(*key), *to).unwrap();
+            self.told.insert((*key, *to));
+        }
+        let prepared = builder.finish().unwrap();
+        for (key, from, to) in moved {
+            if self.is_live(key, from) {
+                self.live.insert(key, to);
+            }
+        }
+        self.drop_files(&inputs);
+        self.files.insert(output, format!("c{output}"));
+        self.index.add_run(mark, prepared, vec![(output, format!("c{output}"))], &self.gone).unwrap();
+    }
+
+    /// Opens the index again and tells it the rows of the files that it does not cover.
+    fn reopen(&mut self, key: u32) {
+        let binding = binding(self.narrow, key);
+        let same = binding == self.binding;
+        // What the old one has at work must not be in the way of the new one.
+        self.index = Index::open_with(None, binding.clone(), LIMITS).unwrap().index;
+        let opened = Index::open_with(self.directory, binding.clone(), LIMITS).unwrap();
+        assert!(same || opened.covered.is_empty());
+        (self.index, self.binding) = (opened.index, binding);
+        let new_ordinals = self.index.next_file();
+        assert!(opened.covered.keys().all(|file| *file < new_ordinals));
+        self.next_file = new_ordinals;
+        self.told.retain(|(_, at)| at.file < new_ordinals);
+        self.gone.clear();
+        self.compaction = None;
+        self.asked = false;
+        let old_files = std::mem::take(&mut self.files);
+        let rows: Vec<(u64, RowLocation)> = self.live.drain().collect();
+        let paths: HashMap<&String, u32> = opened.covered.iter().map(|(file, path)| (path, *file)).collect();
+        self.gone.extend((0..new_ordinals).filter(|file| !opened.covered.contains_key(file)));
+        self.gone
+            .extend(opened.covered.iter().filter(|(_, path)| !old_files.values().any(|p| p == *path)).map(|(f, _)| *f));
+        for (old, path) in &old_files {
+            let known = paths.get(path).copied();
+            let file = known.unwrap_or(self.next_file);
+            self.next_file = self.next_file.max(file + 1);
+            self.files.insert(file, path.clone());
+            for (key, at) in rows.iter().filter(|(_, at)| at.file == *old) {
+                let at = RowLocation { file, row: at.row };
+                match known {
+                    Some(_) => drop(self.live.insert(*key, at)),
+                    None => self.insert(*key, at),
+                }
+            }
+        }
+        self.begin_file();
+    }
+
+    fn run(&mut self, act: &Act) {
+        match act {
+            Act::Put(key) => {
+                let at = RowLocation { file: self.open_file, row: self.next_row };
+                self.next_row += 1;
+                self.insert(*key, at);
+            }
+            Act::Delete(key) => {
+                self.live.remove(key);
+                self.index.forget(self.id(*key)).unwrap();
+            }
+            Act::Look { ask } => self.look(*ask),
+            Act::Spill => {
+                self.begin_file();
+                self.index.spill(self.covered()).unwrap();
+            }
+            Act::Poll => self.index.poll(&self.gone).unwrap(),
+            Act::Settle => self.index.settle(&self.gone).unwrap(),
+            Act::Clear => {
+                self.drop_files(&self.files.keys().copied().collect::<Vec<u32>>());
+                self.live.clear();
+                self.compaction = None;
+                self.index.clear().unwrap();
+                assert_eq!((self.index.entries(), self.index.run_count()), (0, 0));
+                self.begin_file();
+            }
+            Act::Vacuum => {
+                let busy: HashSet<u32> = self.live.values().map(|at| at.file).collect();
+                let reads = self.compaction.iter().flat_map(|c| c.inputs.clone()).collect::<Vec<u32>>();
+                let idle = |file: &u32| !busy.contains(file) && !reads.contains(file) && *file != self.open_file;
+                self.drop_files(&self.files.keys().copied().filter(idle).collect::<Vec<u32>>());
+            }
+            Act::BeginCompaction => self.begin_compaction(),
+            Act::EndCompaction => self.end_compaction(),
+            Act::Prove => {
+                let live: HashSet<RowLocation> = self.live.values().copied().collect();
+                assert_eq!(self.index.prove_unique(|at| live.contains(&at), |_, _| ()).unwrap(), None);
+                assert!(self.index.run_count() <= 1 || self.compaction.is_some());
+            }
+            Act::Crash if self.directory.is_some() => self.reopen(self.binding.key.parse().unwrap()),
+            Act::Close if self.directory.is_some() => {
+                let empty = Index::open_with(None, self.binding.clone(), LIMITS).unwrap().index;
+                std::mem::replace(&mut self.index, empty).close().unwrap();
+                self.reopen(self.binding.key.parse().unwrap());
+            }
+            Act::Rebind if self.directory.is_some() => self.reopen(self.binding.key.parse::<u32>().unwrap() + 1),
+            Act::Crash | Act::Close | Act::Rebind => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_first_live_candidate_is_the_row(
+        narrow: bool,
+        on_disk: bool,
+        acts in proptest::collection::vec(act(), 0..150),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = World::new(on_disk.then_some(directory.path()), narrow);
+        for act in &acts {
+            world.run(act);
+        }
+        world.look(false);
+        world.look(true);
+        world.index.settle(&world.gone).unwrap();
+        world.look(false);
+        let runs = world.index.run_count();
+        drop(world);
+        if on_disk {
+            let left = std::fs::read_dir(directory.path()).unwrap();
+            let left = left.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("run-")).count();
+            prop_assert_eq!(left, runs);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Pages with checksums: how an immutable file proves, page by page and only when it is touched, that it holds what
+//! was written. Knows nothing of what pages hold.
+//!
+//! A sealed file is whole pages of 4 KiB, the CRC-32 of each (little endian), and a footer of 16 bytes: the CRC-32
+//! of these, the number of pages, and a magic number.
+
+use crate::error;
+use crate::index::map::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tidewire_core::{Error, Result};
+
+/// Bytes that one checksum covers.
+pub(crate) const PAGE: usize = 4096;
+const FOOTER: usize = 16;
+const MAGIC: [u8; 8] = *b"twsealed";
+
+/// A file of the index that is not what was written.
+pub(crate) fn damaged(place: &str, what: &str) -> Error {
+    Error::retry(DAMAGED, format!("read the key index `{place}`: {what}"))
+        .with_remedy("none is needed: the index is built anew from the table")
+}
+
+/// The code of [`damaged`].
+pub(crate) const DAMAGED: &str = "index_damaged";
+
+/// A sealed file.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    bytes: Bytes,
+    pages: u64,
+    sum: u32,
+    /// One bit a page: it was checked.
+    checked: Vec<AtomicU64>,
+    place: String,
+}
+
+impl Sealed {
+    /// Checks the footer and the table of checksums. `place` is for errors.
+    pub(crate) fn open(bytes: Bytes, place: String) -> Result<Sealed> {
+        let (pages, sum) = footer(bytes.all()).ok_or_else(|| damaged(&place, "the footer is damaged"))?;
+        let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Ok(Sealed { bytes, pages, sum, checked, place })
+    }
+
+    /// Number of pages.
+    pub(crate) fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// The checksum of the checksums: tells this file from any other.
+    pub(crate) fn sum(&self) -> u32 {
+        self.sum
+    }
+
+    /// Size of the file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.bytes.all().len() as u64
+    }
+
+    /// What it holds on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.checked.len() * 8
+    }
+
+    #[cfg(test)]
+    pub(crate) fn all_bytes(&self) -> &[u8] {
+        self.bytes.all()
+    }
+
+    /// `index_damaged` about this file.
+    pub(crate) fn damaged(&self, what: &str) -> Error {
+        damaged(&self.place, what)
+    }
+
+    /// Bytes of the pages, checked.
+    #[inline]
+    pub(crate) fn get(&self, at: u64, length: usize) -> Result<&[u8]> {
+        let last = (at + length.max(1) as u64 - 1) / PAGE as u64;
+        for page in at / PAGE as u64..=last {
+            let word = self.checked.get((page / 64) as usize);
+            // Relaxed, because the pages never change: at worst a page is checked twice.
+            if word.is_none_or(|word| word.load(Ordering::Relaxed) >> (page % 64) & 1 == 0) {
+                self.check(page)?;
+            }
+        }
+        let at = at as usize;
+        self.bytes.all().get(at..at + length).ok_or_else(|| self.damaged("it ends too early"))
+    }
+
+    #[cold]
+    fn check(&self, page: u64) -> Result<()> {
+        let start = page as usize * PAGE;
+        let content = self.bytes.all().get(start..start + PAGE).filter(|_| page < self.pages);
+        let content = content.ok_or_else(|| self.damaged("it ends too early"))?;
+        self.compare(page, content)?;
+        if let Some(word) = self.checked.get((page / 64) as usize) {
+            word.fetch_or(1 << (page % 64), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Copies whole pages from the file, past the map, and checks them.
+    pub(crate) fn copy(&self, first: u64, out: &mut [u8]) -> Result<()> {
+        let read = self.bytes.copy(first * PAGE as u64, out);
+        read.map_err(|cause| error::local_io("read", &self.place, cause))?;
+        for (page, content) in (first..).zip(out.chunks(PAGE)) {
+            self.compare(page, content)?;
+        }
+        Ok(())
+    }
+
+    fn compare(&self, page: u64, content: &[u8]) -> Result<()> {
+        let at = self.pages as usize * PAGE + page as usize * 4;
+        let stored = self.bytes.all().get(at..).and_then(<[u8]>::first_chunk).map(|sum| u32::from_le_bytes(*sum));
+        if page < self.pages && stored == Some(crc32fast::hash(content)) {
+            return Ok(());
+        }
+        Err(self.damaged(&format!("page {page} does not match its checksum")))
+    }
+}
+
+/// The number of pages and the checksum of their checksums, if file and footer agree.
+fn footer(all: &[u8]) -> Option<(u64, u32)> {
+    let (rest, footer) = all.split_at_checked(all.len().checked_sub(FOOTER)?)?;
+    let sum = u32::from_le_bytes(*footer.first_chunk()?);
+    let pages = u32::from_le_bytes(*footer.get(4..)?.first_chunk()?);
+    let (body, sums) = rest.split_at_checked(pages as usize * PAGE)?;
+    let right = footer.ends_with(&MAGIC) && sums.len() == body.len() / PAGE * 4 && crc32fast::hash(sums) == sum;
+    right.then_some((u64::from(pages), sum))
+}
+
+/// What follows the pages with these checksums.
+pub(crate) fn seal(sums: &[u32]) -> Vec<u8> {
+    let mut out: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    let sum = crc32fast::hash(&out);
+    out.extend_from_slice(&sum.to_le_bytes());
+    out.extend_from_slice(&(sums.len() as u32).to_le_bytes());
+    out.extend_from_slice(&MAGIC);
+    out
+}
+
+/// The checksums of whole pages.
+pub(crate) fn sums(pages: &[u8]) -> impl Iterator<Item = u32> {
+    pages.chunks(PAGE).map(crc32fast::hash)
+}
+
+/// A sealed file of these bytes, for fuzzing.
+pub(crate) fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    out.resize(bytes.len().next_multiple_of(PAGE), 0);
+    let sums: Vec<u32> = sums(&out).collect();
+    out.extend(seal(&sums));
+    out
+}

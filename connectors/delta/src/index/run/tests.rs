@@ -1,0 +1,164 @@
+use super::*;
+use crate::encode::key::KeyId;
+use crate::index::folder::Folder;
+use crate::index::mix::random_seed;
+use crate::index::page::{DAMAGED, PAGE, sealed};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn row(file: u32, row: u32) -> RowLocation {
+    RowLocation { file, row }
+}
+
+/// The bytes of a run of these facts.
+fn bytes_of(order: &Order, facts: &BTreeMap<Mixed, Vec<RowLocation>>, most: u64) -> Vec<u8> {
+    let mut writer = RunWriter::new(Folder::open(None).unwrap().create().unwrap(), order, most).unwrap();
+    for (key, locations) in facts {
+        locations.iter().for_each(|at| writer.push(Fact { key: *key, at: *at }).unwrap());
+    }
+    writer.finish(true).unwrap().sealed.all_bytes().to_vec()
+}
+
+fn open(bytes: Vec<u8>, order: &Order) -> Result<Arc<Run>> {
+    Run::open(Bytes::Owned(bytes), Name::nowhere(), order).map(Arc::new)
+}
+
+fn sweep(run: &Arc<Run>) -> Result<Vec<Fact>> {
+    let mut stream = Stream::new(Arc::clone(run))?;
+    let mut facts = Vec::new();
+    while let Some(fact) = stream.next()? {
+        facts.push(fact);
+    }
+    Ok(facts)
+}
+
+/// What look-ups of these keys and a sweep give, if they give anything.
+fn ask(run: &Arc<Run>, keys: &[Mixed], with_sweep: bool) -> Result<(Vec<(u32, RowLocation)>, Vec<Fact>)> {
+    let mut found = Vec::new();
+    run.seek(keys, &mut found)?;
+    Ok((found, if with_sweep { sweep(run)? } else { Vec::new() }))
+}
+
+/// Narrow keys anywhere; wide ones that crowd in one bucket and share their first halves.
+fn facts(order: &Order, count: u64) -> BTreeMap<Mixed, Vec<RowLocation>> {
+    let key = |n: u64| if order.is_narrow() { KeyId([n, 0]) } else { KeyId([(n % 5) << 62 | n / 40, n]) };
+    (0..count).map(|n| (order.mixed(key(n)), vec![row(n as u32 % 7, n as u32)])).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_run_gives_back_its_facts(
+        narrow: bool,
+        seed: [u64; 4],
+        facts in proptest::collection::btree_map(
+            (prop_oneof![any::<u64>(), 0u64..20, (0u64..20).prop_map(|n| u64::MAX - n)], 0u64..3),
+            proptest::collection::vec((0u32..1 << 26, 0u32..1 << 30), 1..3),
+            0..400,
+        ),
+        spare in 0u64..10_000,
+        others in proptest::collection::vec((any::<u64>(), 0u64..3), 0..20),
+    ) {
+        let order = Order::new(narrow, seed);
+        let mixed = |(high, low): (u64, u64)| order.mixed(KeyId([high, if narrow { 0 } else { low }]));
+        let facts: BTreeMap<Mixed, Vec<RowLocation>> =
+            facts.into_iter().map(|(key, at)| (mixed(key), at.into_iter().map(|(f, r)| row(f, r)).collect())).collect();
+        let count = facts.values().map(Vec::len).sum::<usize>() as u64;
+        let run = open(bytes_of(&order, &facts, count + spare), &order).unwrap();
+        prop_assert_eq!(run.entries(), count);
+        let mut keys: Vec<Mixed> = facts.keys().copied().chain(others.into_iter().map(mixed)).collect();
+        keys.sort();
+        keys.dedup();
+        let (found, swept) = ask(&run, &keys, true).unwrap();
+        let at_of = |(at, key): (usize, &Mixed)| {
+            facts.get(key).into_iter().flatten().map(|location| (at as u32, *location)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(found, keys.iter().enumerate().flat_map(at_of).collect::<Vec<_>>());
+        let all = facts.iter().flat_map(|(key, at)| at.iter().map(|at| Fact { key: *key, at: *at }));
+        prop_assert_eq!(swept, all.collect::<Vec<_>>());
+    }
+
+    /// With right checksums only what is behind them stands between hostile bytes and a panic.
+    #[test]
+    fn no_sealed_bytes_make_it_panic(
+        narrow: bool,
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..20),
+        header in proptest::collection::vec((24usize..48, any::<u8>()), 0..3),
+        cut in proptest::option::of(0usize..8 * PAGE),
+    ) {
+        let order = Order::new(narrow, [1, 2, 3, 4]);
+        let facts = facts(&order, 700);
+        let mut bytes = bytes_of(&order, &facts, 700);
+        let pages = open(bytes.clone(), &order).unwrap().sealed.pages() as usize;
+        bytes.truncate(pages * PAGE);
+        for (at, value) in changes {
+            let length = bytes.len();
+            bytes[PAGE + at.index(length - PAGE)] = value;
+        }
+        header.into_iter().for_each(|(at, value)| bytes[at] = value);
+        bytes.truncate(cut.unwrap_or(usize::MAX));
+        let keys: Vec<Mixed> = facts.keys().copied().collect();
+        if let Ok(run) = open(sealed(&bytes), &order) {
+            let _ = ask(&run, &keys, true);
+        }
+        let _ = probe(sealed(&bytes), &[0, 1, u64::MAX]);
+        let _ = probe(bytes, &[0, 1, u64::MAX]);
+    }
+}
+
+#[test]
+fn sk_51_no_changed_or_shortened_run_gives_a_wrong_answer() {
+    for narrow in [true, false] {
+        let order = Order::new(narrow, random_seed());
+        let facts = facts(&order, 60);
+        let keys: Vec<Mixed> = facts.keys().copied().collect();
+        let good = bytes_of(&order, &facts, 60);
+        let right = ask(&open(good.clone(), &order).unwrap(), &keys, true).unwrap();
+        assert_eq!(right.0.len(), 60);
+        let (mut refused, mut failed) = (0, 0);
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            match open(bad, &order) {
+                Err(error) => {
+                    assert_eq!(error.code(), DAMAGED);
+                    refused += 1;
+                }
+                Ok(run) => {
+                    let error = ask(&run, &keys, at % 16 == 0).unwrap_err();
+                    assert_eq!(error.code(), DAMAGED);
+                    failed += 1;
+                }
+            }
+        }
+        // The header, the checksums and the footer are checked at once, three more pages when they are touched.
+        assert_eq!((refused, failed), (PAGE + 4 * 4 + 16, 3 * PAGE));
+        for length in (0..good.len()).rev().step_by(61).chain(good.len() - 40..good.len()) {
+            assert_eq!(open(good[..length].to_vec(), &order).unwrap_err().code(), DAMAGED, "cut at {length}");
+        }
+        for stranger in [Order::new(!narrow, order.seed()), Order::new(narrow, random_seed())] {
+            assert_eq!(open(good.clone(), &stranger).unwrap_err().code(), DAMAGED);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_an_entry_is_refused() {
+    let order = Order::new(true, random_seed());
+    let folder = Folder::open(None).unwrap();
+    let key = |high| Mixed { high, low: 0 };
+    for (first, second, code) in [
+        (Fact { key: key(1), at: row(1 << 26, 0) }, None, "index_range"),
+        (Fact { key: key(1), at: row(0, 1 << 30) }, None, "index_range"),
+        (Fact { key: key(2), at: row(0, 0) }, Some(Fact { key: key(1), at: row(0, 1) }), "index_order"),
+    ] {
+        let mut writer = RunWriter::new(folder.create().unwrap(), &order, 2).unwrap();
+        let pushed = writer.push(first).and_then(|()| second.map_or(Ok(()), |fact| writer.push(fact)));
+        assert_eq!(pushed.unwrap_err().code(), code);
+    }
+    assert_eq!(RunWriter::new(folder.create().unwrap(), &order, 1 << 32).unwrap_err().code(), "index_range");
+    let mut full = RunWriter::new(folder.create().unwrap(), &order, 1).unwrap();
+    let last = Fact { key: key(u64::MAX), at: row((1 << 26) - 1, (1 << 30) - 1) };
+    full.push(last).unwrap();
+    assert_eq!(full.push(last).unwrap_err().code(), "index_order");
+    assert_eq!(sweep(&Arc::new(full.finish(false).unwrap())).unwrap(), [last]);
+}
