@@ -50,7 +50,7 @@ impl Index {
         // What is not covered is read again, as other files; old facts of it must not win over anything.
         let mut gone = RoaringBitmap::new();
         gone.insert_range(0..manifest.next_file);
-        manifest.covered.keys().for_each(|file| drop(gone.remove(*file)));
+        gone -= manifest.covered.keys().copied().collect::<RoaringBitmap>();
         let index = Index {
             folder: Arc::new(folder),
             binding: manifest.binding,

@@ -103,7 +103,7 @@ impl World<'_> {
 
     /// Wide keys crowd: they share first halves and buckets.
     fn id(&self, key: u64) -> KeyId {
-        if self.narrow { KeyId([key, 0]) } else { KeyId([(key % 3) << 62 | key / 20, key]) }
+        if self.narrow { KeyId([key, 0]) } else { KeyId([((key % 3) << 62) | (key / 20), key]) }
     }
 
     fn new_file(&mut self) -> u32 {
@@ -306,4 +306,136 @@ proptest! {
             prop_assert_eq!(left, runs);
         }
     }
+}
+
+fn row(file: u32, row: u32) -> RowLocation {
+    RowLocation { file, row }
+}
+
+fn key(n: u64) -> KeyId {
+    KeyId([n, 0])
+}
+
+/// An index on disk with one run of a thousand keys, all in file 0, and the path of the run.
+fn one_run(directory: &Path) -> std::path::PathBuf {
+    let mut index = Index::open_with(Some(directory), binding(true, 0), LIMITS).unwrap().index;
+    for n in 0..1_000 {
+        index.insert(key(n), row(0, n as u32)).unwrap();
+    }
+    index.spill(vec![(0, "a".to_owned())]).unwrap();
+    index.close().unwrap();
+    let runs = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut runs = runs.filter(|path| path.extension().is_some_and(|ext| ext == "idx"));
+    let run = runs.next().unwrap();
+    assert!(runs.next().is_none());
+    run
+}
+
+#[test]
+fn sk_51_a_damaged_index_says_so_and_begins_anew() {
+    type Spoil = fn(&Path, &Path);
+    let cases: [(&str, Spoil); 5] = [
+        ("a run is missing", |_, run| std::fs::remove_file(run).unwrap()),
+        ("a run is damaged", |_, run| std::fs::write(run, []).unwrap()),
+        ("a run is damaged", |_, run| std::fs::write(run, [0; 5000]).unwrap()),
+        ("a run is not the one that the manifest names", |directory, run| {
+            // One that is whole, and of the same index, but another one.
+            let mut index = Index::open_with(Some(directory), binding(true, 0), LIMITS).unwrap().index;
+            let mut builder = index.run_builder();
+            builder.push(key(5), row(0, 6)).unwrap();
+            let prepared = builder.finish().unwrap();
+            let mark = index.mark();
+            let number = prepared.0.as_ref().unwrap().name().number();
+            let before = std::fs::read(directory.join("manifest")).unwrap();
+            index.add_run(mark, prepared, vec![], &RoaringBitmap::new()).unwrap();
+            std::fs::rename(directory.join(format!("run-{number}.idx")), run).unwrap();
+            std::fs::write(directory.join("manifest"), before).unwrap();
+        }),
+        ("its manifest is damaged or of another version", |directory, _| {
+            std::fs::write(directory.join("manifest"), "00000000\n{}").unwrap();
+        }),
+    ];
+    for (why, spoil) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let run = one_run(directory.path());
+        spoil(directory.path(), &run);
+        let opened = Index::open_with(Some(directory.path()), binding(true, 0), LIMITS).unwrap();
+        assert_eq!((opened.anew, opened.covered.len(), opened.index.entries()), (Some(why), 0, 0));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{why}");
+    }
+}
+
+#[test]
+fn sk_51_a_damaged_page_is_an_error_and_then_a_new_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = one_run(directory.path());
+    let mut bytes = std::fs::read(&run).unwrap();
+    // The second page of entries.
+    let at = bytes.len() - 5_000;
+    bytes[at] ^= 1;
+    std::fs::write(&run, bytes).unwrap();
+    let opened = Index::open_with(Some(directory.path()), binding(true, 0), LIMITS).unwrap();
+    let (mut index, keys) = (opened.index, (0..1_000).map(key).collect::<Vec<KeyId>>());
+    assert_eq!((opened.anew, opened.covered.len()), (None, 1));
+    let error = index.prefetch(&keys).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (tidewire_core::ErrorKind::Retry, DAMAGED));
+    let none = RoaringBitmap::new();
+    for error in [
+        index.prefetch(&keys).unwrap_err(),
+        index.spill(vec![]).unwrap_err(),
+        index.poll(&none).unwrap_err(),
+        index.clear().unwrap_err(),
+    ] {
+        assert_eq!(error.code(), DAMAGED);
+    }
+    assert_eq!(index.candidates(key(3)).err().unwrap().code(), "index_not_asked");
+    drop(index);
+    let opened = Index::open_with(Some(directory.path()), binding(true, 0), LIMITS).unwrap();
+    assert_eq!((opened.anew, opened.index.run_count()), (Some("there was none"), 0));
+}
+
+#[test]
+fn two_live_rows_of_one_key_are_found() {
+    for (second, live, expect) in [
+        (5, [row(0, 1), row(1, 1)], Some([row(0, 1), row(1, 1)])),
+        (5, [row(0, 1), row(9, 9)], None),
+        (6, [row(0, 1), row(1, 1)], None),
+    ] {
+        let mut index = Index::open_with(None, binding(true, 0), LIMITS).unwrap().index;
+        let mut builder = index.run_builder();
+        builder.push(key(5), row(0, 1)).unwrap();
+        (100..130).for_each(|n| builder.push(key(n), row(2, n as u32)).unwrap());
+        builder.push(key(second), row(1, 1)).unwrap();
+        let (mark, prepared) = (index.mark(), builder.finish().unwrap());
+        index.add_run(mark, prepared, vec![], &RoaringBitmap::new()).unwrap();
+        index.insert(key(7), row(3, 0)).unwrap();
+        let mut told = 0;
+        let found = index.prove_unique(|at| at.file > 1 && at.file < 9 || live.contains(&at), |done, _| told = done);
+        let found = found.unwrap().map(|(first, second)| {
+            let mut both = [first, second];
+            both.sort_by_key(|at| at.file);
+            both
+        });
+        assert_eq!(found, expect);
+        assert!(expect.is_some() || told == 33);
+    }
+}
+
+#[test]
+fn what_was_not_asked_for_or_comes_too_late_is_refused() {
+    let mut index = Index::open_with(None, binding(true, 0), LIMITS).unwrap().index;
+    assert_eq!(index.candidates(key(1)).unwrap().count(), 0);
+    index.insert(key(1), row(0, 0)).unwrap();
+    index.spill(vec![]).unwrap();
+    index.settle(&RoaringBitmap::new()).unwrap();
+    assert_eq!(index.candidates(key(1)).err().unwrap().code(), "index_not_asked");
+    let (mark, prepared) = (index.mark(), index.run_builder().finish().unwrap());
+    index.clear().unwrap();
+    let late = index.add_run(mark, prepared, vec![], &RoaringBitmap::new()).unwrap_err();
+    assert_eq!(late.code(), "index_mark");
+    // A file that no entry can name is refused when it is written, and the fact stays.
+    index.insert(key(1), row(1 << 26, 0)).unwrap();
+    index.spill(vec![]).unwrap();
+    assert_eq!(index.settle(&RoaringBitmap::new()).unwrap_err().code(), "index_range");
+    assert_eq!(index.candidates(key(1)).unwrap().next(), Some(row(1 << 26, 0)));
 }

@@ -32,8 +32,10 @@ fn sweep(run: &Arc<Run>) -> Result<Vec<Fact>> {
     Ok(facts)
 }
 
+type Answers = (Vec<(u32, RowLocation)>, Vec<Fact>);
+
 /// What look-ups of these keys and a sweep give, if they give anything.
-fn ask(run: &Arc<Run>, keys: &[Mixed], with_sweep: bool) -> Result<(Vec<(u32, RowLocation)>, Vec<Fact>)> {
+fn ask(run: &Arc<Run>, keys: &[Mixed], with_sweep: bool) -> Result<Answers> {
     let mut found = Vec::new();
     run.seek(keys, &mut found)?;
     Ok((found, if with_sweep { sweep(run)? } else { Vec::new() }))
@@ -41,7 +43,7 @@ fn ask(run: &Arc<Run>, keys: &[Mixed], with_sweep: bool) -> Result<(Vec<(u32, Ro
 
 /// Narrow keys anywhere; wide ones that crowd in one bucket and share their first halves.
 fn facts(order: &Order, count: u64) -> BTreeMap<Mixed, Vec<RowLocation>> {
-    let key = |n: u64| if order.is_narrow() { KeyId([n, 0]) } else { KeyId([(n % 5) << 62 | n / 40, n]) };
+    let key = |n: u64| if order.is_narrow() { KeyId([n, 0]) } else { KeyId([((n % 5) << 62) | (n / 40), n]) };
     (0..count).map(|n| (order.mixed(key(n)), vec![row(n as u32 % 7, n as u32)])).collect()
 }
 
