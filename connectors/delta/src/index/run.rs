@@ -153,6 +153,11 @@ impl Run {
         let at = self.layout.entries_at() + u64::from(start) * width as u64;
         let entries = self.sealed.get(at, (end - start) as usize * width)?;
         let sought = self.layout.head_of(key);
+        // Keys are spread evenly, so the first look is near the place: a bucket is several cache lines.
+        let guess = self.layout.share(sought, u64::from(end - start)) as usize;
+        let head = |at: usize| entries.get(at * width..).map(|entry| self.layout.head(entry));
+        let first = (0..guess).rev().find(|at| head(*at).is_some_and(|head| head < sought)).map_or(0, |at| at + 1);
+        let entries = entries.get(first * width..).unwrap_or_default();
         for entry in entries.chunks_exact(width) {
             let head = self.layout.head(entry);
             if head < sought {

@@ -125,6 +125,12 @@ impl Layout {
         word.checked_shr(u64::BITS - 8 * bytes as u32).unwrap_or(0)
     }
 
+    /// How many of so many entries of a bucket have smaller heads, if keys are spread evenly.
+    #[inline]
+    pub(crate) fn share(&self, head: u64, entries: u64) -> u64 {
+        ((u128::from(head << self.bucket_bits) * u128::from(entries)) >> 64) as u64
+    }
+
     /// The second half of the key of a wide entry.
     #[inline]
     pub(crate) fn rest(&self, entry: &[u8]) -> u64 {
