@@ -162,7 +162,9 @@ fn sink_of_kind(
                 .map(Arc::from)
         }
         "delta" => {
-            let options = tidewire_delta::SinkOptions { name: Arc::from(name), secrets: Arc::clone(secrets) };
+            let state_dir = state.map(|state| state.path().to_path_buf());
+            let options =
+                tidewire_delta::SinkOptions { name: Arc::from(name), state_dir, secrets: Arc::clone(secrets) };
             let raw = faults.extract::<tidewire_delta::Config>(&prefix, value)?;
             let built = tidewire_delta::connector(options, raw);
             built

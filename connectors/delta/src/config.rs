@@ -37,6 +37,15 @@ pub struct Config {
     /// cannot hold (infinity, BC, NaN in a decimal, arrays of several dimensions).
     #[serde(default)]
     pub text_columns: Vec<String>,
+    /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
+    #[serde(default)]
+    pub compaction: Option<bool>,
+    /// Size that compaction brings data files to; default 256 MiB.
+    #[serde(default)]
+    pub target_file_size: Option<Size>,
+    /// Per cent of a data file's rows that may be deleted before it is rewritten; default 20.
+    #[serde(default)]
+    pub deleted_rows_percent: Option<u64>,
     /// Keep column names that Delta forbids. Not available yet.
     #[serde(default)]
     pub column_mapping: bool,
@@ -51,6 +60,10 @@ impl Config {
     pub const COMMIT_ROWS_DEFAULT: usize = 100_000;
     /// Bounds what is read again after a crash.
     pub const COMMIT_BYTES_DEFAULT: usize = 64 << 20;
+    /// Large enough that a commit touches few files, small enough that one is rewritten in seconds.
+    pub const TARGET_FILE_SIZE_DEFAULT: u64 = 256 << 20;
+    /// Each deleted row costs four live ones to be copied.
+    pub const DELETED_ROWS_PERCENT_DEFAULT: u64 = 20;
 }
 
 /// One thing that is wrong with the configuration.
@@ -60,6 +73,19 @@ pub struct ConfigFault {
     pub key: String,
     /// What is wrong and what is allowed.
     pub message: String,
+}
+
+/// How many files, deleted rows and deletion vectors a table may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Size that files are brought to, in bytes.
+    pub(crate) target_bytes: u64,
+    /// Per cent of a file's rows that may be deleted.
+    pub(crate) deleted_percent: u64,
+    /// Files that may have a deletion vector: some readers stop working above 512.
+    pub(crate) vector_files: usize,
+    /// Bytes that all deletion vectors together may take, whatever the table's size.
+    pub(crate) vector_bytes: u64,
 }
 
 /// The configuration, checked.
@@ -73,7 +99,13 @@ pub(crate) struct Settings {
     pub(crate) commit_rows: usize,
     pub(crate) commit_bytes: usize,
     pub(crate) text_columns: TextColumns,
+    /// `None`: data files are left as they are.
+    pub(crate) compaction: Option<Budget>,
 }
+
+/// Half of what delta-rs can read without a deadlock.
+const VECTOR_FILES_MAX: usize = 256;
+const VECTOR_BYTES_MAX: u64 = 4 << 20;
 
 impl Settings {
     /// Checks all keys and names every fault.
@@ -118,6 +150,16 @@ impl Settings {
                 fault("text_columns", format!("`{column}` is no column: write `schema.table.column`"));
             }
         }
+        let target_bytes = config.target_file_size.map_or(Config::TARGET_FILE_SIZE_DEFAULT, |size| size.0);
+        if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
+            fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
+        }
+        let deleted_percent = config.deleted_rows_percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
+        if !(1..=90).contains(&deleted_percent) {
+            fault("deleted_rows_percent", "must be 1 to 90".to_owned());
+        }
+        let budget =
+            Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX };
         if config.column_mapping {
             fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
         }
@@ -131,6 +173,7 @@ impl Settings {
                 commit_rows,
                 commit_bytes,
                 text_columns: config.text_columns.into_iter().collect(),
+                compaction: config.compaction.unwrap_or(true).then_some(budget),
             }),
             _ => Err(faults),
         }

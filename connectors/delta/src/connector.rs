@@ -8,6 +8,7 @@ use crate::preflight;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tidewire_core::secret::SecretResolver;
 use tidewire_core::sink::SinkCapabilities;
@@ -17,6 +18,9 @@ use tidewire_core::{Finding, Progress, Sink, SinkConnector, TableSchema};
 pub struct SinkOptions {
     /// The sink's name in the configuration.
     pub name: Arc<str>,
+    /// The daemon's state directory; what the sink keeps there can be had again from its tables. `None` when it shall
+    /// only be checked.
+    pub state_dir: Option<PathBuf>,
     /// Reads secrets.
     pub secrets: Arc<dyn SecretResolver>,
 }
@@ -68,7 +72,9 @@ impl SinkConnector for DeltaConnector {
 
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {
         let identity = Arc::new(Identity { sink: Arc::clone(&self.options.name), source: source.into() });
-        let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, self.store()?)?;
+        let state_dir = self.options.state_dir.as_ref();
+        let directory = state_dir.map(|path| path.join("delta").join(&*self.options.name).join(source));
+        let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, self.store()?, directory)?;
         Ok((Box::new(sink), progress))
     }
 }

@@ -17,7 +17,6 @@ mod typemap;
 
 mod encode;
 
-#[allow(dead_code, unused_imports, reason = "the mirror takes the index on disk with the next change")]
 mod index;
 
 mod layout;
@@ -29,6 +28,8 @@ mod parts;
 mod mirror;
 
 mod changelog;
+
+mod compact;
 
 mod write;
 

@@ -56,12 +56,11 @@ pub(crate) struct LiveFile {
     pub(crate) modification_time: i64,
     /// Its deleted rows' place, if it has any.
     pub(crate) deletion_vector: Option<DvDescriptor>,
-    deleted: Option<RoaringBitmap>,
+    deleted: Option<Arc<RoaringBitmap>>,
 }
 
 impl LiveFile {
     /// Rows that are deleted.
-    #[cfg(test)]
     pub(crate) fn deleted_count(&self) -> u64 {
         self.deletion_vector.as_ref().map_or(0, |dv| u64::try_from(dv.cardinality).unwrap_or(0))
     }
@@ -70,6 +69,8 @@ impl LiveFile {
 /// What a new table declares. `domainMetadata` is always declared; `timestampNtz` when the schema has one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewTable {
+    /// Its id; random.
+    pub(crate) id: String,
     /// The schema in Delta's JSON.
     pub(crate) schema_string: String,
     /// Table properties, added to those that the features need.
@@ -131,6 +132,13 @@ pub(crate) struct Commit {
     pub(crate) user_metadata: Option<String>,
     /// Whether nothing but new rows is added, without having read any.
     pub(crate) blind_append: bool,
+    /// Whether rows only move to other files: whoever follows the table's changes sees none (`dataChange`).
+    pub(crate) only_moves: bool,
+}
+
+/// An id for a table that is to be created.
+pub(crate) fn new_table_id() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// This process, among all that may write to a table under one application id.
@@ -171,7 +179,7 @@ impl Table {
         let now = now_millis();
         let protocol = protocol::new_protocol(new.features, &new.schema_string);
         let metadata = MetaData {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: new.id,
             name: None,
             description: None,
             format: action::Format::default(),
@@ -232,21 +240,20 @@ impl Table {
     }
 
     /// A live file.
-    #[cfg(test)]
     pub(crate) fn file(&self, path: &str) -> Option<&LiveFile> {
         self.state.files.get(path)
     }
 
     /// The deleted rows of a live file; read from storage the first time.
-    pub(crate) fn deleted_rows(&mut self, path: &str) -> Result<&RoaringBitmap> {
+    pub(crate) fn deleted_rows(&mut self, path: &str) -> Result<&Arc<RoaringBitmap>> {
         let store = &self.store;
         let file = self.state.files.get_mut(path).ok_or_else(|| {
             Error::bug("delta_file_unknown", format!("`{}` is not live in `{}`", path, store.place("")))
         })?;
         let deleted = match (file.deleted.take(), &file.deletion_vector) {
             (Some(deleted), _) => deleted,
-            (None, Some(vector)) => deletion_vector::load(store, vector)?,
-            (None, None) => RoaringBitmap::new(),
+            (None, Some(vector)) => Arc::new(deletion_vector::load(store, vector)?),
+            (None, None) => Arc::default(),
         };
         Ok(file.deleted.insert(deleted))
     }
@@ -275,15 +282,12 @@ impl Table {
             if !self.state.files.contains_key(path.as_str()) {
                 continue;
             }
-            deleted.insert(path.clone(), std::mem::take(self.deleted_rows_mut(path)?));
+            deleted.insert(path.clone(), Arc::clone(self.deleted_rows(path)?));
         }
         let app_id = commit.txn.0.clone();
-        let built = Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis());
-        for (path, rows) in deleted {
-            *self.deleted_rows_mut(&path)? = rows;
-        }
+        let entry = Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis())?;
         failpoint::pass("delta_files_written");
-        self.publish(built?, &app_id)?;
+        self.publish(entry, &app_id)?;
         self.stale = false;
         if self.is_checkpoint_due(CHECKPOINT_OVERDUE)
             && let Err(error) = self.checkpoint()
@@ -292,12 +296,6 @@ impl Table {
             tracing::warn!(table = self.store.place(""), error = %error.chain(), "checkpoint put off");
         }
         Ok(self.version)
-    }
-
-    fn deleted_rows_mut(&mut self, path: &str) -> Result<&mut RoaringBitmap> {
-        self.deleted_rows(path)?;
-        let deleted = self.state.files.get_mut(path).and_then(|file| file.deleted.as_mut());
-        deleted.ok_or_else(|| Error::bug("delta_file_unknown", "deleted rows were not loaded"))
     }
 
     /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
@@ -416,7 +414,7 @@ impl Table {
         self.state.apply(actions, &name)?;
         for (path, rows) in entry.deleted {
             if let Some(file) = self.state.files.get_mut(&path) {
-                file.deleted = Some(rows);
+                file.deleted = Some(Arc::new(rows));
             }
         }
         self.version += 1;

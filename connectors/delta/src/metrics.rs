@@ -14,6 +14,10 @@ pub(crate) const CHECKPOINTS: &str = "tidewire_delta_checkpoints_total";
 pub(crate) const COMMITS_READ_BACK: &str = "tidewire_delta_commits_read_back_total";
 /// Files removed from storage after their retention had passed.
 pub(crate) const FILES_CLEANED: &str = "tidewire_delta_files_cleaned_total";
+/// Times that data files were rewritten and put in the place of others.
+pub(crate) const COMPACTIONS: &str = "tidewire_delta_compactions_total";
+/// Bytes of the rewritten files.
+pub(crate) const COMPACTED_BYTES: &str = "tidewire_delta_compacted_bytes_total";
 
 /// Tells the recorder what the names mean; once per process.
 pub fn describe() {
@@ -23,4 +27,6 @@ pub fn describe() {
     describe_counter!(CHECKPOINTS, "Checkpoints of Delta tables written");
     describe_counter!(COMMITS_READ_BACK, "Delta commits whose outcome had to be read back");
     describe_counter!(FILES_CLEANED, "Files of Delta tables removed after their retention");
+    describe_counter!(COMPACTIONS, "Times that data files of Delta tables were rewritten");
+    describe_counter!(COMPACTED_BYTES, Unit::Bytes, "Bytes of data files rewritten by compaction");
 }

@@ -1,20 +1,29 @@
 //! Changes to rows of a mirror: one row per key, the newest wins. Finds the row that a change supersedes through
 //! the index, marks it deleted and adds the new one. Knows nothing of commits, files or positions.
 //!
-//! The index is always as new as the last change: it names rows that no commit has made visible yet, and forgets
-//! rows that readers still see. That is safe because a sink that meets an error is dropped whole, and the next one
-//! builds its index from the table.
+//! The index says where a row of a key was put, and that stays true for ever; whether the row is still there is what
+//! `parts` knows: the deletions of the table's commits and of the changes since. So an index from before a crash needs
+//! only the rows of files that it has not seen.
+
+mod load;
 
 use crate::encode::column::Unfit;
 use crate::encode::key::{KeyCodec, KeyFault, KeyId};
-use crate::encode::read::ColumnReader;
-use crate::error::{self, Result};
-use crate::index::{KeyIndex, MemoryIndex, RowLocation};
+use crate::error::Result;
+use crate::index::{Binding, Index, Mark, Opened, PreparedRun, RowLocation, RunBuilder};
 use crate::layout::{Layout, column_label, key_text};
 use crate::log::Table;
 use crate::parts::{Moved, Parts};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tidewire_core::schema::KeyKind;
 use tidewire_core::{Batch, Cell, Change, Error, Op, TableSchema, Value};
+
+/// Memory that a fact of the index takes before it is on disk, in bytes, nearly.
+const FACT_BYTES: usize = 24;
+/// Memory for such facts while the index is loaded, in bytes; later all indexes of a sink share a limit.
+const LOAD_BYTES_MAX: usize = 24 << 20;
 
 /// What was done since the last commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,10 +38,32 @@ pub(crate) struct Counts {
     pub(crate) unseen: u64,
 }
 
+/// Where a mirror's index is kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IndexHome {
+    /// A folder of its own; `None` to keep it in memory.
+    pub(crate) directory: Option<PathBuf>,
+    /// The id of the table that it is of.
+    pub(crate) table_id: String,
+}
+
+/// What `Mirror::load` found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// Rows of the table's files.
+    pub(crate) rows: u64,
+    /// Those of them that were read, because the index did not know their file.
+    pub(crate) rows_read: u64,
+    /// Bytes of the index on disk.
+    pub(crate) index_bytes: u64,
+}
+
 /// The rows of one mirrored table.
 pub(crate) struct Mirror {
     codec: KeyCodec,
-    index: Box<dyn KeyIndex>,
+    index: Index,
+    /// Files, by ordinal, that the index has known from before and that `load` has not looked for yet.
+    covered: BTreeMap<u32, String>,
     /// The ids of the buffered rows, for when they move.
     buffered: Vec<KeyId>,
     counts: Counts,
@@ -49,16 +80,16 @@ struct Row<'a> {
 }
 
 impl Mirror {
-    /// An empty mirror of a table.
+    /// A mirror of a table that has no rows, or whose rows `load` will look for.
     ///
     /// # Errors
     /// When the table has no key, or one that cannot be compared.
-    pub(crate) fn new(schema: &TableSchema, layout: &Layout) -> Result<Mirror> {
+    pub(crate) fn new(schema: &TableSchema, layout: &Layout, home: &IndexHome) -> Result<Mirror> {
         refuse_keyless(schema)?;
         let types = schema.key_columns().zip(&layout.key);
         let types =
             types.filter_map(|((_, source), at)| Some((&source.data_type, &layout.columns.get(*at)?.column_type)));
-        let codec = KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len()).ok_or_else(|| {
+        let mut codec = KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len()).ok_or_else(|| {
             Error::operator(
                 "key_type",
                 format!("the key of `{}` holds an array, which cannot be looked up", schema.name),
@@ -66,40 +97,20 @@ impl Mirror {
             .with_remedy("add the key's column to `text_columns`, or use `mode = \"changelog\"`")
             .with_table(schema.name.clone())
         })?;
-        let index = Box::new(MemoryIndex::new(codec.is_narrow()));
-        Ok(Mirror { codec, index, buffered: Vec::new(), counts: Counts::default() })
+        let binding = Binding { table: home.table_id.clone(), key: codec.form(), narrow: codec.is_narrow() };
+        let Opened { index, covered, anew } = Index::open(home.directory.as_deref(), binding)?;
+        if let Some(why) = anew {
+            tracing::debug!(table = %schema.name, why, "key index begins anew");
+        }
+        codec.set_seed(index.seed());
+        Ok(Mirror { codec, index, covered, buffered: Vec::new(), counts: Counts::default() })
     }
 
-    /// Builds the index from the key columns of the table's files, and makes the files known to `parts`.
-    pub(crate) fn load(&mut self, table: &mut Table, parts: &mut Parts, layout: &Layout) -> Result<()> {
-        let names = layout.key_names();
-        let files: Vec<(String, u64, u64)> =
-            table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect();
-        let mut ids = Vec::new();
-        for (path, size, rows) in files {
-            let deleted = table.deleted_rows(&path)?.clone();
-            let place = table.store().place(&path);
-            let mut reader = ColumnReader::open(table.store(), &path, size, &names, None)?;
-            if reader.rows != rows {
-                return Err(error::damaged(&place, format!("holds {} rows, the log says {rows}", reader.rows)));
-            }
-            let file = parts.know(path, size);
-            let mut row = 0;
-            while let Some(arrays) = reader.next_arrays()? {
-                ids.clear();
-                let arrays = arrays.into_iter().collect::<Option<Vec<_>>>();
-                let read = arrays.and_then(|arrays| self.codec.ids_of_arrays(&arrays, &mut ids));
-                read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
-                self.index.prefetch(&ids)?;
-                for id in &ids {
-                    let seen = !deleted.contains(row);
-                    if seen && self.index.insert(*id, RowLocation { file, row })?.is_some() {
-                        return Err(error::damaged(&place, format!("row {row} has the key of another row")));
-                    }
-                    row += 1;
-                }
-            }
-        }
+    /// As `new`, for a table that gets other rows and maybe another key.
+    pub(crate) fn renew(&mut self, schema: &TableSchema, layout: &Layout, home: &IndexHome) -> Result<()> {
+        // Two indexes must not have one folder at the same time.
+        *self = Mirror::new(schema, layout, &IndexHome::default())?;
+        *self = Mirror::new(schema, layout, home)?;
         Ok(())
     }
 
@@ -110,6 +121,7 @@ impl Mirror {
         layout: &Layout,
         batch: &Batch,
         changes: &[&Change],
+        table: Option<&mut Table>,
     ) -> Result<()> {
         let Some(schema) = changes.first().and_then(|change| batch.table(change)) else { return Ok(()) };
         let row = |change: &Change| Row {
@@ -126,7 +138,7 @@ impl Mirror {
             asked.extend(pair.0.iter().chain(&pair.1));
             ids.push(pair);
         }
-        self.index.prefetch(&asked)?;
+        self.prefetch(&asked, table, parts)?;
         for (change, (new, old)) in changes.iter().zip(&ids) {
             match (new, old) {
                 (Some(new), old) => self.upsert(parts, layout, row(change), *new, *old)?,
@@ -138,10 +150,12 @@ impl Mirror {
     }
 
     /// Forgets all rows: the table is emptied here and now.
-    pub(crate) fn clear(&mut self, parts: &mut Parts) {
+    pub(crate) fn clear(&mut self, parts: &mut Parts) -> Result<()> {
+        parts.files_mut().skip_to(self.index.next_file());
         parts.discard();
-        self.index.clear();
+        self.covered.clear();
         self.buffered.clear();
+        self.index.clear()
     }
 
     /// Writes the buffer to a file, and follows the rows that move.
@@ -166,9 +180,58 @@ impl Mirror {
         std::mem::take(&mut self.counts)
     }
 
-    /// Rows of the table as it will be after the next commit.
-    pub(crate) fn rows(&self) -> usize {
-        self.index.len()
+    /// Memory that the index takes for what it has not begun to write to disk, in bytes.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.index.fresh_entries() * FACT_BYTES
+    }
+
+    /// Has what the index holds in memory written to disk. Not in the midst of changes: it moves rows.
+    pub(crate) fn spill_index(&mut self, parts: &mut Parts) -> Result<()> {
+        // Rows in the buffer may still move.
+        self.flush(parts)?;
+        self.index.spill(parts.files().named().map(|(ordinal, path)| (ordinal, path.to_owned())).collect())
+    }
+
+    /// Takes over what the index's own threads have done.
+    pub(crate) fn poll_index(&mut self, parts: &Parts) -> Result<()> {
+        self.index.poll(parts.files().gone())
+    }
+
+    /// What a rewriting of data files needs to tell the index where their rows went; everything that the index learns
+    /// from now on is newer than that.
+    pub(crate) fn prepare_facts(&mut self) -> (KeyCodec, RunBuilder, Mark) {
+        let mark = self.index.mark();
+        (self.codec.clone(), self.index.run_builder(), mark)
+    }
+
+    /// Where the rows of rewritten files are now.
+    pub(crate) fn add_facts(
+        &mut self,
+        mark: Mark,
+        facts: PreparedRun,
+        covered: Vec<(u32, String)>,
+        parts: &Parts,
+    ) -> Result<()> {
+        self.index.add_run(mark, facts, covered, parts.files().gone())
+    }
+
+    fn prefetch(&mut self, ids: &[KeyId], table: Option<&mut Table>, parts: &mut Parts) -> Result<()> {
+        self.index.prefetch(ids)?;
+        let Some(table) = table.filter(|_| parts.files().has_unread()) else { return Ok(()) };
+        for id in ids {
+            for location in self.index.candidates(*id)? {
+                if let Some(path) = parts.files().unread(location.file) {
+                    let deleted = Arc::clone(table.deleted_rows(path)?);
+                    parts.files_mut().set_deleted(location.file, deleted);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the row of a key lies now; the key must have been prefetched.
+    fn find(&self, parts: &Parts, key: KeyId) -> Result<Option<RowLocation>> {
+        Ok(self.index.candidates(key)?.find(|location| parts.is_live(*location)))
     }
 
     fn follow(&mut self, moved: Option<Moved>) -> Result<()> {
@@ -176,7 +239,7 @@ impl Mirror {
         let Some(Moved { file, base, places }) = moved else { return Ok(()) };
         for (row, (id, place)) in (0u32..).zip(ids.into_iter().zip(places)) {
             if let Some(place) = place.filter(|place| *place != row) {
-                self.index.insert(id, RowLocation { file, row: base + place })?;
+                self.index.insert(id, RowLocation { file, row: base + place });
             }
         }
         Ok(())
@@ -216,25 +279,30 @@ impl Mirror {
         new: KeyId,
         old: Option<KeyId>,
     ) -> Result<()> {
-        let is_move = old.is_some_and(|old| old != new);
-        let prior = if row.has_unknown() { self.index.get(old.unwrap_or(new))? } else { None };
-        if prior.is_some_and(|prior| parts.is_in_open_file(prior)) {
-            self.close(parts)?;
+        let mut carried = None;
+        if row.has_unknown() {
+            let prior = old.unwrap_or(new);
+            carried = self.find(parts, prior)?;
+            if carried.is_some_and(|carried| parts.is_in_open_file(carried)) {
+                self.close(parts)?;
+                // Closing may have moved the row.
+                carried = self.find(parts, prior)?;
+            }
         }
-        // Closing may have moved the row.
-        let prior = if prior.is_some() { self.index.get(old.unwrap_or(new))? } else { None };
-        add(parts, layout, row, prior)?;
-        let location = parts.end_row();
-        self.buffered.push(new);
-        let mut superseded = self.index.insert(new, location)?;
-        if let Some(old) = old.filter(|_| is_move) {
-            let left = self.index.remove(old)?;
+        add(parts, layout, row, carried)?;
+        let mut superseded = self.find(parts, new)?;
+        if let Some(old) = old.filter(|old| *old != new) {
+            let left = self.find(parts, old)?;
+            self.index.forget(old);
             match (left, superseded) {
                 (Some(left), Some(_)) => parts.delete(left),
                 (Some(left), None) => superseded = Some(left),
                 (None, _) => {}
             }
         }
+        let location = parts.end_row();
+        self.buffered.push(new);
+        self.index.insert(new, location);
         match (row.op, superseded) {
             (_, Some(superseded)) => {
                 parts.delete(superseded);
@@ -247,13 +315,14 @@ impl Mirror {
     }
 
     fn delete(&mut self, parts: &mut Parts, old: KeyId) -> Result<()> {
-        match self.index.remove(old)? {
+        match self.find(parts, old)? {
             Some(location) => {
                 parts.delete(location);
                 self.counts.deleted += 1;
             }
             None => self.counts.unseen += 1,
         }
+        self.index.forget(old);
         Ok(())
     }
 }

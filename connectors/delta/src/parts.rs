@@ -6,6 +6,7 @@
 //! written to the open file already, the rest lie in the buffer. A row that is deleted while in the buffer never
 //! reaches the file; the rows after it then move up, which `Flushed` reports.
 
+pub(crate) mod files;
 pub(crate) mod holes;
 
 use crate::encode::column::{Column, Unfit};
@@ -17,6 +18,7 @@ use crate::store::TableStore;
 use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter;
+use files::{FileEntry, Files};
 use holes::Holes;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,15 +28,6 @@ use tidewire_core::{Error, Value};
 const PART_BYTES_MAX: usize = 128 << 20;
 /// Rows of a file, far below what a 32-bit row number can count.
 const PART_ROWS_MAX: u64 = 1 << 30;
-
-/// A file that rows may lie in, by ordinal.
-#[derive(Clone, Debug)]
-pub(crate) struct FileEntry {
-    /// Name in the table's directory; empty until the file is closed.
-    pub(crate) path: String,
-    /// Size in bytes.
-    pub(crate) size: u64,
-}
 
 /// Rows that moved when the buffer was written: of `file`, the row that was `base + i` is now `base + moved[i]`.
 #[derive(Debug)]
@@ -54,6 +47,8 @@ pub(crate) struct Sealed {
     pub(crate) adds: Vec<NewFile>,
     /// Row numbers to delete, by path.
     pub(crate) deletes: BTreeMap<String, RoaringBitmap>,
+    /// Ordinals of the files in `adds` and `deletes`, with their paths.
+    pub(crate) touched: Vec<(u32, String)>,
 }
 
 /// The uncommitted rows of one table.
@@ -68,8 +63,8 @@ pub(crate) struct Parts {
     dead: RoaringBitmap,
     holes: Holes,
     open: Option<PartWriter>,
-    done: Vec<NewFile>,
-    files: Vec<FileEntry>,
+    done: Vec<(u32, NewFile)>,
+    files: Files,
     deletes: BTreeMap<u32, RoaringBitmap>,
     nulls: BTreeSet<usize>,
 }
@@ -89,7 +84,7 @@ impl Parts {
             holes: Holes::default(),
             open: None,
             done: Vec::new(),
-            files: Vec::new(),
+            files: Files::default(),
             deletes: BTreeMap::new(),
             nulls: BTreeSet::new(),
         };
@@ -98,11 +93,31 @@ impl Parts {
         parts
     }
 
-    /// Makes a file of the table known and gives it an ordinal.
-    pub(crate) fn know(&mut self, path: String, size: u64) -> u32 {
-        let ordinal = self.files.len() as u32;
-        self.files.push(FileEntry { path, size });
-        ordinal
+    /// The files that rows may lie in.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// As `files`.
+    pub(crate) fn files_mut(&mut self) -> &mut Files {
+        &mut self.files
+    }
+
+    /// Ordinals below `next` have been given out before. Call it before there are rows.
+    pub(crate) fn skip_to(&mut self, next: u32) {
+        self.files.forget(self.ordinal);
+        self.files.skip_to(next);
+        self.next_file();
+    }
+
+    /// Whether a row is there as far as the changes so far go: neither a commit nor a change since has deleted it.
+    /// The deleted rows of its file must have been read.
+    pub(crate) fn is_live(&self, location: RowLocation) -> bool {
+        if location.file == self.ordinal && location.row >= self.base {
+            return location.row - self.base < self.rows && !self.dead.contains(location.row - self.base);
+        }
+        let is_deleted = self.deletes.get(&location.file).is_some_and(|rows| rows.contains(location.row));
+        !is_deleted && self.files.holds(location)
     }
 
     /// Changes the columns. The rows added before must have been closed off by `close`.
@@ -155,9 +170,11 @@ impl Parts {
         }
     }
 
-    /// Forgets all rows and deletions, and the files written so far: nothing names them.
+    /// Forgets all rows and deletions, and the files written so far: nothing names them. Of the table's own files none
+    /// counts any more.
     pub(crate) fn discard(&mut self) {
         self.remove_unnamed();
+        self.files.clear();
         self.dead.clear();
         self.holes.clear();
         self.deletes.clear();
@@ -220,24 +237,33 @@ impl Parts {
 
     /// Hands over what a commit shall name. Call `close` first.
     pub(crate) fn seal(&mut self) -> Sealed {
-        let path = |ordinal| self.files.get(ordinal as usize).map(|file: &FileEntry| file.path.clone());
-        let deletes = std::mem::take(&mut self.deletes);
-        let mut deletes: BTreeMap<_, _> =
-            deletes.into_iter().filter_map(|(ordinal, rows)| Some((path(ordinal)?, rows))).collect();
-        let is_gone = |file: &mut NewFile| {
-            deletes.get(&file.path).is_some_and(|rows: &RoaringBitmap| rows.len() == file.num_records)
-        };
-        for file in self.done.extract_if(.., is_gone).collect::<Vec<_>>() {
-            deletes.remove(&file.path);
-            remove(&self.store, &file);
+        let mut sealed = Sealed::default();
+        let mut deletes = std::mem::take(&mut self.deletes);
+        for (ordinal, file) in std::mem::take(&mut self.done) {
+            if deletes.get(&ordinal).is_some_and(|rows| rows.len() == file.num_records) {
+                deletes.remove(&ordinal);
+                self.files.forget(ordinal);
+                remove(&self.store, &file);
+                continue;
+            }
+            if !deletes.contains_key(&ordinal) {
+                sealed.touched.push((ordinal, file.path.clone()));
+            }
+            sealed.adds.push(file);
         }
-        Sealed { adds: std::mem::take(&mut self.done), deletes }
+        for (ordinal, rows) in deletes {
+            if let Some(entry) = self.files.get(ordinal) {
+                sealed.touched.push((ordinal, entry.path.clone()));
+                sealed.deletes.insert(entry.path.clone(), rows);
+            }
+        }
+        sealed
     }
 
     /// Removes the files that only this buffer knows.
     fn remove_unnamed(&mut self) {
         self.open = None;
-        for file in std::mem::take(&mut self.done) {
+        for (_, file) in std::mem::take(&mut self.done) {
             // A store that does not answer is not asked again for each of them: they cost space only.
             if !remove(&self.store, &file) {
                 break;
@@ -247,17 +273,15 @@ impl Parts {
 
     fn next_file(&mut self) {
         self.base = 0;
-        self.ordinal = self.know(String::new(), 0);
+        self.ordinal = self.files.begin();
     }
 
     fn close_open(&mut self) -> Result<()> {
         if let Some(open) = self.open.take() {
             self.nulls.extend(open.nulls());
             let file = open.finish()?;
-            if let Some(entry) = self.files.get_mut(self.ordinal as usize) {
-                *entry = FileEntry { path: file.path.clone(), size: file.size };
-            }
-            self.done.push(file);
+            self.files.end(self.ordinal, file.path.clone(), file.size);
+            self.done.push((self.ordinal, file));
             self.next_file();
         }
         Ok(())

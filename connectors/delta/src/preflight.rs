@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Layout, Mode, table_path};
 use crate::log::Table;
-use crate::mirror::Mirror;
+use crate::mirror::{IndexHome, Mirror};
 use crate::store::Store;
 use crate::write::{Identity, stored_place};
 use std::collections::BTreeMap;
@@ -20,7 +20,11 @@ pub(crate) fn tables(settings: &Settings, tables: Tables<'_>) -> Vec<Finding> {
     let mut paths: BTreeMap<String, (&str, &TableSchema)> = BTreeMap::new();
     for (source, schema) in tables {
         let fault = Layout::create(schema, settings.mode, &settings.text_columns).and_then(|layout| {
-            if settings.mode == Mode::Mirror { Mirror::new(schema, &layout).map(|_| ()) } else { Ok(()) }
+            if settings.mode == Mode::Mirror {
+                Mirror::new(schema, &layout, &IndexHome::default()).map(|_| ())
+            } else {
+                Ok(())
+            }
         });
         findings.extend(fault.err().map(finding));
         let path = table_path(&settings.table, source, &schema.name);

@@ -2,7 +2,7 @@
 //! which checkpoints keep and which outlives the state directory (SK-3G, SK-50). Knows nothing of rows.
 
 use crate::error::{self, Result};
-use crate::log::{Commit, Features, NewTable, Table};
+use crate::log::{Commit, Features, NewTable, Table, new_table_id};
 use crate::store::Store;
 use std::collections::BTreeMap;
 use tidewire_core::{Error, Progress};
@@ -27,6 +27,7 @@ impl ProgressTable {
         let Some(mut table) = Table::open(directory.clone())? else {
             let progress = Progress::default();
             let new = NewTable {
+                id: new_table_id(),
                 schema_string: SCHEMA.to_owned(),
                 configuration: BTreeMap::new(),
                 features: Features::AppendOnly,

@@ -10,6 +10,7 @@
 //! should the daemon end between the two commits, `open` finds the table whole and says so, and it is not read
 //! again.
 
+mod compacting;
 mod table;
 
 pub(crate) use table::{Identity, stored_place};
@@ -20,6 +21,8 @@ use crate::layout::table_path;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::Arc;
 use table::{Found, TableWriter};
 use tidewire_core::sink::Selection;
@@ -38,9 +41,17 @@ struct Limits {
     uploads_bytes: usize,
     /// Open files.
     files: usize,
+    /// What key indexes hold in memory before they are written to disk.
+    index_bytes: usize,
 }
 
-const LIMITS: Limits = Limits { rows_bytes: 4 << 20, row_groups_bytes: 16 << 20, uploads_bytes: 16 << 20, files: 256 };
+const LIMITS: Limits = Limits {
+    rows_bytes: 4 << 20,
+    row_groups_bytes: 16 << 20,
+    uploads_bytes: 16 << 20,
+    files: 256,
+    index_bytes: 24 << 20,
+};
 
 /// A running sink of one source.
 pub(crate) struct DeltaSink {
@@ -48,23 +59,39 @@ pub(crate) struct DeltaSink {
     limits: Limits,
     identity: Arc<Identity>,
     store: Store,
+    /// This sink's and source's folder in the state directory.
+    directory: Option<PathBuf>,
     tables: BTreeMap<TableName, TableWriter>,
     /// Tables that have been given only what they hold already.
     found: BTreeMap<TableName, Found>,
     progress: ProgressTable,
     stored: Progress,
+    /// The table whose files were rewritten last.
+    compacted: Option<TableName>,
 }
 
 impl DeltaSink {
-    /// Opens what the sink holds of a source.
+    /// Opens what the sink holds of a source. `directory` is for what can be had again from the tables, at a price.
     pub(crate) fn open(
         settings: Arc<Settings>,
         identity: Arc<Identity>,
         store: Store,
+        directory: Option<PathBuf>,
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
-        let mut sink = DeltaSink { settings, limits: LIMITS, identity, store, tables, found, progress: table, stored };
+        let mut sink = DeltaSink {
+            settings,
+            limits: LIMITS,
+            identity,
+            store,
+            directory,
+            tables,
+            found,
+            progress: table,
+            stored,
+            compacted: None,
+        };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
                 Ok(true) => held.state = TableState::Done,
@@ -120,7 +147,10 @@ impl DeltaSink {
                 self.found.insert(name.clone(), found);
                 return Ok(());
             };
-            let writer = TableWriter::open(Arc::clone(&self.settings), Arc::clone(&self.identity), found, schema, op)?;
+            let directory =
+                self.directory.as_ref().map(|directory| directory.join(table_path("{schema}/{table}", "", name)));
+            let (settings, identity) = (Arc::clone(&self.settings), Arc::clone(&self.identity));
+            let writer = TableWriter::open(settings, identity, found, schema, op, directory)?;
             self.tables.insert(name.clone(), writer);
         }
         match self.tables.get_mut(name) {
@@ -157,6 +187,9 @@ impl DeltaSink {
         while let Some((name, table)) = self.largest_above(self.limits.uploads_bytes, TableWriter::upload_bytes) {
             table.close().map_err(|error| of_table(error, name))?;
         }
+        while let Some((name, table)) = self.largest_above(self.limits.index_bytes, TableWriter::index_bytes) {
+            table.spill_index().map_err(|error| of_table(error, name))?;
+        }
         Ok(())
     }
 
@@ -180,6 +213,44 @@ impl DeltaSink {
     ) -> Option<(&TableName, &mut TableWriter)> {
         let sum = self.tables.values().map(&bytes).sum::<usize>();
         self.tables.iter_mut().max_by_key(|(_, table)| bytes(table)).filter(|_| sum > limit)
+    }
+
+    /// Whether data files are being rewritten.
+    #[cfg(test)]
+    fn is_compacting(&self) -> bool {
+        self.tables.values().any(TableWriter::is_compacting)
+    }
+
+    /// Whether copies wait to be shown.
+    #[cfg(test)]
+    fn has_copies(&self) -> bool {
+        self.tables.values().any(TableWriter::has_copies)
+    }
+
+    /// Takes over data files that were rewritten and starts rewriting others: of one table at a time, in turn.
+    fn compact(&mut self) -> Result<()> {
+        for (name, table) in &mut self.tables {
+            table.finish_compaction().map_err(|error| of_table(error, name))?;
+        }
+        if self.tables.values().any(TableWriter::is_compacting) {
+            return Ok(());
+        }
+        let after = |last: &TableName| (Bound::Excluded(last.clone()), Bound::Unbounded);
+        let last = self.compacted.take();
+        let names =
+            |range: (Bound<TableName>, Bound<TableName>)| self.tables.range(range).map(|(name, _)| name.clone());
+        let mut turn = last.iter().flat_map(|last| names(after(last))).collect::<Vec<_>>();
+        turn.extend(self.tables.keys().cloned());
+        for name in turn {
+            if let Some(table) = self.tables.get_mut(&name)
+                && table.start_compaction().map_err(|error| of_table(error, &name))?
+            {
+                self.compacted = Some(name);
+                return Ok(());
+            }
+        }
+        self.compacted = last;
+        Ok(())
     }
 
     /// Notes that tables are being read, before a commit shows them whole.
@@ -223,13 +294,14 @@ impl Sink for DeltaSink {
         }
         self.progress.store(progress)?;
         self.stored = progress.clone();
-        Ok(())
+        self.compact()
     }
 
     fn maintain(&mut self) -> Result<()> {
         for (name, table) in &mut self.tables {
             table.maintain().map_err(|error| of_table(error, name))?;
         }
+        self.compact()?;
         self.progress.maintain()
     }
 }

@@ -123,7 +123,11 @@ fn peak(rows: u64, tables: u64) -> std::result::Result<usize, Box<dyn std::error
     let directory = tempfile::tempdir()?;
     let config = serde_json::json!({ "location": format!("file://{}", directory.path().display()) });
     let config: Config = serde_json::from_value(config)?;
-    let options = SinkOptions { name: "lake".into(), secrets: Arc::new(NoSecrets) };
+    let options = SinkOptions {
+        name: "lake".into(),
+        state_dir: Some(directory.path().join("state")),
+        secrets: Arc::new(NoSecrets),
+    };
     let sink = connector(options, config).map_err(|faults| format!("{faults:?}"))?;
     let (mut sink, mut progress) = sink.open("s")?;
     let schemas = (0..tables).map(schema).collect::<Vec<_>>();

@@ -2,8 +2,8 @@
 //! folded into the id by which the index knows them. Knows nothing of where rows lie.
 //!
 //! A single integer, date or timestamp, and a pair of two short integers, are their own id: no two keys share
-//! one. Every other key is hashed to 128 bits by two independently keyed SipHash functions whose keys are drawn
-//! at start, so that no one can prepare two keys with one id. The form is that of the source's equality: `1.0`
+//! one. Every other key is hashed to 128 bits by SipHash under a seed that is drawn when the index is begun, so
+//! that no one can prepare two keys with one id. The form is that of the source's equality: `1.0`
 //! and `1.00` are one key, and so are `0.0` and `-0.0`.
 
 use super::column::{Unfit, days, micros, unscaled};
@@ -15,7 +15,9 @@ use arrow_array::types::{
     TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::fmt::Write as _;
+use std::hash::Hasher;
 use tidewire_core::{DataType, Value};
 
 /// A key as the index knows it.
@@ -67,11 +69,11 @@ enum Identity {
 }
 
 /// Turns the key of a row into its id.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeyCodec {
     parts: Vec<Part>,
     identity: Identity,
-    hashers: [RandomState; 2],
+    seed: [u64; 4],
     scratch: Vec<u8>,
     rendered: Vec<u8>,
 }
@@ -85,8 +87,22 @@ impl KeyCodec {
             Some([..=32, ..=32]) => Identity::Pair,
             _ => Identity::Hashed,
         };
-        let hashers = [RandomState::new(), RandomState::new()];
-        Some(KeyCodec { parts, identity, hashers, scratch: Vec::new(), rendered: Vec::new() })
+        Some(KeyCodec { parts, identity, seed: [0; 4], scratch: Vec::new(), rendered: Vec::new() })
+    }
+
+    /// From here on ids are those of this seed.
+    pub(crate) fn set_seed(&mut self, seed: [u64; 4]) {
+        self.seed = seed;
+    }
+
+    /// A text that is the same for codecs that make the same ids of the same rows (under one seed).
+    pub(crate) fn form(&self) -> String {
+        let mut form = String::new();
+        for part in &self.parts {
+            // A text cannot refuse what is written to it.
+            let _ = write!(form, "{part:?} ");
+        }
+        form
     }
 
     /// Whether ids fit 64 bits, and are the keys themselves.
@@ -137,11 +153,11 @@ impl KeyCodec {
         if self.identity != Identity::Hashed {
             return KeyId([exact, 0]);
         }
-        KeyId(self.hashers.each_ref().map(|state| {
-            let mut hasher = state.build_hasher();
-            hasher.write(&self.scratch);
-            hasher.finish()
-        }))
+        let [first, second, ..] = self.seed;
+        let mut hasher = SipHasher13::new_with_keys(first, second);
+        hasher.write(&self.scratch);
+        let hash = hasher.finish128();
+        KeyId([hash.h1, hash.h2])
     }
 }
 

@@ -87,6 +87,7 @@ pub(crate) struct ColumnReader {
     reader: ParquetRecordBatchReader,
     place: String,
     names: Vec<String>,
+    present: Vec<bool>,
     /// Rows of the whole file.
     pub(crate) rows: u64,
 }
@@ -119,13 +120,21 @@ impl ColumnReader {
         let total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
         let wanted = roots.filter(|(_, field)| names.contains(&field.name())).map(|(at, _)| at).collect::<Vec<_>>();
+        let fields = builder.parquet_schema().root_schema().get_fields();
+        let present = names.iter().map(|name| fields.iter().any(|field| field.name() == *name)).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
         let mut builder = builder.with_projection(mask).with_batch_size(ROWS_PER_BATCH);
         if let Some(rows) = rows {
             builder = builder.with_row_selection(selection(rows));
         }
         let reader = builder.build().map_err(|cause| read_error(&place, cause))?;
-        Ok(ColumnReader { reader, place, names: names.iter().map(|n| (*n).to_owned()).collect(), rows: total })
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(ColumnReader { reader, place, names, present, rows: total })
+    }
+
+    /// Which of the asked columns the file has.
+    pub(crate) fn present(&self) -> Vec<bool> {
+        self.present.clone()
     }
 
     /// The next rows: one array for each asked column, `None` for one that the file does not have.

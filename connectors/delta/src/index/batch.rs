@@ -75,13 +75,6 @@ impl Batch {
         let at = start + self.keys.get(start..end)?.binary_search(&key).ok()?;
         self.found.get(*self.spans.get(at)? as usize..*self.spans.get(at + 1)? as usize)
     }
-
-    /// Bytes on the heap.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.keys.capacity() * size_of::<Mixed>()
-            + (self.starts.capacity() + self.spans.capacity()) * 4
-            + self.found.capacity() * size_of::<RowLocation>()
-    }
 }
 
 fn front(key: Mixed, bits: u32) -> u64 {

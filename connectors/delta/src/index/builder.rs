@@ -47,11 +47,6 @@ impl RunBuilder {
         Ok(())
     }
 
-    /// Facts so far that have not been written.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.facts.capacity() * size_of::<Fact>()
-    }
-
     /// Ends it.
     pub(crate) fn finish(mut self) -> Result<PreparedRun> {
         match (self.facts.is_empty(), self.pieces.is_empty()) {

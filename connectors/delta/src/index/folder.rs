@@ -68,10 +68,6 @@ impl Folder {
         Ok(Folder { path: path.map(Path::to_owned), next: AtomicU64::new(1) })
     }
 
-    pub(crate) fn is_on_disk(&self) -> bool {
-        self.path.is_some()
-    }
-
     /// For errors and logs.
     pub(crate) fn place(&self) -> String {
         self.path.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string())

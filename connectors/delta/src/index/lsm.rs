@@ -19,7 +19,7 @@ use crate::index::manifest::Binding;
 use crate::index::mix::Order;
 use crate::index::page::DAMAGED;
 use crate::index::run::Run;
-use crate::index::{KeyIndex, MemoryIndex, PreparedRun, RowLocation, RunBuilder};
+use crate::index::{MemoryIndex, PreparedRun, RowLocation, RunBuilder};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -139,19 +139,19 @@ impl Index {
         if found.is_none() && (self.is_damaged || !self.runs.is_empty()) {
             return Err(Error::bug("index_not_asked", "a key was looked up that had not been prefetched"));
         }
-        let frozen = self.frozen.as_ref().map(|frozen| frozen.facts.get(key)).transpose()?.flatten();
-        let memory = self.memtable.get(key)?.into_iter().chain(frozen);
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.facts.get(key));
+        let memory = self.memtable.get(key).into_iter().chain(frozen);
         Ok(memory.chain(found.into_iter().flatten().copied()))
     }
 
-    /// Adds a fact, the newest of its key. Returns the one that it covers in the memtable, if there is one.
-    pub(crate) fn insert(&mut self, key: KeyId, at: RowLocation) -> Result<Option<RowLocation>> {
-        self.memtable.insert(key, at)
+    /// Adds a fact, the newest of its key.
+    pub(crate) fn insert(&mut self, key: KeyId, at: RowLocation) {
+        self.memtable.insert(key, at);
     }
 
     /// Drops the key's fact from the memtable. What the runs have is dead by the caller's word.
-    pub(crate) fn forget(&mut self, key: KeyId) -> Result<()> {
-        self.memtable.remove(key).map(drop)
+    pub(crate) fn forget(&mut self, key: KeyId) {
+        self.memtable.remove(key);
     }
 
     /// Forgets every fact. Marks are of no use any more; the seed stays, and so do the ordinals that were used.
@@ -211,32 +211,14 @@ impl Index {
         self.memtable.len()
     }
 
-    /// Entries of memtables and runs, of rows that are dead by now too.
-    pub(crate) fn entries(&self) -> u64 {
-        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.facts.len());
-        (self.memtable.len() + frozen) as u64 + self.runs.iter().map(|placed| placed.run.entries()).sum::<u64>()
-    }
-
-    /// Bytes on the heap, and of runs that are in memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.facts.memory_bytes());
-        let runs = self.runs.iter().map(|placed| placed.run.heap_bytes()).sum::<usize>();
-        let files = if self.folder.is_on_disk() { 0 } else { self.file_bytes() as usize };
-        self.memtable.memory_bytes() + frozen + self.batch.memory_bytes() + runs + files
-    }
-
-    /// Bytes of the runs on disk.
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        if self.folder.is_on_disk() { self.file_bytes() } else { 0 }
+    /// Bytes of the runs.
+    pub(crate) fn run_bytes(&self) -> u64 {
+        self.runs.iter().map(|placed| placed.run.file_bytes()).sum()
     }
 
     /// Number of runs.
     pub(crate) fn run_count(&self) -> usize {
         self.runs.len()
-    }
-
-    fn file_bytes(&self) -> u64 {
-        self.runs.iter().map(|placed| placed.run.file_bytes()).sum()
     }
 
     fn new_memtable(&self) -> MemoryIndex {

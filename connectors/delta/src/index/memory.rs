@@ -8,10 +8,9 @@
 //! with no holes of sizes that nobody asks for again.
 
 use crate::encode::key::KeyId;
-use crate::index::mix::{mix, random_seed};
-use crate::index::{KeyIndex, RowLocation};
+use crate::index::RowLocation;
+use crate::index::mix::mix;
 use std::fmt::Debug;
-use tidewire_core::Result;
 
 const SHARD_BITS: u32 = 4;
 const PAGE_SLOTS: usize = 64;
@@ -95,12 +94,7 @@ pub(crate) struct Shards<K> {
 }
 
 impl MemoryIndex {
-    /// An empty index; `narrow` when the second half of every id is zero.
-    pub(crate) fn new(narrow: bool) -> MemoryIndex {
-        MemoryIndex::with_seed(narrow, random_seed())
-    }
-
-    /// The same, in the order of this seed.
+    /// An empty index, in the order of this seed; `narrow` when the second half of every id is zero.
     pub(crate) fn with_seed(narrow: bool, seed: [u64; 4]) -> MemoryIndex {
         if narrow { MemoryIndex::Narrow(Shards::new(seed)) } else { MemoryIndex::Wide(Shards::new(seed)) }
     }
@@ -120,50 +114,35 @@ impl MemoryIndex {
             MemoryIndex::Wide(shards) => shards.seeds,
         }
     }
-
-    /// Bytes on the heap.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        match self {
-            MemoryIndex::Narrow(shards) => shards.memory_bytes(),
-            MemoryIndex::Wide(shards) => shards.memory_bytes(),
-        }
-    }
 }
 
-impl KeyIndex for MemoryIndex {
-    fn prefetch(&mut self, _: &[KeyId]) -> Result<()> {
-        Ok(())
-    }
-
-    fn get(&self, key: KeyId) -> Result<Option<RowLocation>> {
-        Ok(match self {
+impl MemoryIndex {
+    /// Where the row lies.
+    pub(crate) fn get(&self, key: KeyId) -> Option<RowLocation> {
+        match self {
             MemoryIndex::Narrow(shards) => shards.get(key),
             MemoryIndex::Wide(shards) => shards.get(key),
-        })
+        }
     }
 
-    fn insert(&mut self, key: KeyId, location: RowLocation) -> Result<Option<RowLocation>> {
-        Ok(match self {
+    /// Puts the row there and says where it was.
+    pub(crate) fn insert(&mut self, key: KeyId, location: RowLocation) -> Option<RowLocation> {
+        match self {
             MemoryIndex::Narrow(shards) => shards.insert(key, location),
             MemoryIndex::Wide(shards) => shards.insert(key, location),
-        })
+        }
     }
 
-    fn remove(&mut self, key: KeyId) -> Result<Option<RowLocation>> {
-        Ok(match self {
+    /// Forgets the row and says where it was.
+    pub(crate) fn remove(&mut self, key: KeyId) -> Option<RowLocation> {
+        match self {
             MemoryIndex::Narrow(shards) => shards.remove(key),
             MemoryIndex::Wide(shards) => shards.remove(key),
-        })
+        }
     }
 
-    fn clear(&mut self) {
-        *self = match self {
-            MemoryIndex::Narrow(shards) => MemoryIndex::Narrow(Shards::new(shards.seeds)),
-            MemoryIndex::Wide(shards) => MemoryIndex::Wide(Shards::new(shards.seeds)),
-        };
-    }
-
-    fn len(&self) -> usize {
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
         match self {
             MemoryIndex::Narrow(shards) => shards.len(),
             MemoryIndex::Wide(shards) => shards.len(),
@@ -180,10 +159,6 @@ impl<K: IndexKey> Shards<K> {
     fn slots(&self) -> impl Iterator<Item = &Slot<K>> {
         let pages = self.shards.iter().flat_map(|shard| &shard.pages);
         pages.flat_map(|page| page.iter()).filter(|slot| !slot.is_free())
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.pages.len()).sum::<usize>() * PAGE_SLOTS * size_of::<Slot<K>>()
     }
 
     fn len(&self) -> usize {
@@ -325,6 +300,7 @@ fn free_page<K: IndexKey>() -> Page<K> {
 mod tests {
     use super::*;
     use crate::index::mix::Order;
+    use crate::index::mix::random_seed;
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -332,7 +308,6 @@ mod tests {
     enum Act {
         Put(u64, u64, u32),
         Remove(u64, u64),
-        Clear,
     }
 
     /// Wide ids are taken as their own hashes, so these crowd at both ends of a shard and share hashes.
@@ -344,33 +319,28 @@ mod tests {
         prop_oneof![
             300 => (half(), 0u64..4, 0u32..1_000).prop_map(|(a, b, row)| Act::Put(a, b, row)),
             100 => (half(), 0u64..4).prop_map(|(a, b)| Act::Remove(a, b)),
-            1 => Just(Act::Clear),
         ]
     }
 
     fn run(narrow: bool, acts: &[Act]) -> std::result::Result<(), TestCaseError> {
-        let mut index = MemoryIndex::new(narrow);
+        let mut index = MemoryIndex::with_seed(narrow, random_seed());
         let mut model = HashMap::new();
         let id = |a: u64, b: u64| if narrow { [a, 0] } else { [a, b] };
         for act in acts {
             match *act {
                 Act::Put(a, b, row) => {
                     let location = RowLocation { file: 7, row };
-                    let was = index.insert(KeyId(id(a, b)), location).unwrap();
+                    let was = index.insert(KeyId(id(a, b)), location);
                     prop_assert_eq!(was, model.insert(id(a, b), location));
                 }
                 Act::Remove(a, b) => {
-                    prop_assert_eq!(index.remove(KeyId(id(a, b))).unwrap(), model.remove(&id(a, b)));
-                }
-                Act::Clear => {
-                    index.clear();
-                    model.clear();
+                    prop_assert_eq!(index.remove(KeyId(id(a, b))), model.remove(&id(a, b)));
                 }
             }
             prop_assert_eq!(index.len(), model.len());
         }
         for (key, location) in &model {
-            prop_assert_eq!(index.get(KeyId(*key)).unwrap(), Some(*location));
+            prop_assert_eq!(index.get(KeyId(*key)), Some(*location));
         }
         prop_assert_eq!(index.iter().map(|(KeyId(key), location)| (key, location)).collect::<HashMap<_, _>>(), model);
         let order = Order::new(narrow, index.seed());

@@ -57,11 +57,6 @@ impl Sealed {
         self.bytes.all().len() as u64
     }
 
-    /// What it holds on the heap.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.checked.len() * 8
-    }
-
     #[cfg(test)]
     pub(crate) fn all_bytes(&self) -> &[u8] {
         self.bytes.all()

@@ -98,11 +98,6 @@ impl Run {
         self.sealed.file_bytes()
     }
 
-    /// What it holds on the heap.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.sealed.heap_bytes()
-    }
-
     /// Appends what is known of these keys, which stand in order: the place among the keys, and the location.
     pub(crate) fn seek(&self, keys: &[Mixed], found: &mut Vec<(u32, RowLocation)>) -> Result<()> {
         let mut likely = Vec::with_capacity(STRIDE);

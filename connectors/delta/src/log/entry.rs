@@ -49,7 +49,7 @@ impl Entry {
     pub(super) fn build(
         store: &TableStore,
         state: &State,
-        deleted: &BTreeMap<String, RoaringBitmap>,
+        deleted: &BTreeMap<String, Arc<RoaringBitmap>>,
         commit: Commit,
         first: Vec<Action>,
         now_millis: i64,
@@ -57,7 +57,7 @@ impl Entry {
         let token = uuid::Uuid::new_v4().to_string();
         let mut actions = vec![commit_info(&commit, &token, now_millis)];
         let append_only = state.metadata.as_ref().is_some_and(protocol::is_append_only);
-        if append_only && !(commit.removes.is_empty() && commit.deletes.is_empty()) {
+        if append_only && !commit.only_moves && !(commit.removes.is_empty() && commit.deletes.is_empty()) {
             return Err(Error::bug(
                 "append_only",
                 format!("rows of the append-only table `{}` were to be deleted", store.place("")),
@@ -67,7 +67,8 @@ impl Entry {
         if let Some(metadata) = &commit.metadata {
             actions.extend(metadata_actions(state, metadata)?);
         }
-        let mut plan = Plan { store, state, now_millis, actions, kept: Vec::new(), vectors: Vec::new() };
+        let data_change = !commit.only_moves;
+        let mut plan = Plan { store, state, now_millis, data_change, actions, kept: Vec::new(), vectors: Vec::new() };
         plan.files(&commit, deleted)?;
         let Plan { mut actions, kept, mut vectors, .. } = plan;
         let descriptors = deletion_vector::store_all(store, &mut vectors)?;
@@ -92,6 +93,7 @@ struct Plan<'a> {
     store: &'a TableStore,
     state: &'a State,
     now_millis: i64,
+    data_change: bool,
     actions: Vec<Action>,
     /// Files that stay with a new vector: the same index in `vectors`.
     kept: Vec<Add>,
@@ -99,7 +101,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn files(&mut self, commit: &Commit, deleted: &BTreeMap<String, RoaringBitmap>) -> Result<()> {
+    fn files(&mut self, commit: &Commit, deleted: &BTreeMap<String, Arc<RoaringBitmap>>) -> Result<()> {
         let added: BTreeSet<&str> = commit.adds.iter().map(|file| file.path.as_str()).collect();
         let removed: BTreeSet<&str> = commit.removes.iter().map(String::as_str).collect();
         if added.len() != commit.adds.len() || added.iter().any(|path| self.state.files.contains_key(*path)) {
@@ -114,14 +116,14 @@ impl Plan<'_> {
             }
             let file = self.state.files.get(path.as_str());
             let file = file.ok_or_else(|| self.bug("rows were to be deleted from a file that is not live"))?;
-            match self.fate(file.num_records, deleted.get(path), rows)? {
+            match self.fate(file.num_records, deleted.get(path).map(Arc::as_ref), rows)? {
                 Fate::Same => {}
                 Fate::Gone => self.remove(path)?,
                 Fate::Partly(all) => {
                     let Some((path, file)) = self.state.files.get_key_value(path.as_str()) else { continue };
                     let stats = loose_stats(file.stats.as_deref(), file.num_records)?;
                     self.remove(path)?;
-                    self.kept.push(Add { stats: Some(stats), ..file.to_add(path, true) });
+                    self.kept.push(Add { stats: Some(stats), ..file.to_add(path, self.data_change) });
                     self.vectors.push(all);
                 }
             }
@@ -139,7 +141,7 @@ impl Plan<'_> {
         let remove = Remove {
             path: Arc::clone(path),
             deletion_timestamp: Some(self.now_millis),
-            data_change: true,
+            data_change: self.data_change,
             extended_file_metadata: Some(true),
             partition_values: Some(BTreeMap::new()),
             size: i64::try_from(file.size).ok(),
@@ -157,7 +159,7 @@ impl Plan<'_> {
                 partition_values: BTreeMap::new(),
                 size: i64::try_from(file.size).map_err(|e| failed(e.into()))?,
                 modification_time: self.now_millis,
-                data_change: true,
+                data_change: self.data_change,
                 stats: Some(stats),
                 deletion_vector: vector,
             })

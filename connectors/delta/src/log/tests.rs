@@ -22,7 +22,7 @@ fn commit(version: i64) -> Commit {
 }
 
 fn new_table() -> NewTable {
-    NewTable { schema_string: SCHEMA.to_owned(), ..NewTable::default() }
+    NewTable { id: new_table_id(), schema_string: SCHEMA.to_owned(), ..NewTable::default() }
 }
 
 fn file(path: &str, rows: u64) -> NewFile {

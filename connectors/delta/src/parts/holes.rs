@@ -2,7 +2,7 @@
 //! many at a time, when the buffer is written. A value that cannot be found stops the table; it never becomes
 //! null.
 
-use super::FileEntry;
+use super::{FileEntry, Files};
 use crate::encode::file::PartWriter;
 use crate::encode::read::ColumnReader;
 use crate::error::Result;
@@ -48,7 +48,7 @@ impl Holes {
     pub(crate) fn write(
         self,
         store: &TableStore,
-        files: &[FileEntry],
+        files: &Files,
         columns: &[TableColumn],
         arrays: Vec<ArrayRef>,
         out: &mut PartWriter,
@@ -94,7 +94,7 @@ struct Found {
 /// Fills the holes of a slice that begins at row `start`; returns the bytes that were read.
 fn fill(
     store: &TableStore,
-    files: &[FileEntry],
+    files: &Files,
     columns: &[TableColumn],
     slice: &mut [ArrayRef],
     start: u32,
@@ -108,7 +108,7 @@ fn fill(
         columns.insert(*column);
     }
     for (ordinal, (rows, wanted)) in by_file {
-        let file = files.get(ordinal as usize).filter(|file| !file.path.is_empty());
+        let file = files.get(ordinal).filter(|file| !file.path.is_empty());
         let file = file.ok_or_else(|| Error::bug("delta_location", "a row's location names no file"))?;
         let rows = rows.into_iter().collect::<Vec<_>>();
         found.read(store, ordinal, file, columns, &rows, &wanted.into_iter().collect::<Vec<_>>())?;

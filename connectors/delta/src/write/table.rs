@@ -5,14 +5,16 @@ use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Layout, Mode};
-use crate::log::{Commit, Features, NewMetadata, NewTable, Table};
-use crate::mirror::{Mirror, refuse_keyless};
+use crate::log::{Commit, Features, NewMetadata, NewTable, Table, new_table_id};
+use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::typemap::{parse_schema_string, schema_string};
+use crate::write::compacting::Compacting;
 use crate::write::no_floor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Phase, Position, TableSchema};
 
@@ -114,40 +116,42 @@ impl Found {
 }
 
 /// The rows of a table, by its mode.
-enum Rows {
-    Mirror(Mirror),
+pub(super) enum Rows {
+    Mirror(Box<Mirror>),
     Changelog(Changelog),
 }
 
 /// One table of the running sink.
 pub(crate) struct TableWriter {
-    settings: Arc<Settings>,
-    identity: Arc<Identity>,
-    store: TableStore,
-    table: Option<Table>,
-    schema: Arc<TableSchema>,
-    layout: Layout,
-    parts: Parts,
-    rows: Rows,
+    pub(super) settings: Arc<Settings>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) store: TableStore,
+    pub(super) table: Option<Table>,
+    pub(super) schema: Arc<TableSchema>,
+    pub(super) layout: Layout,
+    pub(super) parts: Parts,
+    pub(super) rows: Rows,
+    home: IndexHome,
     /// The index holds the table's rows.
-    is_loaded: bool,
+    pub(super) is_loaded: bool,
     /// A snapshot is being read: nothing may be shown.
-    is_reading: bool,
+    pub(super) is_reading: bool,
     /// The next commit removes every file that is live now.
-    replaces_all: bool,
+    pub(super) replaces_all: bool,
     metadata_due: bool,
     /// Changes at or before this place are in the table.
     applied: Mark,
     /// The place that the table itself tells. It never goes back, whatever the progress says.
     place: Option<Position>,
     snapshot_floor: Option<Position>,
-    snapshot_due: Option<Position>,
+    pub(super) snapshot_due: Option<Position>,
     native_id: u64,
+    pub(super) compacting: Compacting,
 }
 
 impl TableWriter {
     /// Goes on with the table that was found, or prepares to create it; `first` is the first change that it needs,
-    /// of this version of the source's schema.
+    /// of this version of the source's schema. `directory` is the table's folder in the state directory.
     ///
     /// # Errors
     /// When the source's schema no longer fits.
@@ -157,6 +161,7 @@ impl TableWriter {
         found: Found,
         schema: &Arc<TableSchema>,
         first: Op,
+        directory: Option<PathBuf>,
     ) -> Result<TableWriter> {
         let mode = settings.mode;
         if mode == Mode::Mirror {
@@ -180,8 +185,10 @@ impl TableWriter {
                 (layout, metadata_due) = (evolved, evolution.metadata_changed);
             }
         }
+        let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
+        let home = IndexHome { directory: directory.map(|directory| directory.join("index")), table_id };
         let rows = match mode {
-            Mode::Mirror => Rows::Mirror(Mirror::new(schema, &layout)?),
+            Mode::Mirror => Rows::Mirror(Box::new(Mirror::new(schema, &layout, &home)?)),
             Mode::Changelog => Rows::Changelog(Changelog::default()),
         };
         let parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
@@ -195,6 +202,7 @@ impl TableWriter {
             layout,
             parts,
             rows,
+            home,
             is_reading: false,
             replaces_all: false,
             metadata_due,
@@ -203,6 +211,7 @@ impl TableWriter {
             native_id: place.as_ref().map_or(schema.native_id, |place| place.native_id),
             snapshot_floor: place.and_then(|place| place.snapshot_floor),
             snapshot_due: None,
+            compacting: Compacting::default(),
         })
     }
 
@@ -221,7 +230,7 @@ impl TableWriter {
             match first.op {
                 Op::SnapshotStart => self.start_snapshot()?,
                 Op::SnapshotEnd => self.end_snapshot(batch)?,
-                Op::Truncate if self.settings.mode == Mode::Mirror => self.empty(),
+                Op::Truncate if self.settings.mode == Mode::Mirror => self.empty()?,
                 Op::Schema | Op::Message | Op::Ddl => {}
                 _ => self.apply_rows(batch, run)?,
             }
@@ -258,6 +267,22 @@ impl TableWriter {
         self.parts.end_row_group()
     }
 
+    /// Bytes of the key index that wait in memory.
+    pub(crate) fn index_bytes(&self) -> usize {
+        match &self.rows {
+            Rows::Mirror(mirror) => mirror.index_bytes(),
+            Rows::Changelog(_) => 0,
+        }
+    }
+
+    /// Has the key index write to disk what it holds in memory.
+    pub(crate) fn spill_index(&mut self) -> Result<()> {
+        match &mut self.rows {
+            Rows::Mirror(mirror) => mirror.spill_index(&mut self.parts),
+            Rows::Changelog(_) => Ok(()),
+        }
+    }
+
     /// Whether the next commit shows a snapshot.
     pub(crate) fn has_snapshot_to_publish(&self) -> bool {
         self.snapshot_due.is_some() && !self.is_reading
@@ -285,12 +310,14 @@ impl TableWriter {
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
         let commit = self.take_commit(&reached)?;
+        let (commit, touched) = commit;
         match &mut self.table {
             Some(table) => {
                 table.commit(commit)?;
             }
             None => self.table = Some(Table::create(self.store.clone(), self.new_table(), commit)?),
         }
+        self.follow_commit(touched)?;
         self.applied = self.applied.max(reached.mark);
         self.place = Some(reached);
         self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
@@ -308,11 +335,12 @@ impl TableWriter {
         match &mut self.rows {
             Rows::Mirror(mirror) => {
                 if let (false, Some(table)) = (self.is_loaded, &mut self.table) {
-                    mirror.load(table, &mut self.parts, &self.layout)?;
-                    tracing::info!(table = %self.schema.name, rows = mirror.rows(), "key index built");
+                    let loaded = mirror.load(table, &mut self.parts, &self.layout)?;
+                    let (rows, rows_read, bytes) = (loaded.rows, loaded.rows_read, loaded.index_bytes);
+                    tracing::info!(table = %self.schema.name, rows, rows_read, bytes, "key index ready");
                 }
                 self.is_loaded = true;
-                mirror.apply(&mut self.parts, &self.layout, batch, run)
+                mirror.apply(&mut self.parts, &self.layout, batch, run, self.table.as_mut())
             }
             Rows::Changelog(changelog) => changelog.apply(&mut self.parts, &self.layout, batch, run),
         }
@@ -338,23 +366,26 @@ impl TableWriter {
     }
 
     /// The table is empty from here on. Nothing of what it held needs to be looked at.
-    fn empty(&mut self) {
+    fn empty(&mut self) -> Result<()> {
+        self.compacting.give_up();
         if let Rows::Mirror(mirror) = &mut self.rows {
-            mirror.clear(&mut self.parts);
+            mirror.clear(&mut self.parts)?;
             self.replaces_all = true;
             self.is_loaded = true;
         }
+        Ok(())
     }
 
     fn start_snapshot(&mut self) -> Result<()> {
+        self.compacting.give_up();
         match &mut self.rows {
             Rows::Mirror(mirror) => {
                 let layout = Layout::create(&self.schema, self.settings.mode, &self.settings.text_columns)?;
                 if layout.columns != self.layout.columns || layout.key_names() != self.layout.key_names() {
                     self.metadata_due = true;
                 }
-                mirror.clear(&mut self.parts);
-                *mirror = Mirror::new(&self.schema, &layout)?;
+                mirror.clear(&mut self.parts)?;
+                mirror.renew(&self.schema, &layout, &self.home)?;
                 self.parts.set_columns(layout.columns.clone(), layout.key.clone());
                 self.layout = layout;
                 self.replaces_all = true;
@@ -427,7 +458,8 @@ impl TableWriter {
         Ok(())
     }
 
-    fn take_commit(&mut self, reached: &Position) -> Result<Commit> {
+    /// The commit, and the files with their ordinals whose rows it adds or deletes.
+    fn take_commit(&mut self, reached: &Position) -> Result<(Commit, Vec<(u32, String)>)> {
         let sealed = self.parts.seal();
         let removes = match (&self.table, self.replaces_all) {
             (Some(table), true) => table.files().map(|file| file.path.clone()).collect(),
@@ -451,7 +483,7 @@ impl TableWriter {
             configuration: self.properties(),
         });
         let blind_append = sealed.deletes.is_empty() && removes.is_empty() && self.settings.mode == Mode::Changelog;
-        Ok(Commit {
+        let commit = Commit {
             operation: OPERATION,
             adds: sealed.adds,
             removes,
@@ -461,7 +493,25 @@ impl TableWriter {
             domains: vec![(POSITION_DOMAIN.to_owned(), serde_json::to_string(&place).map_err(json)?)],
             user_metadata: Some(self.user_metadata(reached)),
             blind_append,
-        })
+            only_moves: false,
+        };
+        Ok((commit, sealed.touched))
+    }
+
+    /// What the commit has made of the files: rows that it deleted, files that it emptied.
+    fn follow_commit(&mut self, touched: Vec<(u32, String)>) -> Result<()> {
+        self.compacting.files_changed();
+        let (Rows::Mirror(mirror), Some(table)) = (&mut self.rows, &mut self.table) else { return Ok(()) };
+        for (ordinal, path) in touched {
+            match table.file(&path) {
+                Some(_) => {
+                    let deleted = Arc::clone(table.deleted_rows(&path)?);
+                    self.parts.files_mut().set_deleted(ordinal, deleted);
+                }
+                None => self.parts.files_mut().forget(ordinal),
+            }
+        }
+        mirror.poll_index(&self.parts)
     }
 
     /// What the table's history shows beside the commit.
@@ -483,6 +533,7 @@ impl TableWriter {
 
     fn new_table(&self) -> NewTable {
         NewTable {
+            id: self.home.table_id.clone(),
             schema_string: schema_string(&self.layout.columns),
             configuration: self.properties(),
             features: match self.settings.mode {
@@ -524,7 +575,7 @@ fn is_row(op: Op) -> bool {
 }
 
 /// The columns whose bounds readers can use to skip files.
-fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
+pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
     match mode {
         Mode::Mirror => layout.key.clone(),
         Mode::Changelog => ["_position", "_commit_time"].iter().filter_map(|name| layout.own(name)).collect(),

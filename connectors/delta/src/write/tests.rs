@@ -2,6 +2,7 @@
 //! commits, schema changes.
 
 mod ahead;
+mod compacting;
 mod halting;
 mod harness;
 mod limits;

@@ -4,7 +4,6 @@ use super::{Index, Placed};
 use crate::index::RowLocation;
 use crate::index::merge::Merged;
 use crate::index::run::{ENTRIES_MAX, Fact, Run, RunWriter};
-use roaring::RoaringBitmap;
 use tidewire_core::Result;
 
 /// Facts between two words on the progress.

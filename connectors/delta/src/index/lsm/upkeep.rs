@@ -3,7 +3,6 @@
 
 use super::tiers::{Sized, choose};
 use super::{Frozen, Index, Merging, Placed};
-use crate::index::KeyIndex;
 use crate::index::MemoryIndex;
 use crate::index::folder::Folder;
 use crate::index::job::Job;
@@ -65,13 +64,6 @@ impl Index {
         self.note(gone);
         self.finish_spill()?;
         self.take_merge()?;
-        self.publish()
-    }
-
-    /// Waits for the spill and gives up a merge: the end of the index, in the time that the daemon has to stop.
-    pub(crate) fn close(mut self) -> Result<()> {
-        self.usable()?;
-        self.finish_spill()?;
         self.publish()
     }
 

@@ -1,7 +1,7 @@
 //! A source in miniature: logical changes, the batches that carry them, a worker that drops what the sink holds,
 //! and a reader of what the table shows.
 
-use crate::config::Settings;
+use crate::config::{Budget, Settings};
 use crate::encode::read::ColumnReader;
 use crate::layout::{Mode, TextColumns};
 use crate::log::Table;
@@ -85,6 +85,7 @@ pub(super) fn position(major: u64) -> Position {
 
 pub(super) struct Harness {
     directory: tempfile::TempDir,
+    state: tempfile::TempDir,
     settings: Settings,
     identity: Identity,
     descriptor: SourceDescriptor,
@@ -121,6 +122,7 @@ impl Harness {
             commit_rows: 1_000,
             commit_bytes: 64 << 20,
             text_columns: TextColumns::new(),
+            compaction: None,
         };
         let descriptor = SourceDescriptor {
             name: "shop".into(),
@@ -132,6 +134,7 @@ impl Harness {
         };
         let mut harness = Harness {
             directory,
+            state: tempfile::tempdir().unwrap(),
             settings,
             identity: Identity { sink: "lake".into(), source: "shop".into() },
             descriptor,
@@ -162,6 +165,46 @@ impl Harness {
             self.settings.commit_bytes = 0;
             self.crash();
         }
+    }
+
+    /// From here on data files are rewritten at the least occasion, and key indexes written to disk.
+    pub(super) fn compact_always(&mut self) {
+        self.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 1, vector_files: 2, vector_bytes: 100 });
+    }
+
+    pub(super) fn compact_by(&mut self, budget: Budget) {
+        self.settings.compaction = Some(budget);
+        self.crash();
+        self.replay();
+    }
+
+    /// Waits until the copies of files are written, and leaves it at that.
+    pub(super) fn wait_for_copies(&mut self) {
+        assert!(self.sink().is_compacting());
+        while !self.sink().has_copies() {
+            std::thread::yield_now();
+        }
+    }
+
+    pub(super) fn data_files_on_disk(&self) -> usize {
+        let names = std::fs::read_dir(self.table_directory()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".parquet")).count()
+    }
+
+    /// Waits for files that are being rewritten, and for what follows from it.
+    pub(super) fn finish_compaction(&mut self) {
+        self.sink().maintain().unwrap();
+        while self.sink().is_compacting() {
+            std::thread::yield_now();
+            self.sink().maintain().unwrap();
+        }
+    }
+
+    /// The state directory is lost.
+    pub(super) fn lose_state(&mut self) {
+        self.sink = None;
+        self.state = tempfile::tempdir().unwrap();
+        self.open();
     }
 
     pub(super) fn rename_sink(&mut self, name: &str) {
@@ -208,8 +251,12 @@ impl Harness {
 
     fn open(&mut self) {
         let (settings, identity) = (Arc::new(self.settings.clone()), Arc::new(self.identity.clone()));
-        let (sink, mut progress) = DeltaSink::open(settings, identity, self.store()).unwrap();
+        let (sink, mut progress) =
+            DeltaSink::open(settings, identity, self.store(), Some(self.state.path().to_path_buf())).unwrap();
         self.sink = Some(sink);
+        if self.settings.compaction.is_some() {
+            self.sink().limits.index_bytes = 100;
+        }
         for name in &self.halted {
             assert!(progress.leave_behind(&name.to_string(), self.descriptor.snapshot_floor.as_ref()));
         }
@@ -226,6 +273,8 @@ impl Harness {
     /// A second instance opens the sink while the first one, which is handed out, still lives.
     pub(super) fn overtake(&mut self) -> DeltaSink {
         let earlier = self.sink.take().unwrap();
+        // Two daemons never have one state directory.
+        self.state = tempfile::tempdir().unwrap();
         self.open();
         earlier
     }

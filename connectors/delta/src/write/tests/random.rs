@@ -16,6 +16,10 @@ enum Step {
     Crash {
         after_tables: bool,
     },
+    /// Data files are rewritten until that is no use any more.
+    Compact,
+    /// The state directory is lost.
+    LoseState,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -27,6 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::EndTransaction),
         3 => Just(Step::Commit),
         1 => any::<bool>().prop_map(|after_tables| Step::Crash { after_tables }),
+        1 => Just(Step::Compact),
+        1 => Just(Step::LoseState),
     ]
 }
 
@@ -55,13 +61,16 @@ fn logical(rows: &mut Rows, step: &Step) -> Option<Logical> {
             rows.clear();
             Some(Logical::Truncate)
         }
-        Step::EndTransaction | Step::Commit | Step::Crash { .. } => None,
+        Step::EndTransaction | Step::Commit | Step::Crash { .. } | Step::Compact | Step::LoseState => None,
     }
 }
 
-fn run(shape: Shape, spill: bool, steps: &[Step]) -> Result<(), TestCaseError> {
+fn run(shape: Shape, spill: bool, compact: bool, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut h = Harness::new(shape);
     h.spill_always(spill);
+    if compact {
+        h.compact_always();
+    }
     let mut rows = Rows::new();
     let mut open = Vec::new();
     for step in steps {
@@ -84,6 +93,15 @@ fn run(shape: Shape, spill: bool, steps: &[Step]) -> Result<(), TestCaseError> {
                 h.crash();
                 h.replay();
             }
+            Step::Compact => {
+                h.commit();
+                h.finish_compaction();
+                prop_assert_eq!(&h.rows(), &rows);
+            }
+            Step::LoseState => {
+                h.lose_state();
+                h.replay();
+            }
             _ => {}
         }
     }
@@ -91,6 +109,7 @@ fn run(shape: Shape, spill: bool, steps: &[Step]) -> Result<(), TestCaseError> {
         h.send(&open);
     }
     h.commit();
+    h.finish_compaction();
     prop_assert_eq!(&h.rows(), &rows);
     h.crash();
     h.replay();
@@ -104,11 +123,23 @@ proptest! {
 
     #[test]
     fn readers_see_the_source(steps in proptest::collection::vec(step(), 1..60)) {
-        run(Shape::Int, false, &steps)?;
+        run(Shape::Int, false, false, &steps)?;
     }
 
     #[test]
     fn readers_see_the_source_when_every_write_spills(steps in proptest::collection::vec(step(), 1..40)) {
-        run(Shape::Composite, true, &steps)?;
+        run(Shape::Composite, true, false, &steps)?;
+    }
+
+    #[test]
+    fn readers_see_the_source_while_files_are_rewritten(steps in proptest::collection::vec(step(), 1..80)) {
+        run(Shape::Int, false, true, &steps)?;
+    }
+
+    #[test]
+    fn readers_see_the_source_while_files_are_rewritten_and_every_write_spills(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        run(Shape::Composite, true, true, &steps)?;
     }
 }

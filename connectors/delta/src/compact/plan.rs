@@ -1,0 +1,134 @@
+//! Which files to rewrite next. Pure.
+
+use crate::config::Budget;
+
+/// What is known of a live file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Candidate {
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// Rows, deleted ones included.
+    pub(crate) rows: u64,
+    /// Rows that are deleted.
+    pub(crate) deleted: u64,
+    /// Bytes of its deletion vector.
+    pub(crate) vector_bytes: u64,
+}
+
+/// Files from this part of the target on are not merged for their size.
+const FULL_PART: u64 = 2;
+/// Tiers of small files: those below a part of the target are merged when there are so many of them.
+const TIERS: [(u64, usize); 3] = [(32, 16), (4, 8), (FULL_PART, 4)];
+/// A byte of deletion vectors for so many bytes of data is no burden for readers.
+const DATA_PER_VECTOR_BYTE: u64 = 512;
+
+impl Candidate {
+    /// Bytes that a copy of the live rows will take, nearly.
+    fn live_bytes(&self) -> u64 {
+        let live = u128::from(self.rows.saturating_sub(self.deleted));
+        u64::try_from(u128::from(self.size) * live / u128::from(self.rows.max(1))).unwrap_or(self.size)
+    }
+
+    fn has_vector(&self) -> bool {
+        self.deleted > 0
+    }
+}
+
+/// The files to rewrite together, by their place in `files`; empty when the table is in order.
+pub(crate) fn plan(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+    let small = |tier: usize| small_files(files, budget, tier);
+    let plans: [&dyn Fn() -> Vec<usize>; 5] =
+        [&|| small(0), &|| too_many_deleted(files, budget), &|| over_budget(files, budget), &|| small(1), &|| small(2)];
+    plans.iter().map(|plan| plan()).find(|chosen| !chosen.is_empty()).unwrap_or_default()
+}
+
+/// Merges the files of a tier when they are many.
+fn small_files(files: &[Candidate], budget: &Budget, tier: usize) -> Vec<usize> {
+    let Some((part, many)) = TIERS.get(tier) else { return Vec::new() };
+    let from = tier.checked_sub(1).and_then(|below| TIERS.get(below)).map_or(0, |(part, _)| budget.target_bytes / part);
+    let range = from..budget.target_bytes / part;
+    let mut chosen = numbers(files, |file| range.contains(&file.size));
+    if chosen.len() < *many {
+        return Vec::new();
+    }
+    chosen.sort_by_key(|at| files.get(*at).map(|file| file.size));
+    up_to_target(files, budget, chosen)
+}
+
+fn too_many_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+    let mut chosen = numbers(files, |file| {
+        u128::from(file.deleted) * 100 > u128::from(budget.deleted_percent) * u128::from(file.rows)
+    });
+    chosen.sort_by_key(|at| files.get(*at).map(Candidate::live_bytes));
+    up_to_target(files, budget, chosen)
+}
+
+fn over_budget(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+    let vectors = files.iter().filter(|file| file.has_vector()).count();
+    let vector_bytes = files.iter().map(|file| file.vector_bytes).sum::<u64>();
+    let data_bytes = files.iter().map(|file| file.size).sum::<u64>();
+    let bytes_max = budget.vector_bytes.max(data_bytes / DATA_PER_VECTOR_BYTE);
+    if vectors <= budget.vector_files && vector_bytes <= bytes_max {
+        return Vec::new();
+    }
+    // Too many files are fewest bytes to rewrite with the smallest first, too many bytes with the worst.
+    let mut chosen = numbers(files, Candidate::has_vector);
+    match vectors > budget.vector_files {
+        true => chosen.sort_by_key(|at| files.get(*at).map(|file| file.size)),
+        false => chosen.sort_by_key(|at| files.get(*at).map(|file| u64::MAX - file.deleted)),
+    }
+    up_to_target(files, budget, chosen)
+}
+
+fn numbers(files: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Vec<usize> {
+    files.iter().enumerate().filter(|(_, file)| wanted(file)).map(|(at, _)| at).collect()
+}
+
+/// The first files, as many as fill a file of the target's size; at least one.
+fn up_to_target(files: &[Candidate], budget: &Budget, chosen: Vec<usize>) -> Vec<usize> {
+    let mut bytes = 0;
+    let fits = |at: &usize| {
+        let first = bytes == 0;
+        bytes += files.get(*at).map_or(0, Candidate::live_bytes).max(1);
+        first || bytes <= budget.target_bytes
+    };
+    chosen.into_iter().take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+    const BUDGET: Budget =
+        Budget { target_bytes: 256 * MB, deleted_percent: 20, vector_files: 256, vector_bytes: 4 * MB };
+
+    fn file(size: u64, deleted: u64, vector_bytes: u64) -> Candidate {
+        Candidate { size, rows: 1_000, deleted, vector_bytes }
+    }
+
+    #[test]
+    fn what_is_rewritten() {
+        for (what, files, chosen) in [
+            ("nothing", vec![file(256 * MB, 0, 0); 40], vec![]),
+            ("few small ones", vec![file(MB, 0, 0); 15], vec![]),
+            ("many small ones", [vec![file(200 * MB, 0, 0)], vec![file(MB, 0, 0); 16]].concat(), (1..17).collect()),
+            ("a snapshot's files are left alone", vec![file(130 * MB, 0, 0); 8], vec![]),
+            ("the second tier", vec![file(9 * MB, 0, 0); 8], (0..8).collect()),
+            ("a file at the limit", vec![file(256 * MB, 200, 9)], vec![]),
+            ("a file above the limit", vec![file(256 * MB, 0, 0), file(256 * MB, 201, 9)], vec![1]),
+            ("as many as fill a file", vec![file(200 * MB, 500, 9); 5], vec![0, 1]),
+            ("one that is too large by itself", vec![file(900 * MB, 500, 9); 2], vec![0]),
+            ("the bytes of vectors", vec![file(140 * MB, 10, MB), file(140 * MB, 11, 4 * MB)], vec![1]),
+            (
+                "bytes that the data outweighs",
+                [vec![file(9_000 * MB, 0, 0)], vec![file(140 * MB, 9, 6 * MB)]].concat(),
+                vec![],
+            ),
+        ] {
+            assert_eq!(plan(&files, &BUDGET), chosen, "{what}");
+        }
+        let many = vec![file(140 * MB, 1, 9); 257];
+        assert_eq!(plan(&many, &BUDGET), [0], "the number of files with vectors");
+    }
+}

@@ -1,0 +1,225 @@
+//! The copying itself: live rows of some files to few new ones, and where each row went. Runs on a thread of its own
+//! and touches nothing but the store.
+
+use crate::encode::file::PartWriter;
+use crate::encode::key::KeyCodec;
+use crate::encode::read::ColumnReader;
+use crate::error::{self, Result};
+use crate::index::{PreparedRun, RowLocation, RunBuilder};
+use crate::log::{NewFile, Table};
+use crate::parts::files::Ordinals;
+use crate::store::TableStore;
+use crate::typemap::TableColumn;
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_select::filter::filter;
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tidewire_core::Error;
+
+/// How much the copying gives way to everything else on the machine, as `nice` counts.
+const NICENESS: i32 = 5;
+
+/// A file to be copied, as it was when the work began.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    /// Its ordinal, in a table with a key index.
+    pub(crate) ordinal: Option<u32>,
+    /// Its path.
+    pub(crate) path: String,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// Rows, deleted ones included.
+    pub(crate) rows: u64,
+    /// The deleted ones.
+    pub(crate) deleted: Arc<RoaringBitmap>,
+}
+
+/// What the facts of copied rows are made with.
+pub(crate) struct Facts {
+    /// Of the table's key.
+    pub(crate) codec: KeyCodec,
+    /// Positions in `Job::columns` of the key, in key order.
+    pub(crate) key: Vec<usize>,
+    /// Collects them.
+    pub(crate) run: RunBuilder,
+    /// Ordinals for the copies.
+    pub(crate) ordinals: Ordinals,
+}
+
+/// Everything that the thread needs.
+pub(crate) struct Job {
+    /// The table's directory.
+    pub(crate) store: TableStore,
+    /// The table's columns.
+    pub(crate) columns: Vec<TableColumn>,
+    /// Positions in `columns` of those that get statistics.
+    pub(crate) stats: Vec<usize>,
+    /// The files.
+    pub(crate) inputs: Vec<Input>,
+    /// For a table with a key index.
+    pub(crate) facts: Option<Facts>,
+    /// Set when nobody wants the copies any more.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// A copy.
+pub(super) struct Output {
+    pub(super) file: NewFile,
+    pub(super) ordinal: Option<u32>,
+    /// Numbers of the inputs whose rows it holds, each with the row number at which they begin.
+    pub(super) pieces: Vec<(usize, u32)>,
+}
+
+/// The copies.
+#[derive(Default)]
+pub(super) struct Copied {
+    pub(super) outputs: Vec<Output>,
+    pub(super) facts: Option<PreparedRun>,
+}
+
+impl Input {
+    /// Adds the rows that have been deleted since the work began, as rows of a copy in which the live ones of this file
+    /// begin at row `base`.
+    pub(super) fn deleted_since(&self, table: &mut Table, base: u32, dead: &mut RoaringBitmap) -> Result<()> {
+        if table.file(&self.path).is_none() {
+            let kept = self.rows - self.deleted.len();
+            dead.insert_range(base..base + u32::try_from(kept).map_err(|_| too_many())?);
+            return Ok(());
+        }
+        let now = Arc::clone(table.deleted_rows(&self.path)?);
+        let mut earlier = self.deleted.iter().peekable();
+        let mut passed = 0;
+        for row in &(now.as_ref() - self.deleted.as_ref()) {
+            while earlier.next_if(|earlier| *earlier < row).is_some() {
+                passed += 1;
+            }
+            dead.insert(base + row - passed);
+        }
+        Ok(())
+    }
+}
+
+/// A copy in the making.
+struct Open {
+    writer: PartWriter,
+    /// Which of the table's columns it has.
+    present: Vec<bool>,
+    ordinal: Option<u32>,
+    pieces: Vec<(usize, u32)>,
+}
+
+impl Job {
+    /// Copies all files. What it has written when it fails is removed.
+    pub(super) fn run(mut self) -> Result<Copied> {
+        // Only a wish: without it the copying is as urgent as anything else.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        let mut outputs = Vec::new();
+        let copied = self.copy(&mut outputs);
+        if let Err(error) = copied {
+            for output in outputs {
+                super::remove(&self.store, &output.file.path);
+            }
+            return Err(error);
+        }
+        let facts = self.facts.take().map(|facts| facts.run.finish()).transpose()?;
+        Ok(Copied { outputs, facts })
+    }
+
+    fn copy(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
+        let mut open: Option<Open> = None;
+        for number in 0..self.inputs.len() {
+            let Some(input) = self.inputs.get(number).cloned() else { break };
+            if input.deleted.len() == input.rows {
+                continue;
+            }
+            let names = self.columns.iter().map(|column| &*column.name).collect::<Vec<_>>();
+            let reader = ColumnReader::open(&self.store, &input.path, input.size, &names, None)?;
+            if reader.rows != input.rows {
+                let what = format!("holds {} rows, the log says {}", reader.rows, input.rows);
+                return Err(error::damaged(&self.store.place(&input.path), what));
+            }
+            let present = reader.present();
+            // A file without a column says that its rows never held a value there; a copy must say the same.
+            if open.as_ref().is_some_and(|open| open.present != present) {
+                outputs.extend(open.take().map(Open::finish).transpose()?);
+            }
+            let open = match &mut open {
+                Some(open) => open,
+                none => none.insert(self.begin(present)?),
+            };
+            let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
+            open.pieces.push((number, base));
+            self.copy_file(&input, reader, open)?;
+        }
+        outputs.extend(open.map(Open::finish).transpose()?);
+        Ok(())
+    }
+
+    fn begin(&self, present: Vec<bool>) -> Result<Open> {
+        let is_present = |at: &usize| present.get(*at).copied().unwrap_or(false);
+        let places = (0..self.columns.len()).filter(is_present).collect::<Vec<_>>();
+        let columns = places.iter().filter_map(|at| self.columns.get(*at)).cloned().collect::<Vec<_>>();
+        let stats = self.stats.iter().filter_map(|at| places.iter().position(|place| place == at)).collect::<Vec<_>>();
+        let writer = PartWriter::create(&self.store, &columns, &stats)?;
+        let ordinal = self.facts.as_ref().map(|facts| facts.ordinals.take());
+        Ok(Open { writer, present, ordinal, pieces: Vec::new() })
+    }
+
+    fn copy_file(&mut self, input: &Input, mut reader: ColumnReader, open: &mut Open) -> Result<()> {
+        let mut first = 0u32;
+        let mut ids = Vec::new();
+        while let Some(arrays) = reader.next_arrays()? {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::retry("delta_compaction", "rewriting data files was given up"));
+            }
+            let rows = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
+            let next = first + u32::try_from(rows).map_err(|_| too_many())?;
+            let arrays = live_rows(arrays, &input.deleted, first..next)?;
+            first = next;
+            let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
+            if let (Some(facts), Some(file)) = (&mut self.facts, open.ordinal) {
+                ids.clear();
+                let key = facts.key.iter().map(|at| arrays.get(*at).cloned().flatten()).collect::<Option<Vec<_>>>();
+                let read = key.and_then(|key| facts.codec.ids_of_arrays(&key, &mut ids));
+                let bad =
+                    || error::damaged(&self.store.place(&input.path), "its key columns are not those of the table");
+                read.ok_or_else(bad)?;
+                for (row, id) in (base..).zip(&ids) {
+                    facts.run.push(*id, RowLocation { file, row })?;
+                }
+            }
+            let arrays = arrays.into_iter().flatten().collect::<Vec<ArrayRef>>();
+            if arrays.first().is_some_and(|array| !array.is_empty()) {
+                open.writer.write(arrays)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn finish(self) -> Result<Output> {
+        Ok(Output { file: self.writer.finish()?, ordinal: self.ordinal, pieces: self.pieces })
+    }
+}
+
+/// The rows of a batch that are not deleted.
+fn live_rows(
+    arrays: Vec<Option<ArrayRef>>,
+    deleted: &RoaringBitmap,
+    rows: std::ops::Range<u32>,
+) -> Result<Vec<Option<ArrayRef>>> {
+    if deleted.range_cardinality(rows.clone()) == 0 {
+        return Ok(arrays);
+    }
+    let keep: BooleanArray = rows.map(|row| Some(!deleted.contains(row))).collect();
+    let sift = |array: ArrayRef| {
+        filter(&array, &keep).map_err(|cause| Error::bug("delta_column", "leave deleted rows out").with_cause(cause))
+    };
+    arrays.into_iter().map(|array| array.map(sift).transpose()).collect()
+}
+
+fn too_many() -> Error {
+    Error::bug("delta_compaction", "a copy would have more rows than a row number can count")
+}

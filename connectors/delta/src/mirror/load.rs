@@ -1,0 +1,188 @@
+//! The index of a table that is there already: only files that it has not seen are read. An index that has seen none
+//! is built from the key columns alone, in bounded memory, and proves that no key has two rows.
+
+use super::{Loaded, Mirror};
+use crate::encode::read::ColumnReader;
+use crate::error::{self, Result};
+use crate::index::{RowLocation, RunBuilder};
+use crate::layout::Layout;
+use crate::log::Table;
+use crate::parts::Parts;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows up to which an index is built in memory, like that of a table which has just begun.
+const ROWS_IN_MEMORY_MAX: u64 = 200_000;
+/// How often a long build says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Tells the operator how far a build is.
+struct Teller {
+    table: String,
+    rows: u64,
+    done: u64,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Mirror {
+    /// Makes the table's files known to `parts`, and the rows of those that the index has not seen known to the index.
+    /// Before the first change.
+    pub(crate) fn load(&mut self, table: &mut Table, parts: &mut Parts, layout: &Layout) -> Result<Loaded> {
+        let seen: BTreeMap<String, u32> = std::mem::take(&mut self.covered).into_iter().map(|(n, p)| (p, n)).collect();
+        parts.skip_to(self.index.next_file());
+        for (path, ordinal) in &seen {
+            if table.file(path).is_none() {
+                parts.files_mut().forget(*ordinal);
+            }
+        }
+        let files: Vec<(String, u64, u64)> =
+            table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect();
+        let mut unseen = Vec::new();
+        let mut loaded = Loaded::default();
+        for (path, size, rows) in files {
+            loaded.rows += rows;
+            let seen = seen.get(&path).copied();
+            let ordinal = parts.files_mut().know(seen, path, size);
+            if seen.is_none() {
+                loaded.rows_read += rows;
+                unseen.push((ordinal, rows));
+            }
+        }
+        let mut teller = Teller::new(table, loaded.rows_read);
+        let is_empty = self.index.run_count() == 0;
+        if is_empty && loaded.rows_read > ROWS_IN_MEMORY_MAX {
+            self.build(table, parts, layout, &unseen, &mut teller)?;
+        } else {
+            for (file, rows) in &unseen {
+                self.catch_up(table, parts, layout, (*file, *rows), &mut teller)?;
+            }
+        }
+        loaded.index_bytes = self.index.run_bytes();
+        Ok(loaded)
+    }
+
+    /// Adds the rows of one file to what the index holds in memory.
+    fn catch_up(
+        &mut self,
+        table: &mut Table,
+        parts: &mut Parts,
+        layout: &Layout,
+        file: (u32, u64),
+        teller: &mut Teller,
+    ) -> Result<()> {
+        let mut codec = self.codec.clone();
+        read_keys(table, parts, layout, file, &mut codec, |table, parts, ids, locations| {
+            teller.tell(ids.len());
+            self.prefetch(ids, Some(table), parts)?;
+            for (id, location) in ids.iter().zip(locations).filter_map(|(id, at)| Some((id, (*at)?))) {
+                if let Some(other) = self.find(parts, *id)? {
+                    return Err(two_rows(table, parts, other, location));
+                }
+                self.index.insert(*id, location);
+            }
+            Ok(())
+        })?;
+        if self.index_bytes() > super::LOAD_BYTES_MAX {
+            self.spill_index(parts)?;
+        }
+        Ok(())
+    }
+
+    /// Builds the index of all files at once, beside memory.
+    fn build(
+        &mut self,
+        table: &mut Table,
+        parts: &mut Parts,
+        layout: &Layout,
+        files: &[(u32, u64)],
+        teller: &mut Teller,
+    ) -> Result<()> {
+        let mark = self.index.mark();
+        let mut run: RunBuilder = self.index.run_builder();
+        let mut codec = self.codec.clone();
+        for file in files {
+            read_keys(table, parts, layout, *file, &mut codec, |_, _, ids, locations| {
+                teller.tell(ids.len());
+                for (id, location) in ids.iter().zip(locations) {
+                    if let Some(location) = location {
+                        run.push(*id, *location)?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let covered = parts.files().named().map(|(ordinal, path)| (ordinal, path.to_owned())).collect();
+        self.index.add_run(mark, run.finish()?, covered, parts.files().gone())?;
+        let twice = self.index.prove_unique(|location| parts.is_live(location), |_, _| {})?;
+        twice.map_or(Ok(()), |(first, second)| Err(two_rows(table, parts, first, second)))
+    }
+}
+
+/// Calls back for each batch of a file's rows: their ids, and where those are that are not deleted.
+fn read_keys(
+    table: &mut Table,
+    parts: &mut Parts,
+    layout: &Layout,
+    (file, rows): (u32, u64),
+    codec: &mut crate::encode::key::KeyCodec,
+    mut each: impl FnMut(&mut Table, &mut Parts, &[crate::encode::key::KeyId], &[Option<RowLocation>]) -> Result<()>,
+) -> Result<()> {
+    let Some((path, size)) = parts.files().get(file).map(|entry| (entry.path.clone(), entry.size)) else {
+        return Ok(());
+    };
+    let deleted = Arc::clone(table.deleted_rows(&path)?);
+    parts.files_mut().set_deleted(file, Arc::clone(&deleted));
+    let place = table.store().place(&path);
+    let mut reader = ColumnReader::open(table.store(), &path, size, &layout.key_names(), None)?;
+    if reader.rows != rows {
+        return Err(error::damaged(&place, format!("holds {} rows, the log says {rows}", reader.rows)));
+    }
+    let (mut row, mut ids, mut locations) = (0u32, Vec::new(), Vec::new());
+    while let Some(arrays) = reader.next_arrays()? {
+        ids.clear();
+        locations.clear();
+        let arrays = arrays.into_iter().collect::<Option<Vec<_>>>();
+        let read = arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids));
+        read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
+        for row in (row..).take(ids.len()) {
+            locations.push((!deleted.contains(row)).then_some(RowLocation { file, row }));
+        }
+        row += ids.len() as u32;
+        each(table, parts, &ids, &locations)?;
+    }
+    Ok(())
+}
+
+/// The table is not what this writer left.
+fn two_rows(table: &Table, parts: &Parts, first: RowLocation, second: RowLocation) -> tidewire_core::Error {
+    let path = |at: RowLocation| parts.files().get(at.file).map_or("?", |file| &file.path).to_owned();
+    let what = format!("row {} has the key of row {} of `{}`", second.row, first.row, path(first));
+    error::damaged(&table.store().place(&path(second)), what)
+}
+
+impl Teller {
+    fn new(table: &Table, rows: u64) -> Teller {
+        let now = Instant::now();
+        Teller { table: table.store().place(""), rows, done: 0, begun: now, told: now }
+    }
+
+    fn tell(&mut self, rows: usize) {
+        self.done += rows as u64;
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let rate = self.done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        let left = self.rows.saturating_sub(self.done) as f64 / rate.max(1.0);
+        tracing::info!(
+            table = self.table,
+            rows = self.done,
+            of = self.rows,
+            rows_per_second = rate as u64,
+            seconds_left = left as u64,
+            "building the key index"
+        );
+    }
+}

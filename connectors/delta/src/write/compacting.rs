@@ -1,0 +1,170 @@
+//! One table's rewriting of data files, between its commits: plans it, starts it, and puts the copies in the place of
+//! the originals. Knows nothing of other tables.
+
+use super::table::{Rows, TableWriter};
+use crate::compact::{Candidate, Compaction, Exchange, Facts, Input, Job, plan};
+use crate::error::Result;
+use crate::log::{Commit, LiveFile};
+use crate::metrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tidewire_core::{ErrorKind, failpoint};
+
+const OPERATION: &str = "OPTIMIZE";
+/// After a failure that may pass, so long until the next try.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The state of a table's rewriting.
+#[derive(Default)]
+pub(super) struct Compacting {
+    running: Option<Compaction>,
+    /// The files have changed since they were last looked at.
+    is_due: bool,
+    failed: Option<Instant>,
+}
+
+impl Compacting {
+    /// The files have changed.
+    pub(super) fn files_changed(&mut self) {
+        self.is_due = true;
+    }
+
+    /// The table is emptied or made anew: no copy is wanted.
+    pub(super) fn give_up(&mut self) {
+        self.running = None;
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.running.as_ref().is_some_and(Compaction::is_done)
+    }
+}
+
+impl TableWriter {
+    /// Whether files are being rewritten.
+    pub(super) fn is_compacting(&self) -> bool {
+        self.compacting.is_running()
+    }
+
+    /// Whether the copies are written.
+    #[cfg(test)]
+    pub(super) fn has_copies(&self) -> bool {
+        self.compacting.is_done()
+    }
+
+    /// Puts copies that are done in the place of the originals. Between commits.
+    pub(super) fn finish_compaction(&mut self) -> Result<()> {
+        let is_at_rest = !self.is_reading && self.parts.is_empty() && self.snapshot_due.is_none() && !self.replaces_all;
+        if !is_at_rest || !self.compacting.is_done() {
+            return Ok(());
+        }
+        let (Some(running), Some(table)) = (self.compacting.running.take(), &mut self.table) else { return Ok(()) };
+        failpoint::pass("delta_compaction_copied");
+        let exchange = match running.finish(table) {
+            Ok(exchange) => exchange,
+            Err(error) if error.kind() == ErrorKind::Retry => {
+                tracing::warn!(table = %self.schema.name, error = %error.chain(), "rewriting data files put off");
+                self.compacting.failed = Some(Instant::now());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.exchange(exchange)
+    }
+
+    fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+        let Some(table) = &mut self.table else { return Ok(()) };
+        let Exchange { adds, removes, deletes, gone, come, facts } = exchange;
+        if removes.is_empty() && adds.is_empty() {
+            return Ok(());
+        }
+        let app_id = self.identity.app_id();
+        let (files, copies) = (removes.len(), adds.len());
+        let bytes = adds.iter().map(|file| file.size).sum::<u64>();
+        table.commit(Commit {
+            operation: OPERATION,
+            adds,
+            removes,
+            deletes,
+            txn: (app_id.clone(), table.txn(&app_id).unwrap_or(0)),
+            only_moves: true,
+            ..Commit::default()
+        })?;
+        failpoint::pass("delta_compaction_committed");
+        ::metrics::counter!(metrics::COMPACTIONS).increment(1);
+        ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
+        tracing::debug!(table = %self.schema.name, files, copies, bytes, "data files rewritten");
+        for (ordinal, path, size) in &come {
+            self.parts.files_mut().know(Some(*ordinal), path.clone(), *size);
+            let deleted = Arc::clone(table.deleted_rows(path)?);
+            self.parts.files_mut().set_deleted(*ordinal, deleted);
+        }
+        for ordinal in gone {
+            self.parts.files_mut().forget(ordinal);
+        }
+        if let (Rows::Mirror(mirror), Some((mark, facts))) = (&mut self.rows, facts) {
+            let covered = come.into_iter().map(|(ordinal, path, _)| (ordinal, path)).collect();
+            mirror.add_facts(mark, facts, covered, &self.parts)?;
+        }
+        self.compacting.files_changed();
+        Ok(())
+    }
+
+    /// Starts rewriting files when the table has too many of them, or too many deleted rows. Says whether it did.
+    pub(super) fn start_compaction(&mut self) -> Result<bool> {
+        let Some(budget) = self.settings.compaction else { return Ok(false) };
+        let is_paused = self.compacting.failed.is_some_and(|failed| failed.elapsed() < PAUSE);
+        let is_at_rest = !self.is_reading && self.is_loaded && self.parts.is_empty();
+        if !self.compacting.is_due || is_paused || !is_at_rest || self.compacting.is_running() {
+            return Ok(false);
+        }
+        let Some(table) = &mut self.table else { return Ok(false) };
+        let files = table.files().map(candidate).collect::<Vec<_>>();
+        let chosen = plan(&files, &budget);
+        self.compacting.is_due = !chosen.is_empty();
+        if chosen.is_empty() {
+            return Ok(false);
+        }
+        let all = table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
+        let ordinals: BTreeMap<&str, u32> = self.parts.files().named().map(|(ordinal, path)| (path, ordinal)).collect();
+        let mut inputs = Vec::with_capacity(chosen.len());
+        for (path, size, rows) in chosen.into_iter().filter_map(|at| all.get(at).cloned()) {
+            let ordinal = ordinals.get(path.as_str()).copied();
+            let deleted = Arc::clone(table.deleted_rows(&path)?);
+            inputs.push(Input { ordinal, path, size, rows, deleted });
+        }
+        let (facts, mark) = match &mut self.rows {
+            Rows::Mirror(mirror) => {
+                let (codec, run, mark) = mirror.prepare_facts();
+                let (key, ordinals) = (self.layout.key.clone(), self.parts.files().ordinals().clone());
+                (Some(Facts { codec, key, run, ordinals }), Some(mark))
+            }
+            Rows::Changelog(_) => (None, None),
+        };
+        let job = Job {
+            store: self.store.clone(),
+            columns: self.layout.columns.clone(),
+            stats: super::table::stats_columns(&self.layout, self.settings.mode),
+            inputs,
+            facts,
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        self.compacting.running = Some(Compaction::start(job, mark)?);
+        Ok(true)
+    }
+}
+
+fn candidate(file: &LiveFile) -> Candidate {
+    let vector = file.deletion_vector.as_ref();
+    Candidate {
+        size: file.size,
+        rows: file.num_records,
+        deleted: file.deleted_count(),
+        vector_bytes: vector.map_or(0, |vector| u64::try_from(vector.size_in_bytes).unwrap_or(0)),
+    }
+}

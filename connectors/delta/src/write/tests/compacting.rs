@@ -1,0 +1,118 @@
+//! Rewriting data files between commits: what it leaves behind, and that changes which come meanwhile are kept.
+
+use super::harness::{Harness, Logical, Shape, row, text};
+use crate::config::Budget;
+use crate::layout::Mode;
+use std::collections::BTreeMap;
+use tidewire_core::Sink;
+
+/// A table of `rows` rows in so many files.
+fn filled(mut h: Harness, files: i64, rows: i64) -> Harness {
+    // Only small files are rewritten, so that each test knows when.
+    h.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 90, vector_files: 1_000, vector_bytes: 1 << 20 });
+    for file in 0..files {
+        let rows = (file * rows..(file + 1) * rows).map(|id| Logical::insert(id, "a", "A")).collect::<Vec<_>>();
+        h.send(&rows);
+        h.commit_tables_only();
+    }
+    h
+}
+
+#[test]
+fn many_small_files_become_one() {
+    let mut h = filled(Harness::new(Shape::Int), 16, 3);
+    h.finish_compaction();
+    assert_eq!((h.table().unwrap().files().count(), h.rows().len()), (1, 48));
+    // Its rows are found again, also by an index that is made anew.
+    for lose in [false, true] {
+        if lose {
+            h.lose_state();
+        }
+        h.send(&[Logical::update(7, "b", None), Logical::Delete(9), Logical::insert(100, "c", "C")]);
+        h.send(&[Logical::Delete(100), Logical::insert(9, "n", "N")]);
+        h.commit();
+        assert_eq!((h.rows().len(), &h.rows()[&7]), (48, &(text("b"), text("A"))));
+    }
+}
+
+#[test]
+fn sk_35_changes_that_come_meanwhile_are_kept() {
+    let mut h = filled(Harness::new(Shape::Composite), 16, 3);
+    h.sink().maintain().unwrap();
+    // The copies are there and not shown; now their rows change.
+    h.wait_for_copies();
+    let mut rows: BTreeMap<_, _> = (0..48).map(|id| row(id, "a", "A")).collect();
+    h.send(&[
+        Logical::update(0, "b", None),
+        Logical::Update { old: Some(5), id: 50, v: text("m"), big: None },
+        Logical::Delete(11),
+        Logical::Delete(47),
+    ]);
+    h.send(&[Logical::update(0, "c", None), Logical::insert(11, "again", "AGAIN")]);
+    for id in [5, 47] {
+        rows.remove(&id);
+    }
+    rows.extend([row(0, "c", "A"), row(50, "m", "A"), row(11, "again", "AGAIN")]);
+    h.commit();
+    assert_eq!(h.rows(), rows);
+    // The copy took the place of the 16 files, with the rows deleted that were deleted meanwhile.
+    let table = h.table().unwrap();
+    let copies = table.files().filter(|file| file.num_records == 48).collect::<Vec<_>>();
+    assert_eq!((copies.len(), copies[0].deletion_vector.as_ref().map(|vector| vector.cardinality)), (1, Some(4)));
+    h.send(&[Logical::Delete(50), Logical::Delete(0), Logical::update(11, "last", None)]);
+    h.commit();
+    h.finish_compaction();
+    for id in [50, 0] {
+        rows.remove(&id);
+    }
+    rows.extend([row(11, "last", "AGAIN")]);
+    assert_eq!(h.rows(), rows);
+}
+
+#[test]
+fn a_table_that_is_emptied_meanwhile_stays_empty() {
+    let mut h = filled(Harness::new(Shape::Int), 16, 3);
+    h.sink().maintain().unwrap();
+    h.wait_for_copies();
+    h.send(&[Logical::Truncate, Logical::insert(1, "new", "NEW")]);
+    h.commit();
+    h.finish_compaction();
+    assert_eq!(h.rows(), [row(1, "new", "NEW")].into());
+    // The copies are gone: one file is live, and no other but the removed ones lies there.
+    assert_eq!(h.data_files_on_disk(), 16 + 1);
+}
+
+#[test]
+fn rows_from_before_a_column_stay_without_it() {
+    let mut h = filled(Harness::new(Shape::Int), 8, 2);
+    h.add_column("late");
+    for id in 100..108 {
+        h.send(&[Logical::insert(id, "a", "A")]);
+        h.commit_tables_only();
+    }
+    h.finish_compaction();
+    // One copy for each set of columns: in the older one no value says that there never was one.
+    assert_eq!(h.table().unwrap().files().count(), 2);
+    assert_eq!(h.rows().len(), 24);
+}
+
+#[test]
+fn a_changelog_is_rewritten_too() {
+    let mut h = filled(Harness::with_mode(Shape::Int, Mode::Changelog), 17, 3);
+    h.finish_compaction();
+    assert_eq!((h.table().unwrap().files().count(), h.physical_rows()), (1, 51));
+}
+
+#[test]
+fn a_file_whose_rows_are_all_gone_is_only_removed() {
+    let mut h = filled(Harness::new(Shape::Int), 16, 1);
+    h.sink().maintain().unwrap();
+    h.wait_for_copies();
+    h.send(&(0..16).map(Logical::Delete).collect::<Vec<_>>());
+    h.commit();
+    h.finish_compaction();
+    assert_eq!((h.table().unwrap().files().count(), h.rows().len()), (0, 0));
+    h.send(&[Logical::insert(3, "x", "X")]);
+    h.commit();
+    assert_eq!(h.rows(), [row(3, "x", "X")].into());
+}
