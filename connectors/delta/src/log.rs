@@ -9,6 +9,7 @@
 
 mod action;
 mod checkpoint;
+mod checksum;
 mod clean;
 mod entry;
 mod load;
@@ -303,6 +304,7 @@ impl Table {
     /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
     /// not write, and stops (SK-30). Anything that it committed before is loaded.
     pub(crate) fn claim(&mut self, app_id: &str) -> Result<()> {
+        checksum::compare(&self.store, self.version, &self.state);
         for _ in 0..HARMLESS_MAX {
             let version = self.txn(app_id).unwrap_or(0);
             let commit = Commit { operation: "CLAIM", txn: (app_id.to_owned(), version), ..Commit::default() };
@@ -340,6 +342,7 @@ impl Table {
         if cleaned_all {
             let cutoff = now.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
             let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
+            let removed = removed + clean::checksums(&self.store)?;
             ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
             self.cleaned = Some(Instant::now());
         }
@@ -422,6 +425,7 @@ impl Table {
         self.version += 1;
         self.entries += 1;
         self.entry_bytes += size;
+        checksum::write(&self.store, self.version, &entry.token, &self.state);
         self.head = self.store.head(&name)?;
         ::metrics::counter!(metrics::COMMITS).increment(1);
         ::metrics::counter!(metrics::LOG_BYTES).increment(size);

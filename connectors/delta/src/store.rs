@@ -118,6 +118,15 @@ impl TableStore {
         }
     }
 
+    /// Creates `name` unless it exists, at once but not durably: after a power cut it may be gone or torn. Only for
+    /// hints, in a directory that is there.
+    pub(crate) fn put_new_unsynced(&self, name: &str, content: Bytes) -> Result<Created> {
+        match &self.0 {
+            Backend::Local(directory) => directory.put_new_unsynced(name, &content),
+            Backend::Bucket(prefix) => prefix.put_new(name, content),
+        }
+    }
+
     /// Replaces `name`, durably and at once. Only for hints that may be lost.
     pub(crate) fn put(&self, name: &str, content: Bytes) -> Result<()> {
         match &self.0 {

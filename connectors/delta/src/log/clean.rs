@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
+use crate::log::{checkpoint, checksum, load};
 use crate::metrics;
 use crate::store::TableStore;
 use std::collections::BTreeSet;
@@ -85,6 +86,24 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
 fn file_name(path: &str) -> Option<String> {
     let plain = !path.contains([':', '%']) && !path.starts_with('/') && path.split('/').all(|part| part != "..");
     plain.then(|| path.to_owned())
+}
+
+/// Removes the checksums of versions whose entries have been cleaned away, and returns their number: what cleans the log
+/// knows entries and checkpoints only.
+pub(super) fn checksums(store: &TableStore) -> Result<usize> {
+    let listing = store.list("_delta_log", "")?;
+    let kept = listing
+        .iter()
+        .filter_map(|object| load::entry_version(&object.name).or_else(|| checkpoint::version_of(&object.name)));
+    let Some(oldest) = kept.min() else { return Ok(0) };
+    let mut removed = 0;
+    for object in &listing {
+        if checksum::version_of(&object.name).is_some_and(|version| version < oldest) {
+            store.delete(&format!("_delta_log/{}", object.name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// Removes temporary files that a writer left behind more than an hour ago.

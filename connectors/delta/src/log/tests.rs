@@ -2,6 +2,7 @@
 
 use super::*;
 mod crash;
+mod sums;
 
 use crate::store::Store;
 use proptest::prelude::*;
@@ -533,6 +534,7 @@ proptest! {
             let expect: BTreeMap<_, _> =
                 model.iter().map(|(path, (rows, deleted))| (path.clone(), (*rows, deleted.iter().copied().collect::<Vec<_>>()))).collect();
             prop_assert_eq!(content(&mut table), expect);
+            sums::assert_agrees(&table);
         }
         let version = table.version();
         let expect = content(&mut table);
