@@ -7,6 +7,7 @@ use crate::state::{SourceDefinitions, StateDirectory};
 use figment::value::{Dict, Value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use tidewire_core::definitions::DefinitionStore;
 use tidewire_core::secret::SecretResolver;
@@ -39,8 +40,10 @@ pub(crate) fn build(
             connectors.sources.insert(name.clone(), Arc::from(source));
         }
     }
+    // Where there is no current directory, a relative path stays what it is.
+    let state_dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
     for (name, section) in &config.sinks {
-        if let Some(sink) = sink(name, section, faults, secrets, state) {
+        if let Some(sink) = sink(name, section, faults, secrets, state, &state_dir) {
             connectors.sinks.insert(name.clone(), sink);
         }
     }
@@ -119,12 +122,13 @@ fn sink(
     faults: &mut Faults,
     secrets: &Arc<dyn SecretResolver>,
     state: Option<&Arc<StateDirectory>>,
+    state_dir: &Path,
 ) -> Option<Arc<dyn SinkConnector>> {
     let key = format!("sinks.{name}");
     let kinds = [("kafka", &section.kafka), ("delta", &section.delta), ("null", &section.null)];
     let mut given = kinds.iter().filter_map(|(kind, dict)| Some((*kind, dict.as_ref()?)));
     match (given.next(), given.next()) {
-        (Some((kind, dict)), None) => sink_of_kind(name, kind, dict, faults, secrets, state),
+        (Some((kind, dict)), None) => sink_of_kind(name, kind, dict, faults, secrets, state, state_dir),
         (None, _) => {
             faults
                 .push(&key, "a sink needs a table that says what it is: `[sinks.NAME.kafka]` or `[sinks.NAME.delta]`");
@@ -144,6 +148,7 @@ fn sink_of_kind(
     faults: &mut Faults,
     secrets: &Arc<dyn SecretResolver>,
     state: Option<&Arc<StateDirectory>>,
+    state_dir: &Path,
 ) -> Option<Arc<dyn SinkConnector>> {
     let prefix = format!("sinks.{name}.{kind}");
     let value = Value::from(dict.clone());
@@ -162,7 +167,8 @@ fn sink_of_kind(
                 .map(Arc::from)
         }
         "delta" => {
-            let options = tidewire_delta::SinkOptions { name: Arc::from(name), secrets: Arc::clone(secrets) };
+            let (secrets, state_dir) = (Arc::clone(secrets), state_dir.to_owned());
+            let options = tidewire_delta::SinkOptions { name: Arc::from(name), secrets, state_dir };
             let raw = faults.extract::<tidewire_delta::Config>(&prefix, value)?;
             let built = tidewire_delta::connector(options, raw);
             built
@@ -187,7 +193,6 @@ fn below(prefix: &str, key: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, FileSecrets};
-    use std::path::Path;
 
     fn faults_of(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();

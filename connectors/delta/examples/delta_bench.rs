@@ -34,7 +34,8 @@ impl SecretResolver for NoSecrets {
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).ok_or("give an empty directory")?;
     let config: Config = serde_json::from_value(serde_json::json!({ "location": format!("file://{directory}") }))?;
-    let options = SinkOptions { name: "bench".into(), secrets: Arc::new(NoSecrets) };
+    let state_dir = format!("{directory}.state").into();
+    let options = SinkOptions { name: "bench".into(), secrets: Arc::new(NoSecrets), state_dir };
     let sink = connector(options, config).map_err(|faults| format!("{faults:?}"))?;
     let (mut sink, mut progress) = sink.open("bench").map_err(|error| error.chain())?;
     let schema = schema();

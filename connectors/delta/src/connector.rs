@@ -8,6 +8,7 @@ use crate::preflight;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tidewire_core::secret::SecretResolver;
 use tidewire_core::sink::SinkCapabilities;
@@ -19,6 +20,8 @@ pub struct SinkOptions {
     pub name: Arc<str>,
     /// Reads secrets.
     pub secrets: Arc<dyn SecretResolver>,
+    /// The daemon's state directory, absolute. What the sink keeps there may be lost.
+    pub state_dir: PathBuf,
 }
 
 /// A sink for this configuration.
@@ -68,7 +71,9 @@ impl SinkConnector for DeltaConnector {
 
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {
         let identity = Arc::new(Identity { sink: Arc::clone(&self.options.name), source: source.into() });
-        let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, self.store()?)?;
+        let intents = self.options.state_dir.join("delta").join(&*self.options.name).join(source);
+        let store = self.store()?.with_intents(intents);
+        let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, store)?;
         Ok((Box::new(sink), progress))
     }
 }

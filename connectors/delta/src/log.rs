@@ -12,6 +12,7 @@ mod checkpoint;
 mod checksum;
 mod clean;
 mod entry;
+mod intent;
 mod load;
 mod protocol;
 mod state;
@@ -192,6 +193,7 @@ impl Table {
         let loaded = Loaded { state: State::default(), version: -1, head: None, entries: 0, entry_bytes: 0 };
         let mut table = Table::new(store, loaded);
         table.publish(entry, &txn_app)?;
+        intent::remove_orphans(&table.store, &table.state);
         Ok(table)
     }
 
@@ -313,7 +315,11 @@ impl Table {
                     let loaded = load::load(&self.store)?.ok_or_else(|| self.gone())?;
                     *self = Table::new(self.store.clone(), loaded);
                 }
-                done => return done.map(|_| ()),
+                done => {
+                    done?;
+                    intent::remove_orphans(&self.store, &self.state);
+                    return Ok(());
+                }
             }
         }
         Err(Error::retry("delta_claim", format!("another instance keeps writing to `{}`", self.store.place(""))))
@@ -416,6 +422,7 @@ impl Table {
     /// Takes the stored entry into the state.
     fn adopt(&mut self, actions: Vec<Action>, entry: Entry, size: u64) -> Result<()> {
         let name = load::entry_name(self.version + 1);
+        intent::landed(&self.store, &actions);
         self.state.apply(actions, &name)?;
         for (path, rows) in entry.deleted {
             if let Some(file) = self.state.files.get_mut(&path) {

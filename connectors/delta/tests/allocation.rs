@@ -123,7 +123,9 @@ fn peak(rows: u64, tables: u64) -> std::result::Result<usize, Box<dyn std::error
     let directory = tempfile::tempdir()?;
     let config = serde_json::json!({ "location": format!("file://{}", directory.path().display()) });
     let config: Config = serde_json::from_value(config)?;
-    let options = SinkOptions { name: "lake".into(), secrets: Arc::new(NoSecrets) };
+    let state = tempfile::tempdir()?;
+    let state_dir = state.path().to_owned();
+    let options = SinkOptions { name: "lake".into(), secrets: Arc::new(NoSecrets), state_dir };
     let sink = connector(options, config).map_err(|faults| format!("{faults:?}"))?;
     let (mut sink, mut progress) = sink.open("s")?;
     let schemas = (0..tables).map(schema).collect::<Vec<_>>();

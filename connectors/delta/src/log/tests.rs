@@ -2,6 +2,7 @@
 
 use super::*;
 mod crash;
+mod orphans;
 mod sums;
 
 use crate::store::Store;

@@ -85,6 +85,8 @@ pub(super) fn position(major: u64) -> Position {
 
 pub(super) struct Harness {
     directory: tempfile::TempDir,
+    /// The sink's part of the state directory.
+    state: tempfile::TempDir,
     settings: Settings,
     identity: Identity,
     descriptor: SourceDescriptor,
@@ -132,6 +134,7 @@ impl Harness {
         };
         let mut harness = Harness {
             directory,
+            state: tempfile::tempdir().unwrap(),
             settings,
             identity: Identity { sink: "lake".into(), source: "shop".into() },
             descriptor,
@@ -203,7 +206,7 @@ impl Harness {
 
     fn store(&self) -> Store {
         let local = || Store::open(&self.settings.location, &BTreeMap::new()).unwrap();
-        self.bucket.clone().unwrap_or_else(local)
+        self.bucket.clone().unwrap_or_else(local).with_intents(self.state.path().to_owned())
     }
 
     fn open(&mut self) {
@@ -221,6 +224,21 @@ impl Harness {
     pub(super) fn crash(&mut self) {
         self.sink = None;
         self.open();
+    }
+
+    /// As a process that is killed: nothing is tidied up.
+    pub(super) fn kill(&mut self) {
+        std::mem::forget(self.sink.take());
+        self.open();
+    }
+
+    /// The names of the table's data files and deletion vectors in storage, and of those that it shows.
+    pub(super) fn stored_and_shown(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let table = self.table().unwrap();
+        let stored = table.store().list("", "").unwrap().into_iter().map(|object| object.name);
+        let stored = stored.filter(|name| !name.starts_with(".tidewire-"));
+        let vectors = table.files().filter_map(|file| file.deletion_vector.as_ref()?.file_name());
+        (stored.collect(), table.files().map(|file| file.path.clone()).chain(vectors).collect())
     }
 
     /// A second instance opens the sink while the first one, which is handed out, still lives.
@@ -483,6 +501,13 @@ impl Harness {
             lists.push(names.unwrap_or_default());
         });
         lists
+    }
+}
+
+impl DeltaSink {
+    /// Ends every open file.
+    pub(super) fn close_all(&mut self) {
+        self.tables.values_mut().for_each(|table| table.close().unwrap());
     }
 }
 
