@@ -77,7 +77,7 @@ pub trait Sink: Send {
     /// as the sink has one, and returns only when that is certain. With nothing written it stores the progress.
     fn commit(&mut self, progress: &Progress) -> Result<()>;
 
-    /// Called when nothing waits: house-keeping that must not delay a commit.
+    /// Called when nothing waits, after a commit and then now and again: house-keeping that must not delay a commit.
     fn maintain(&mut self) -> Result<()> {
         Ok(())
     }

@@ -39,14 +39,20 @@ fn parse_interval(text: &str) -> Option<i64> {
     count.parse::<i64>().ok().filter(|count| *count >= 0)?.checked_mul(unit)
 }
 
+/// Whether the removal of a file has expired.
+pub(super) fn has_expired(state: &State, now_millis: i64) -> bool {
+    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    state.tombstones.iter().any(|tombstone| tombstone.deletion_timestamp < cutoff)
+}
+
 /// Removes files whose removal has expired and that nothing else names, and forgets those removals. Says whether that was
 /// all of them.
 pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
-    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
-    let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
-    if !state.tombstones.iter().any(expired) {
+    if !has_expired(state, now_millis) {
         return Ok(true);
     }
+    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
     let mut needed: BTreeSet<String> = BTreeSet::new();
     for (path, file) in &state.files {
         needed.insert(path.as_ref().to_owned());

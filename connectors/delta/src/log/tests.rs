@@ -4,10 +4,12 @@ use super::*;
 mod crash;
 mod orphans;
 mod sums;
+mod upkeep;
 
 use crate::store::Store;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tempfile::TempDir;
 use url::Url;
 
