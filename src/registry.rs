@@ -189,7 +189,6 @@ fn below(prefix: &str, key: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, FileSecrets};
-    use std::path::Path;
 
     fn faults_of(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();

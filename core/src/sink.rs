@@ -77,8 +77,9 @@ pub trait Sink: Send {
     /// as the sink has one, and returns only when that is certain. With nothing written it stores the progress.
     fn commit(&mut self, progress: &Progress) -> Result<()>;
 
-    /// Called when nothing waits: house-keeping that must not delay a commit.
-    fn maintain(&mut self) -> Result<()> {
-        Ok(())
+    /// Called when nothing waits, after a commit and then now and again: house-keeping that must not delay a commit. Says
+    /// whether it goes on beside the sink and wants to be asked again soon.
+    fn maintain(&mut self) -> Result<bool> {
+        Ok(false)
     }
 }

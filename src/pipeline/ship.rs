@@ -221,9 +221,8 @@ impl Worker {
                 self.commit(open)?;
                 // A sink that can be opened but not written to is no success: its pauses go on growing.
                 pauses.reset();
-            } else if !open.pending.dirty && !open.maintained && self.commands.is_empty() {
-                open.sink.maintain()?;
-                open.maintained = true;
+            } else if open.maintenance_is_due() && self.commands.is_empty() {
+                open.maintained = if open.sink.maintain()? { None } else { Some(Instant::now()) };
             }
         }
     }
@@ -277,7 +276,7 @@ impl Worker {
         failpoint::pass("after_commit");
         let scratch = std::mem::take(&mut open.pending.scratch);
         let pending = std::mem::replace(&mut open.pending, Pending { scratch, ..Pending::default() });
-        open.maintained = false;
+        open.maintained = None;
         let took = begin.elapsed();
         open.rest(took);
         self.meter.committed(took, pending.changes, pending.bytes as u64);

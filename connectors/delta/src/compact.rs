@@ -115,7 +115,10 @@ impl Drop for Compaction {
 }
 
 fn remove(store: &TableStore, path: &str) {
-    if let Err(error) = store.delete(path) {
-        tracing::debug!(error = %error.chain(), "a copy that no commit names could not be removed");
+    match store.delete(path) {
+        Ok(()) => store.intents().into_iter().for_each(|intents| intents.strike([path])),
+        Err(error) => {
+            tracing::debug!(error = %error.chain(), "a copy that no commit names could not be removed");
+        }
     }
 }

@@ -74,7 +74,11 @@ impl SinkConnector for DeltaConnector {
         let identity = Arc::new(Identity { sink: Arc::clone(&self.options.name), source: source.into() });
         let state_dir = self.options.state_dir.as_ref();
         let directory = state_dir.map(|path| path.join("delta").join(&*self.options.name).join(source));
-        let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, self.store()?, directory)?;
+        let mut store = self.store()?;
+        if let Some(directory) = directory {
+            store = store.with_intents(directory);
+        }
+        let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, store)?;
         Ok((Box::new(sink), progress))
     }
 }

@@ -209,6 +209,9 @@ impl Pack {
         }
         let name = format!("deletion_vector_{}.bin", self.uuid);
         let size = self.bytes.len() as u64;
+        if let Some(intents) = store.intents() {
+            intents.record(&name);
+        }
         // A taken name can only be our own first try: the name is random.
         let (Created::Yes | Created::Exists) = store.put_new(&name, Bytes::from(self.bytes))?;
         ::metrics::counter!(metrics::DELETION_VECTOR_BYTES).increment(size);

@@ -9,11 +9,14 @@
 
 mod action;
 mod checkpoint;
+mod checksum;
 mod clean;
 mod entry;
+mod intent;
 mod load;
 mod protocol;
 mod state;
+mod upkeep;
 
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
@@ -27,17 +30,16 @@ use roaring::RoaringBitmap;
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tidewire_core::{Error, ErrorKind, failpoint};
+use upkeep::Upkeep;
 
-/// A checkpoint is due after this many entries or bytes of them: some readers stop working on long tails of
-/// entries.
+/// A checkpoint is due after this many entries or bytes of them, if not for its age: some readers stop working on long
+/// tails of entries.
 const CHECKPOINT_ENTRIES: u64 = 50;
 const CHECKPOINT_ENTRY_BYTES: u64 = 4 << 20;
 /// A table that never rests is not maintained; at this many times the limits a commit writes the checkpoint itself.
-const CHECKPOINT_OVERDUE: u64 = 2;
-/// Expired files and entries are looked for at most this often.
-const CLEAN_INTERVAL: Duration = Duration::from_secs(3_600);
+const CHECKPOINT_OVERDUE: u32 = 2;
 /// Entries of others that leave our files alone and may come between two of ours at once.
 const HARMLESS_MAX: u32 = 16;
 
@@ -160,7 +162,7 @@ pub(crate) struct Table {
     entry_bytes: u64,
     /// Set by an error whose outcome is open: what storage holds is no longer known.
     stale: bool,
-    cleaned: Option<Instant>,
+    upkeep: Upkeep,
 }
 
 impl Table {
@@ -199,12 +201,13 @@ impl Table {
         let loaded = Loaded { state: State::default(), version: -1, head: None, entries: 0, entry_bytes: 0 };
         let mut table = Table::new(store, loaded);
         table.publish(entry, &txn_app)?;
+        intent::remove_orphans(&table.store, &table.state);
         Ok(table)
     }
 
     fn new(store: TableStore, loaded: Loaded) -> Table {
         let Loaded { state, version, head, entries, entry_bytes } = loaded;
-        Table { store, state, version, head, entries, entry_bytes, stale: false, cleaned: None }
+        Table { store, state, version, head, entries, entry_bytes, stale: false, upkeep: Upkeep::new() }
     }
 
     /// Where the table's files are.
@@ -301,6 +304,7 @@ impl Table {
     /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
     /// not write, and stops (SK-30). Anything that it committed before is loaded.
     pub(crate) fn claim(&mut self, app_id: &str) -> Result<()> {
+        checksum::compare(&self.store, self.version, &self.state);
         for _ in 0..HARMLESS_MAX {
             let version = self.txn(app_id).unwrap_or(0);
             let commit = Commit { operation: "CLAIM", txn: (app_id.to_owned(), version), ..Commit::default() };
@@ -309,7 +313,11 @@ impl Table {
                     let loaded = load::load(&self.store)?.ok_or_else(|| self.gone())?;
                     *self = Table::new(self.store.clone(), loaded);
                 }
-                done => return done.map(|_| ()),
+                done => {
+                    done?;
+                    intent::remove_orphans(&self.store, &self.state);
+                    return Ok(());
+                }
             }
         }
         Err(Error::retry("delta_claim", format!("another instance keeps writing to `{}`", self.store.place(""))))
@@ -317,30 +325,44 @@ impl Table {
 
     /// Writes a checkpoint when one is due and removes what has expired.
     pub(crate) fn maintain(&mut self) -> Result<()> {
-        if self.stale || !self.is_checkpoint_due(1) {
+        if self.stale {
             return Ok(());
         }
-        self.checkpoint()
+        if self.is_checkpoint_due(1) {
+            return self.checkpoint();
+        }
+        let now = now_millis();
+        if self.upkeep.is_rest_clean_due(&self.state, now) && clean::expired_files(&self.store, &mut self.state, now)? {
+            self.clean_log(now)?;
+        }
+        Ok(())
     }
 
-    fn is_checkpoint_due(&self, times: u64) -> bool {
-        self.entries >= CHECKPOINT_ENTRIES * times || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * times
+    fn is_checkpoint_due(&self, times: u32) -> bool {
+        let factor = u64::from(times);
+        self.entries >= CHECKPOINT_ENTRIES * factor
+            || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * factor
+            || self.upkeep.is_checkpoint_due(times)
     }
 
     fn checkpoint(&mut self) -> Result<()> {
         let now = now_millis();
-        let clean = self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_INTERVAL);
-        let cleaned_all = clean && clean::expired_files(&self.store, &mut self.state, now)?;
+        let cleaned_all = self.upkeep.is_clean_due() && clean::expired_files(&self.store, &mut self.state, now)?;
         checkpoint::write(&self.store, self.version, &self.state)?;
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
         (self.entries, self.entry_bytes) = (0, 0);
-        // Until all is clean, every checkpoint goes on with it.
-        if cleaned_all {
-            let cutoff = now.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
-            let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
-            ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
-            self.cleaned = Some(Instant::now());
-        }
+        self.upkeep.checkpointed();
+        if cleaned_all { self.clean_log(now) } else { Ok(()) }
+    }
+
+    /// Removes expired entries before the oldest checkpoint that is still needed. Our own last entry may be among them:
+    /// the checkpoint keeps our `txn` and our domains, and with them our place.
+    fn clean_log(&mut self, now_millis: i64) -> Result<()> {
+        let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
+        let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
+        let removed = removed + clean::checksums(&self.store)?;
+        ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
+        self.upkeep.cleaned();
         Ok(())
     }
 
@@ -411,6 +433,8 @@ impl Table {
     /// Takes the stored entry into the state.
     fn adopt(&mut self, actions: Vec<Action>, entry: Entry, size: u64) -> Result<()> {
         let name = load::entry_name(self.version + 1);
+        intent::landed(&self.store, &actions);
+        self.upkeep.committed(&actions);
         self.state.apply(actions, &name)?;
         for (path, rows) in entry.deleted {
             if let Some(file) = self.state.files.get_mut(&path) {
@@ -420,6 +444,7 @@ impl Table {
         self.version += 1;
         self.entries += 1;
         self.entry_bytes += size;
+        checksum::write(&self.store, self.version, &entry.token, &self.state);
         self.head = self.store.head(&name)?;
         ::metrics::counter!(metrics::COMMITS).increment(1);
         ::metrics::counter!(metrics::LOG_BYTES).increment(size);

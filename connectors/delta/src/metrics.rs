@@ -12,7 +12,7 @@ pub(crate) const DELETION_VECTOR_BYTES: &str = "tidewire_delta_deletion_vector_b
 pub(crate) const CHECKPOINTS: &str = "tidewire_delta_checkpoints_total";
 /// Commits whose outcome had to be read back, because the store's answer left it open.
 pub(crate) const COMMITS_READ_BACK: &str = "tidewire_delta_commits_read_back_total";
-/// Files removed from storage after their retention had passed.
+/// Files removed from storage: after their retention had passed, or because no commit ever named them.
 pub(crate) const FILES_CLEANED: &str = "tidewire_delta_files_cleaned_total";
 /// Times that data files were rewritten and put in the place of others.
 pub(crate) const COMPACTIONS: &str = "tidewire_delta_compactions_total";
@@ -26,7 +26,10 @@ pub fn describe() {
     describe_counter!(DELETION_VECTOR_BYTES, Unit::Bytes, "Bytes of deletion vectors written");
     describe_counter!(CHECKPOINTS, "Checkpoints of Delta tables written");
     describe_counter!(COMMITS_READ_BACK, "Delta commits whose outcome had to be read back");
-    describe_counter!(FILES_CLEANED, "Files of Delta tables removed after their retention");
+    describe_counter!(
+        FILES_CLEANED,
+        "Files of Delta tables removed after their retention, or because no commit named them"
+    );
     describe_counter!(COMPACTIONS, "Times that data files of Delta tables were rewritten");
     describe_counter!(COMPACTED_BYTES, Unit::Bytes, "Bytes of data files rewritten by compaction");
 }

@@ -262,7 +262,11 @@ impl Parts {
 
     /// Removes the files that only this buffer knows.
     fn remove_unnamed(&mut self) {
-        self.open = None;
+        if let Some(open) = self.open.take()
+            && let Some(intents) = self.store.intents()
+        {
+            intents.strike([open.name()]);
+        }
         for (_, file) in std::mem::take(&mut self.done) {
             // A store that does not answer is not asked again for each of them: they cost space only.
             if !remove(&self.store, &file) {
@@ -334,11 +338,14 @@ impl Drop for Parts {
 }
 
 fn remove(store: &TableStore, file: &NewFile) -> bool {
-    let removed = store.delete(&file.path);
-    if let Err(error) = &removed {
+    if let Err(error) = store.delete(&file.path) {
         tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
+        return false;
     }
-    removed.is_ok()
+    if let Some(intents) = store.intents() {
+        intents.strike([file.path.as_str()]);
+    }
+    true
 }
 
 /// The place of each row among those that are not dead.

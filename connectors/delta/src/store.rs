@@ -5,24 +5,34 @@
 //! (SK-38, SK-39, SK-53), object stores answer after they have stored.
 
 mod bucket;
+mod intent;
 mod local;
 
 use crate::error::Result;
 use bytes::Bytes;
+use intent::Intents;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tidewire_core::Error;
 use url::Url;
 
 /// A sink's location. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(Backend);
+pub(crate) struct Store {
+    backend: Backend,
+    /// Where the tables' intent lists lie, if they are kept.
+    intents: Option<PathBuf>,
+}
 
 /// A directory of the location, usually a table. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct TableStore(Backend);
+pub(crate) struct TableStore {
+    backend: Backend,
+    intents: Option<Arc<Intents>>,
+}
 
 #[derive(Clone, Debug)]
 enum Backend {
@@ -56,8 +66,8 @@ impl Store {
     /// Opens `file://` or `s3://`; `options` are the store's own settings. Creates nothing.
     pub(crate) fn open(location: &Url, options: &BTreeMap<String, String>) -> Result<Store> {
         match location.scheme() {
-            "file" => Ok(Store(Backend::Local(local::LocalDirectory::open(location)?))),
-            "s3" | "s3a" => Ok(Store(Backend::Bucket(bucket::BucketPrefix::open(location, options)?))),
+            "file" => Ok(Store::new(Backend::Local(local::LocalDirectory::open(location)?))),
+            "s3" | "s3a" => Ok(Store::new(Backend::Bucket(bucket::BucketPrefix::open(location, options)?))),
             scheme => {
                 Err(Error::configuration("location_scheme", format!("no store for locations of scheme `{scheme}`"))
                     .with_remedy("use `file:///path` or `s3://bucket/prefix`"))
@@ -68,15 +78,31 @@ impl Store {
     /// A bucket kept in memory.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Store {
-        Store(Backend::Bucket(bucket::BucketPrefix::in_memory("lake")))
+        Store::new(Backend::Bucket(bucket::BucketPrefix::in_memory("lake")))
+    }
+
+    fn new(backend: Backend) -> Store {
+        Store { backend, intents: None }
+    }
+
+    /// Keeps the tables' intent lists under this local directory, which no other process may use.
+    pub(crate) fn with_intents(self, directory: PathBuf) -> Store {
+        Store { intents: Some(directory), ..self }
     }
 
     /// The directory at a relative path of `/`-separated segments, taken as they are.
     pub(crate) fn table(&self, relative_path: &str) -> TableStore {
-        TableStore(match &self.0 {
+        let backend = match &self.backend {
             Backend::Local(directory) => Backend::Local(directory.child(relative_path)),
             Backend::Bucket(prefix) => Backend::Bucket(prefix.child(relative_path)),
-        })
+        };
+        let table = TableStore { backend, intents: None };
+        let list = |directory: &PathBuf| {
+            let mut path = directory.clone();
+            path.extend(relative_path.split('/').filter(|segment| !segment.is_empty()));
+            Arc::new(Intents::new(path.join("intent"), &table.place("")))
+        };
+        TableStore { intents: self.intents.as_ref().map(list), ..table }
     }
 }
 
@@ -104,7 +130,7 @@ impl TableStore {
     /// Creates `name` with this content, durably and at once, unless it exists. Missing directories are
     /// created. After a kind `Retry` error it is unknown whether the name exists.
     pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<Created> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Create),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
         }
@@ -112,15 +138,24 @@ impl TableStore {
 
     /// As `put_new`, but refuses when the directory of `name` is gone (where the store has directories).
     pub(crate) fn put_new_in_place(&self, name: &str, content: Bytes) -> Result<Created> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Expect),
+            Backend::Bucket(prefix) => prefix.put_new(name, content),
+        }
+    }
+
+    /// Creates `name` unless it exists, at once but not durably: after a power cut it may be gone or torn. Only for
+    /// hints, in a directory that is there.
+    pub(crate) fn put_new_unsynced(&self, name: &str, content: Bytes) -> Result<Created> {
+        match &self.backend {
+            Backend::Local(directory) => directory.put_new_unsynced(name, &content),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
         }
     }
 
     /// Replaces `name`, durably and at once. Only for hints that may be lost.
     pub(crate) fn put(&self, name: &str, content: Bytes) -> Result<()> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.put(name, &content),
             Backend::Bucket(prefix) => prefix.put(name, content),
         }
@@ -128,7 +163,7 @@ impl TableStore {
 
     /// The whole object; `None` when there is none.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Bytes>> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.get(name),
             Backend::Bucket(prefix) => prefix.get(name),
         }
@@ -136,7 +171,7 @@ impl TableStore {
 
     /// These bytes of an object; fewer when it ends before; `None` when there is no such object.
     pub(crate) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.get_range(name, range),
             Backend::Bucket(prefix) => prefix.get_range(name, range),
         }
@@ -144,7 +179,7 @@ impl TableStore {
 
     /// Looks one object up.
     pub(crate) fn head(&self, name: &str) -> Result<Option<Object>> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.head(name),
             Backend::Bucket(prefix) => prefix.head(name),
         }
@@ -152,7 +187,7 @@ impl TableStore {
 
     /// The objects directly in the directory `prefix` whose names come after `start_after`, ascending by name.
     pub(crate) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.list(prefix, start_after),
             Backend::Bucket(bucket) => bucket.list(prefix, start_after),
         }
@@ -160,15 +195,20 @@ impl TableStore {
 
     /// Removes an object; a missing one is no error.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.delete(name),
             Backend::Bucket(prefix) => prefix.delete(name),
         }
     }
 
+    /// The list of files that no commit names yet. A new name goes there before its file is created.
+    pub(crate) fn intents(&self) -> Option<&Intents> {
+        self.intents.as_deref()
+    }
+
     /// Starts a data file under a new name. Nothing is visible before `DataFile::finish`.
     pub(crate) fn data_file(&self, name: &str) -> Result<DataFile> {
-        Ok(DataFile(match &self.0 {
+        Ok(DataFile(match &self.backend {
             Backend::Local(directory) => Target::Local(directory.data_file(name)?),
             Backend::Bucket(prefix) => Target::Bucket(prefix.data_file(name)),
         }))
@@ -176,7 +216,7 @@ impl TableStore {
 
     /// The directory on a local disk; `None` for object stores.
     pub(crate) fn local_path(&self) -> Option<PathBuf> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => Some(directory.path().to_path_buf()),
             Backend::Bucket(_) => None,
         }
@@ -184,7 +224,7 @@ impl TableStore {
 
     /// The directory's address, for messages and for readers outside.
     pub(crate) fn place(&self, name: &str) -> String {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.place(name),
             Backend::Bucket(prefix) => prefix.place(name),
         }
@@ -193,7 +233,7 @@ impl TableStore {
     /// Removes log entries older than `cutoff_millis` (milliseconds since 1970) that no checkpoint up to
     /// `version` needs, and returns their number.
     pub(crate) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        match &self.0 {
+        match &self.backend {
             Backend::Local(directory) => directory.clean_log(version, cutoff_millis),
             Backend::Bucket(prefix) => prefix.clean_log(version, cutoff_millis),
         }

@@ -22,7 +22,6 @@ use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::PathBuf;
 use std::sync::Arc;
 use table::{Found, TableWriter};
 use tidewire_core::sink::Selection;
@@ -59,8 +58,6 @@ pub(crate) struct DeltaSink {
     limits: Limits,
     identity: Arc<Identity>,
     store: Store,
-    /// This sink's and source's folder in the state directory.
-    directory: Option<PathBuf>,
     tables: BTreeMap<TableName, TableWriter>,
     /// Tables that have been given only what they hold already.
     found: BTreeMap<TableName, Found>,
@@ -71,12 +68,11 @@ pub(crate) struct DeltaSink {
 }
 
 impl DeltaSink {
-    /// Opens what the sink holds of a source. `directory` is for what can be had again from the tables, at a price.
+    /// Opens what the sink holds of a source.
     pub(crate) fn open(
         settings: Arc<Settings>,
         identity: Arc<Identity>,
         store: Store,
-        directory: Option<PathBuf>,
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
@@ -85,7 +81,6 @@ impl DeltaSink {
             limits: LIMITS,
             identity,
             store,
-            directory,
             tables,
             found,
             progress: table,
@@ -147,10 +142,8 @@ impl DeltaSink {
                 self.found.insert(name.clone(), found);
                 return Ok(());
             };
-            let directory =
-                self.directory.as_ref().map(|directory| directory.join(table_path("{schema}/{table}", "", name)));
             let (settings, identity) = (Arc::clone(&self.settings), Arc::clone(&self.identity));
-            let writer = TableWriter::open(settings, identity, found, schema, op, directory)?;
+            let writer = TableWriter::open(settings, identity, found, schema, op)?;
             self.tables.insert(name.clone(), writer);
         }
         match self.tables.get_mut(name) {
@@ -216,7 +209,6 @@ impl DeltaSink {
     }
 
     /// Whether data files are being rewritten.
-    #[cfg(test)]
     fn is_compacting(&self) -> bool {
         self.tables.values().any(TableWriter::is_compacting)
     }
@@ -232,7 +224,7 @@ impl DeltaSink {
         for (name, table) in &mut self.tables {
             table.finish_compaction().map_err(|error| of_table(error, name))?;
         }
-        if self.tables.values().any(TableWriter::is_compacting) {
+        if self.is_compacting() {
             return Ok(());
         }
         let after = |last: &TableName| (Bound::Excluded(last.clone()), Bound::Unbounded);
@@ -297,12 +289,13 @@ impl Sink for DeltaSink {
         self.compact()
     }
 
-    fn maintain(&mut self) -> Result<()> {
+    fn maintain(&mut self) -> Result<bool> {
         for (name, table) in &mut self.tables {
             table.maintain().map_err(|error| of_table(error, name))?;
         }
         self.compact()?;
-        self.progress.maintain()
+        self.progress.maintain()?;
+        Ok(self.is_compacting())
     }
 }
 

@@ -235,9 +235,9 @@ impl Sink for KafkaSink {
         self.commit_with(progress).map_err(|error| self.give_up(error))
     }
 
-    fn maintain(&mut self) -> Result<()> {
+    fn maintain(&mut self) -> Result<bool> {
         self.destinations.rest();
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -11,6 +11,9 @@ use tracing::info;
 /// Longest time without a sign of life of an idle worker.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
+/// A sink that rests keeps house this often: what it keeps for a time expires all the same.
+const MAINTAIN_INTERVAL: Duration = Duration::from_mins(10);
+
 /// An idle queue is no reason for a commit until the last one is so many times its own length ago: a source that gives
 /// just less than a sink takes would else be held up by a commit for every batch.
 const COMMIT_REST: u32 = 2;
@@ -29,7 +32,8 @@ pub(super) struct OpenSink {
     /// Where the snapshot of the run lies in the log, if one is read.
     pub(super) floor: Option<Position>,
     pub(super) pending: Pending,
-    pub(super) maintained: bool,
+    /// When the sink last kept house; `None` after a commit.
+    pub(super) maintained: Option<Instant>,
     /// When the last commit was; `None` before the first.
     pub(super) committed: Option<Instant>,
     /// Until then an idle queue is no reason for a commit.
@@ -58,7 +62,7 @@ impl OpenSink {
             generation: None,
             floor: None,
             pending: Pending::default(),
-            maintained: false,
+            maintained: None,
             committed: None,
             rests_until: Instant::now(),
         }
@@ -134,6 +138,11 @@ impl OpenSink {
         self.pending.scratch.clear();
         self.pending.scratch.extend(needed.map(|(index, _)| index as u32));
         self.pending.scratch.len() == batch.changes.len()
+    }
+
+    /// Whether an idle sink is to keep house.
+    pub(super) fn maintenance_is_due(&self) -> bool {
+        !self.pending.dirty && self.maintained.is_none_or(|last| last.elapsed() >= MAINTAIN_INTERVAL)
     }
 
     pub(super) fn commit_is_due(&self, idle: bool) -> bool {

@@ -52,6 +52,9 @@ impl PartWriter {
     /// Starts a file of these columns; `key` are the positions of those that get statistics.
     pub(crate) fn create(store: &TableStore, columns: &[TableColumn], key: &[usize]) -> Result<PartWriter> {
         let name = format!("part-{}.zstd.parquet", uuid::Uuid::new_v4());
+        if let Some(intents) = store.intents() {
+            intents.record(&name);
+        }
         let schema = file_schema(columns);
         let mut properties = WriterProperties::builder()
             .set_created_by("tidewire".to_owned())
@@ -83,6 +86,11 @@ impl PartWriter {
         self.nulls.extend(self.required.iter().filter(has_null));
         self.rows += batch.num_rows() as u64;
         self.writer.write(&batch).map_err(|cause| write_error(&self.name, cause))
+    }
+
+    /// Its name in the table's directory.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Rows written so far.

@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
+use crate::log::{checkpoint, checksum, load};
 use crate::metrics;
 use crate::store::TableStore;
 use std::collections::BTreeSet;
@@ -38,14 +39,20 @@ fn parse_interval(text: &str) -> Option<i64> {
     count.parse::<i64>().ok().filter(|count| *count >= 0)?.checked_mul(unit)
 }
 
+/// Whether the removal of a file has expired.
+pub(super) fn has_expired(state: &State, now_millis: i64) -> bool {
+    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    state.tombstones.iter().any(|tombstone| tombstone.deletion_timestamp < cutoff)
+}
+
 /// Removes files whose removal has expired and that nothing else names, and forgets those removals. Says whether that was
 /// all of them.
 pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
-    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
-    let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
-    if !state.tombstones.iter().any(expired) {
+    if !has_expired(state, now_millis) {
         return Ok(true);
     }
+    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
     let mut needed: BTreeSet<String> = BTreeSet::new();
     for (path, file) in &state.files {
         needed.insert(path.as_ref().to_owned());
@@ -85,6 +92,24 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
 fn file_name(path: &str) -> Option<String> {
     let plain = !path.contains([':', '%']) && !path.starts_with('/') && path.split('/').all(|part| part != "..");
     plain.then(|| path.to_owned())
+}
+
+/// Removes the checksums of versions whose entries have been cleaned away, and returns their number: what cleans the log
+/// knows entries and checkpoints only.
+pub(super) fn checksums(store: &TableStore) -> Result<usize> {
+    let listing = store.list("_delta_log", "")?;
+    let kept = listing
+        .iter()
+        .filter_map(|object| load::entry_version(&object.name).or_else(|| checkpoint::version_of(&object.name)));
+    let Some(oldest) = kept.min() else { return Ok(0) };
+    let mut removed = 0;
+    for object in &listing {
+        if checksum::version_of(&object.name).is_some_and(|version| version < oldest) {
+            store.delete(&format!("_delta_log/{}", object.name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// Removes temporary files that a writer left behind more than an hour ago.

@@ -158,7 +158,8 @@ pub(super) fn read_entry(store: &TableStore, version: i64) -> Result<Option<Vec<
     content.map(|content| action::parse(&content, &store.place(&name))).transpose()
 }
 
-fn entry_version(name: &str) -> Option<i64> {
+/// Whether a listed name is that of an entry, and of which version.
+pub(super) fn entry_version(name: &str) -> Option<i64> {
     let digits = name.strip_suffix(".json")?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

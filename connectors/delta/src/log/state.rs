@@ -4,6 +4,7 @@ use crate::deletion_vector::DvDescriptor;
 use crate::error::{self, Result};
 use crate::log::LiveFile;
 use crate::log::action::{Action, Add, MetaData, Protocol, Remove, Txn};
+use crate::log::checksum::Sums;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) protocol: Option<Protocol>,
     pub(super) metadata: Option<MetaData>,
     pub(super) files: BTreeMap<Arc<str>, LiveFile>,
+    /// Sums over `files`.
+    pub(super) sums: Sums,
     /// Files and deletion vectors that are no longer live and not yet cleaned, oldest first.
     pub(super) tombstones: Vec<Tombstone>,
     pub(super) txns: BTreeMap<String, Txn>,
@@ -76,7 +79,10 @@ impl State {
         let live = self.files.get(&remove.path);
         let path =
             if live.is_some_and(|live| same_vector(live.deletion_vector.as_ref(), remove.deletion_vector.as_ref())) {
-                self.files.remove_entry(&remove.path).map(|(path, _)| path)
+                self.files.remove_entry(&remove.path).map(|(path, file)| {
+                    self.sums.remove(&file);
+                    path
+                })
             } else {
                 None
             };
@@ -101,7 +107,10 @@ impl State {
             deletion_vector: add.deletion_vector,
             deleted: None,
         };
-        self.files.insert(Arc::clone(&add.path), file);
+        self.sums.add(&file);
+        if let Some(before) = self.files.insert(Arc::clone(&add.path), file) {
+            self.sums.remove(&before);
+        }
         Ok(())
     }
 

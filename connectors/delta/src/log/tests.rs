@@ -2,10 +2,14 @@
 
 use super::*;
 mod crash;
+mod orphans;
+mod sums;
+mod upkeep;
 
 use crate::store::Store;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tempfile::TempDir;
 use url::Url;
 
@@ -533,6 +537,7 @@ proptest! {
             let expect: BTreeMap<_, _> =
                 model.iter().map(|(path, (rows, deleted))| (path.clone(), (*rows, deleted.iter().copied().collect::<Vec<_>>()))).collect();
             prop_assert_eq!(content(&mut table), expect);
+            sums::assert_agrees(&table);
         }
         let version = table.version();
         let expect = content(&mut table);

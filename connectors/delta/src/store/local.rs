@@ -85,6 +85,16 @@ impl LocalDirectory {
         file.replace()
     }
 
+    pub(super) fn put_new_unsynced(&self, name: &str, content: &[u8]) -> Result<Created> {
+        let mut file = self.start(name, Parents::Expect)?;
+        file.file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
+        match fs::hard_link(&file.temporary.0, &file.target) {
+            Ok(()) => Ok(Created::Yes),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Exists),
+            Err(e) => Err(error::local_io("link", &self.place(name), e)),
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
         match fs::read(self.path.join(name)) {
             Ok(content) => Ok(Some(content.into())),

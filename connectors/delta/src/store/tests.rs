@@ -16,7 +16,7 @@ fn backends() -> Vec<(TempDir, TableStore)> {
     };
     let bucket = || {
         let prefix = bucket::BucketPrefix::in_memory("pre/fix");
-        (tempfile::tempdir().unwrap(), Store(Backend::Bucket(prefix)).table("a b/100%25/t"))
+        (tempfile::tempdir().unwrap(), Store::new(Backend::Bucket(prefix)).table("a b/100%25/t"))
     };
     vec![local(), bucket()]
 }

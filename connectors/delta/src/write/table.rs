@@ -14,7 +14,6 @@ use crate::write::compacting::Compacting;
 use crate::write::no_floor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Phase, Position, TableSchema};
 
@@ -151,7 +150,7 @@ pub(crate) struct TableWriter {
 
 impl TableWriter {
     /// Goes on with the table that was found, or prepares to create it; `first` is the first change that it needs,
-    /// of this version of the source's schema. `directory` is the table's folder in the state directory.
+    /// of this version of the source's schema.
     ///
     /// # Errors
     /// When the source's schema no longer fits.
@@ -161,7 +160,6 @@ impl TableWriter {
         found: Found,
         schema: &Arc<TableSchema>,
         first: Op,
-        directory: Option<PathBuf>,
     ) -> Result<TableWriter> {
         let mode = settings.mode;
         if mode == Mode::Mirror {
@@ -186,7 +184,8 @@ impl TableWriter {
             }
         }
         let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
-        let home = IndexHome { directory: directory.map(|directory| directory.join("index")), table_id };
+        let directory = store.intents().map(|intents| intents.directory().join("index"));
+        let home = IndexHome { directory, table_id };
         let rows = match mode {
             Mode::Mirror => Rows::Mirror(Box::new(Mirror::new(schema, &layout, &home)?)),
             Mode::Changelog => Rows::Changelog(Changelog::default()),

@@ -118,6 +118,37 @@ fn half_a_snapshot_is_never_seen() {
 }
 
 #[test]
+fn a_killed_sink_leaves_no_file_for_good_sk_32() {
+    for is_bucket in [false, true] {
+        let mut h = Harness::new(Shape::Int);
+        if is_bucket {
+            h.move_to_bucket();
+        }
+        h.spill_always(true);
+        h.snapshot_start();
+        h.snapshot_rows(&[(1, "a"), (2, "b")]);
+        h.sink().close_all();
+        h.kill();
+        h.snapshot_start();
+        h.snapshot_rows(&[(1, "a"), (2, "b")]);
+        h.snapshot_end();
+        h.commit();
+        let (stored, shown) = h.stored_and_shown();
+        assert_eq!(stored, shown, "the first reading's file went when the table came");
+        h.send(&[Logical::insert(3, "c", "C")]);
+        h.sink().close_all();
+        assert_eq!(h.stored_and_shown().0.len(), shown.len() + 1);
+        h.kill();
+        h.replay();
+        let (stored, _) = h.stored_and_shown();
+        assert_eq!(stored, shown, "the killed sink's file went when its table was taken over");
+        h.commit();
+        let (stored, shown) = h.stored_and_shown();
+        assert_eq!((stored, h.rows().len()), (shown, 3));
+    }
+}
+
+#[test]
 fn a_snapshot_that_was_shown_is_not_read_again() {
     for mode in [Mode::Mirror, Mode::Changelog] {
         let mut h = Harness::with_mode(Shape::Int, mode);

@@ -1,5 +1,5 @@
 //! The process ends at every place where storage is in between (SK-32, SK-33, SK-34, SK-64): a fresh load is then the state
-//! after some commit, and going on from there ends where a run without a crash ends.
+//! after some commit, and going on from there ends where a run without a crash ends, without a file that nobody names.
 
 use super::*;
 use std::path::Path;
@@ -11,7 +11,8 @@ const DIRECTORY: &str = "TIDEWIRE_TEST_CRASH_DIRECTORY";
 const COMMITS: i64 = 8;
 
 fn store_at(directory: &Path) -> TableStore {
-    Store::open(&Url::from_directory_path(directory).unwrap(), &BTreeMap::new()).unwrap().table("t")
+    let store = Store::open(&Url::from_directory_path(directory).unwrap(), &BTreeMap::new()).unwrap();
+    store.with_intents(directory.join("state")).table("t")
 }
 
 /// Commit number `n`: a new file, and rows deleted from the two before it.
@@ -26,7 +27,10 @@ fn step(n: i64) -> Commit {
 /// Goes on from wherever the table is.
 fn run_to_the_end(directory: &Path) -> Table {
     let mut table = match Table::open(store_at(directory)).unwrap() {
-        Some(table) => table,
+        Some(mut table) => {
+            table.claim(APP).unwrap();
+            table
+        }
         None => Table::create(store_at(directory), new_table(), commit(0)).unwrap(),
     };
     for n in table.txn(APP).unwrap() + 1..=COMMITS {
@@ -80,6 +84,11 @@ fn a_crash_anywhere_leaves_a_committed_state() {
             }
             let mut table = run_to_the_end(directory.path());
             assert_eq!(content(&mut table), *expect.last().unwrap(), "{name} {pass}");
+            let vectors = table.state.files.values().filter_map(|file| file.deletion_vector.as_ref());
+            let removed = table.state.tombstones.iter().filter_map(|tombstone| tombstone.deletion_vector.as_ref());
+            let named: BTreeSet<String> = vectors.chain(removed).filter_map(|vector| vector.file_name()).collect();
+            let listed = table.store().list("", "deletion_vector_").unwrap().into_iter().map(|object| object.name);
+            assert_eq!(listed.collect::<BTreeSet<_>>(), named, "{name} {pass}");
         }
     }
     assert!(crashes >= 24, "{crashes} crashes: the places are passed");

@@ -85,6 +85,7 @@ pub(super) fn position(major: u64) -> Position {
 
 pub(super) struct Harness {
     directory: tempfile::TempDir,
+    /// The sink's part of the state directory.
     state: tempfile::TempDir,
     settings: Settings,
     identity: Identity,
@@ -246,13 +247,12 @@ impl Harness {
 
     fn store(&self) -> Store {
         let local = || Store::open(&self.settings.location, &BTreeMap::new()).unwrap();
-        self.bucket.clone().unwrap_or_else(local)
+        self.bucket.clone().unwrap_or_else(local).with_intents(self.state.path().to_owned())
     }
 
     fn open(&mut self) {
         let (settings, identity) = (Arc::new(self.settings.clone()), Arc::new(self.identity.clone()));
-        let (sink, mut progress) =
-            DeltaSink::open(settings, identity, self.store(), Some(self.state.path().to_path_buf())).unwrap();
+        let (sink, mut progress) = DeltaSink::open(settings, identity, self.store()).unwrap();
         self.sink = Some(sink);
         if self.settings.compaction.is_some() {
             self.sink().limits.index_bytes = 100;
@@ -268,6 +268,21 @@ impl Harness {
     pub(super) fn crash(&mut self) {
         self.sink = None;
         self.open();
+    }
+
+    /// As a process that is killed: nothing is tidied up.
+    pub(super) fn kill(&mut self) {
+        std::mem::forget(self.sink.take());
+        self.open();
+    }
+
+    /// The names of the table's data files and deletion vectors in storage, and of those that it shows.
+    pub(super) fn stored_and_shown(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let table = self.table().unwrap();
+        let stored = table.store().list("", "").unwrap().into_iter().map(|object| object.name);
+        let stored = stored.filter(|name| !name.starts_with(".tidewire-"));
+        let vectors = table.files().filter_map(|file| file.deletion_vector.as_ref()?.file_name());
+        (stored.collect(), table.files().map(|file| file.path.clone()).chain(vectors).collect())
     }
 
     /// A second instance opens the sink while the first one, which is handed out, still lives.
@@ -532,6 +547,13 @@ impl Harness {
             lists.push(names.unwrap_or_default());
         });
         lists
+    }
+}
+
+impl DeltaSink {
+    /// Ends every open file.
+    pub(super) fn close_all(&mut self) {
+        self.tables.values_mut().for_each(|table| table.close().unwrap());
     }
 }
 

@@ -1,0 +1,76 @@
+//! Files of commits that never landed: which names of the intent list are orphans (SK-32). Decides by the loaded state
+//! only, never by a listing.
+
+use crate::deletion_vector::DvDescriptor;
+use crate::log::action::Action;
+use crate::log::state::State;
+use crate::metrics;
+use crate::store::TableStore;
+use std::collections::BTreeSet;
+
+/// Most files removed at one opening, so that a start stays short; the next one goes on.
+const ORPHANS_MAX: usize = 1_000;
+
+/// Strikes off what a commit that is stored names.
+pub(super) fn landed(store: &TableStore, actions: &[Action]) {
+    let Some(intents) = store.intents() else { return };
+    let adds = || actions.iter().filter_map(|action| action.add.as_ref());
+    let vectors: Vec<String> = adds().filter_map(|add| vector_name(add.deletion_vector.as_ref())).collect();
+    intents.strike(adds().map(|add| &*add.path).chain(vectors.iter().map(String::as_str)));
+}
+
+/// Removes what an earlier owner of the list wrote and no commit names.
+///
+/// To be called only after an entry of our own was stored on top of `state`: an entry of the earlier owner whose answer
+/// got lost, or that is still on its way, is in the state by then, or finds its version taken. Names of this owner
+/// are left alone: their commit is still to come.
+pub(super) fn remove_orphans(store: &TableStore, state: &State) {
+    let Some(intents) = store.intents() else { return };
+    let earlier = intents.earlier();
+    if earlier.is_empty() {
+        return;
+    }
+    let named = named(state);
+    let is_orphan = |name: &&String| is_of_a_table(name) && !named.contains(name.as_str());
+    let (orphans, kept): (Vec<&String>, Vec<&String>) = earlier.iter().partition(is_orphan);
+    let mut removed = Vec::new();
+    for name in orphans.into_iter().take(ORPHANS_MAX) {
+        match store.delete(name) {
+            Ok(()) => removed.push(name),
+            Err(error) => {
+                // A store that does not answer is not asked again for each of them; the names stay on the list.
+                tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
+                break;
+            }
+        }
+    }
+    if !removed.is_empty() {
+        let (table, files) = (store.place(""), removed.len());
+        tracing::info!(table, files, "removed files that were written for commits which never came");
+        ::metrics::counter!(metrics::FILES_CLEANED).increment(files as u64);
+    }
+    intents.strike(kept.into_iter().chain(removed).map(String::as_str));
+}
+
+/// Every file that the state needs or that a reader of an older version may need.
+fn named(state: &State) -> BTreeSet<String> {
+    let live = state.files.iter().map(|(path, file)| (path, file.deletion_vector.as_ref()));
+    let gone = state.tombstones.iter().map(|tombstone| (&tombstone.path, tombstone.deletion_vector.as_ref()));
+    let mut names = BTreeSet::new();
+    for (path, vector) in live.chain(gone) {
+        names.insert(path.as_ref().to_owned());
+        names.extend(vector_name(vector));
+    }
+    names
+}
+
+fn vector_name(vector: Option<&DvDescriptor>) -> Option<String> {
+    vector.and_then(DvDescriptor::file_name)
+}
+
+/// Whether a name is one that this writer gives to files of rows and of deletion vectors. The list is a file that
+/// anybody may have changed.
+fn is_of_a_table(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (name.starts_with("part-") || name.starts_with("deletion_vector_")) && name.chars().all(is_plain)
+}

@@ -1,0 +1,138 @@
+//! Checkpoints by age, and clean-up of tables that rest or that have much to clean.
+
+use super::*;
+use std::fs::File;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+fn checkpoints(table: &Table) -> Vec<i64> {
+    let listing = table.store().list("_delta_log", "").unwrap();
+    listing.iter().filter_map(|object| checkpoint::version_of(&object.name)).collect()
+}
+
+fn adding(version: i64) -> Commit {
+    Commit { adds: vec![file(&format!("{version}.parquet"), 10)], ..commit(version) }
+}
+
+/// A table that forgets at once what is removed, and its entries after an hour.
+fn forgetful(directory: &TempDir) -> Table {
+    let keep = |what: &str, time: &str| (format!("delta.{what}RetentionDuration"), format!("interval {time}"));
+    let configuration = [keep("deletedFile", "0 hours"), keep("log", "1 hour")].into();
+    Table::create(store(directory), NewTable { configuration, ..new_table() }, commit(0)).unwrap()
+}
+
+/// Adds files that are there, and removes them again.
+fn churn(table: &mut Table, count: usize) {
+    let paths: Vec<String> = (0..count).map(|n| format!("{n}.parquet")).collect();
+    let directory = table.store().local_path().unwrap();
+    paths.iter().for_each(|path| drop(File::create(directory.join(path)).unwrap()));
+    let adds = paths.iter().map(|path| file(path, 10)).collect();
+    table.commit(Commit { adds, ..commit(1) }).unwrap();
+    table.commit(Commit { removes: paths, ..commit(2) }).unwrap();
+    let removed = table.state.tombstones.last().unwrap().deletion_timestamp;
+    while now_millis() <= removed {
+        std::hint::spin_loop();
+    }
+}
+
+fn stored_files(table: &Table) -> usize {
+    table.store().list("", "").unwrap().len()
+}
+
+#[test]
+fn a_change_waits_ten_minutes_for_a_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    table.commit(adding(1)).unwrap();
+    table.upkeep.age(9 * MINUTE);
+    table.maintain().unwrap();
+    assert_eq!(checkpoints(&table), [0; 0]);
+    table.upkeep.age(2 * MINUTE);
+    table.maintain().unwrap();
+    assert_eq!(checkpoints(&table), [1]);
+    // Nothing has changed since, and a claim is no change.
+    table.claim(APP).unwrap();
+    table.upkeep.age(HOUR);
+    table.maintain().unwrap();
+    assert_eq!(checkpoints(&table), [1]);
+    // The text of a domain is one: the progress has no other.
+    let domains = vec![("tidewire.progress".to_owned(), "{}".to_owned())];
+    table.commit(Commit { domains, ..commit(2) }).unwrap();
+    table.upkeep.age(10 * MINUTE);
+    table.maintain().unwrap();
+    assert_eq!(checkpoints(&table), [1, 3]);
+}
+
+#[test]
+fn a_table_that_never_rests_waits_twice_as_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    for (version, minutes, expect) in [(1, 19, &[][..]), (2, 2, &[]), (3, 0, &[3])] {
+        table.commit(adding(version)).unwrap();
+        table.upkeep.age(minutes * MINUTE);
+        assert_eq!(checkpoints(&table), expect, "version {version}");
+    }
+}
+
+#[test]
+fn a_table_that_rests_is_cleaned_too_sk_3d() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = forgetful(&directory);
+    churn(&mut table, 2);
+    table.checkpoint().unwrap();
+    churn(&mut table, 1);
+    table.upkeep.age(59 * MINUTE);
+    table.upkeep.checkpointed();
+    table.maintain().unwrap();
+    assert_eq!(stored_files(&table), 1, "not more often than every hour");
+    table.upkeep.age(MINUTE);
+    table.maintain().unwrap();
+    assert_eq!((stored_files(&table), checkpoints(&table).len()), (0, 1), "cleaned without a checkpoint");
+    assert_eq!(table.state.tombstones.len(), 0);
+    assert_eq!(content(&mut reopen(&directory)), content(&mut table));
+}
+
+#[test]
+fn entries_expire_while_a_table_rests() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = forgetful(&directory);
+    for version in 1..=3 {
+        table.commit(adding(version)).unwrap();
+    }
+    table.checkpoint().unwrap();
+    let log = table.store().local_path().unwrap().join("_delta_log");
+    for object in table.store().list("_delta_log", "").unwrap() {
+        let file = File::options().write(true).open(log.join(object.name)).unwrap();
+        file.set_modified(SystemTime::now() - 2 * HOUR).unwrap();
+    }
+    let entries = |table: &Table| {
+        let listing = table.store().list("_delta_log", "").unwrap();
+        listing.into_iter().filter_map(|object| load::entry_version(&object.name)).collect::<Vec<i64>>()
+    };
+    table.upkeep.age(23 * HOUR);
+    table.maintain().unwrap();
+    assert_eq!(entries(&table), [0, 1, 2, 3], "without a removal that has expired, once a day");
+    table.upkeep.age(HOUR);
+    table.maintain().unwrap();
+    assert_eq!(entries(&table), [3], "the entry at the checkpoint stays");
+    // Our place needs no entry: the checkpoint keeps it.
+    assert_eq!(reopen(&directory).txn(APP), Some(3));
+}
+
+#[test]
+fn clean_up_catches_up_in_steps_sk_3d() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = forgetful(&directory);
+    churn(&mut table, 2_500);
+    let mut left = vec![];
+    for version in 3..6 {
+        assert!(!table.upkeep.is_clean());
+        table.commit(commit(version)).unwrap();
+        table.checkpoint().unwrap();
+        left.push((stored_files(&table), table.state.tombstones.len()));
+    }
+    assert_eq!(left, [(1_500, 1_500), (500, 500), (0, 0)]);
+    assert!(table.upkeep.is_clean(), "and then it rests for an hour");
+    assert_eq!(content(&mut reopen(&directory)), content(&mut table));
+}

@@ -1,0 +1,85 @@
+//! When a table's log is due for a checkpoint by its age, and when what has expired is looked for. Knows the time and
+//! what was committed; reads and writes no storage.
+
+use crate::log::action::Action;
+use crate::log::clean;
+use crate::log::state::{State, WRITER_DOMAIN};
+use std::time::{Duration, Instant};
+
+/// A checkpoint is due when a change has waited for it so long.
+const CHECKPOINT_AGE: Duration = Duration::from_mins(10);
+/// Expired files and entries are looked for at most this often.
+const CLEAN_INTERVAL: Duration = Duration::from_hours(1);
+/// A table that rests is looked at this often even if no removal of it has expired: its entries may have.
+const REST_INTERVAL: Duration = Duration::from_hours(24);
+
+/// What is known of the last times.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    /// The first change of ours since the last checkpoint.
+    changed: Option<Instant>,
+    opened: Instant,
+    /// When nothing expired was left.
+    cleaned: Option<Instant>,
+}
+
+impl Upkeep {
+    /// Of a table that was loaded just now. Changes from before do not count: whether there were any, only the next one
+    /// makes them worth a checkpoint.
+    pub(super) fn new() -> Upkeep {
+        Upkeep { changed: None, opened: Instant::now(), cleaned: None }
+    }
+
+    /// Takes note of a commit of ours. A claim changes nothing: a table that is taken over at every start and otherwise
+    /// rests needs no checkpoint.
+    pub(super) fn committed(&mut self, actions: &[Action]) {
+        let is_change = |action: &Action| {
+            let domain = action.domain_metadata.as_ref().is_some_and(|domain| domain.domain != WRITER_DOMAIN);
+            domain || action.add.is_some() || action.remove.is_some() || action.meta_data.is_some()
+        };
+        if self.changed.is_none() && actions.iter().any(is_change) {
+            self.changed = Some(Instant::now());
+        }
+    }
+
+    /// A checkpoint holds all changes.
+    pub(super) fn checkpointed(&mut self) {
+        self.changed = None;
+    }
+
+    /// All that had expired has been removed.
+    pub(super) fn cleaned(&mut self) {
+        self.cleaned = Some(Instant::now());
+    }
+
+    /// Whether a change has waited for `times` the age.
+    pub(super) fn is_checkpoint_due(&self, times: u32) -> bool {
+        self.changed.is_some_and(|since| since.elapsed() >= CHECKPOINT_AGE * times)
+    }
+
+    /// Whether the next checkpoint cleans too. Until all is clean, every one does.
+    pub(super) fn is_clean_due(&self) -> bool {
+        self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_INTERVAL)
+    }
+
+    /// Whether a table without a checkpoint to write is to be cleaned all the same.
+    pub(super) fn is_rest_clean_due(&self, state: &State, now_millis: i64) -> bool {
+        let since = self.cleaned.unwrap_or(self.opened).elapsed();
+        since >= REST_INTERVAL || (since >= CLEAN_INTERVAL && clean::has_expired(state, now_millis))
+    }
+
+    /// As if so much time had passed.
+    #[cfg(test)]
+    pub(super) fn age(&mut self, by: Duration) {
+        let earlier = |instant: Instant| instant.checked_sub(by).unwrap();
+        self.changed = self.changed.map(earlier);
+        self.opened = earlier(self.opened);
+        self.cleaned = self.cleaned.map(earlier);
+    }
+
+    /// Whether nothing expired was left at the last look.
+    #[cfg(test)]
+    pub(super) fn is_clean(&self) -> bool {
+        self.cleaned.is_some()
+    }
+}
