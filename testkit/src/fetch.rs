@@ -4,6 +4,7 @@
 mod debian;
 mod maven;
 
+pub mod azurite;
 pub mod delta_kernel;
 pub mod kafka;
 pub mod mysql;
@@ -45,5 +46,6 @@ pub fn everything() -> Result<Vec<PathBuf>> {
     places.push(delta_kernel::jars()?);
     places.push(python::interpreter()?);
     places.push(seaweedfs::program()?);
+    places.push(azurite::script()?);
     Ok(places)
 }

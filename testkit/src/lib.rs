@@ -17,7 +17,9 @@ pub mod folder;
 pub mod certificate;
 pub mod fetch;
 
+pub mod azurite;
 pub mod daemon;
+pub mod gcs;
 pub mod kafka;
 pub mod mysql;
 pub mod postgres;
@@ -31,7 +33,9 @@ pub mod oracle;
 
 pub mod workload;
 
+pub use azurite::Azurite;
 pub use daemon::Daemon;
+pub use gcs::Gcs;
 pub use kafka::{Kafka, KafkaOptions};
 pub use mysql::{Mysql, MysqlOptions, MysqlVersion};
 pub use postgres::{Postgres, PostgresOptions, Version};

@@ -20,7 +20,7 @@ mod lineage;
 mod metrics;
 mod mysql;
 mod notify;
-mod s3;
 mod schema;
 mod snapshot;
+mod stores;
 mod versions;

@@ -12,10 +12,11 @@ use url::Url;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the tables live: `file:///srv/lake` or `s3://bucket/prefix`.
+    /// Where the tables live: `file:///srv/lake`, `s3://bucket/prefix`, `az://container/prefix` (also `abfss://`) or
+    /// `gs://bucket/prefix`.
     pub location: String,
-    /// Settings of the object store (`aws_region`, `aws_endpoint`, `aws_access_key_id`, ...); each may be a secret.
-    /// The environment's `AWS_*` variables count too.
+    /// Settings of the object store (`aws_region`, `azure_storage_account_name`, `google_service_account`, ...); each may
+    /// be a secret. The environment's `AWS_*`, `AZURE_*` and `GOOGLE_*` variables count too.
     #[serde(default)]
     pub storage: BTreeMap<String, SecretRef>,
     /// Path of a table under the location, of `{source}`, `{schema}` and `{table}`.
@@ -180,14 +181,24 @@ impl Settings {
     }
 }
 
+const LOCATION_FORMS: &str = "file:///path, s3://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix or \
+     gs://bucket/prefix";
+
 fn location(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|_| format!("`{text}` is no URL: write file:///path or s3://bucket/prefix"))?;
+    let url = Url::parse(text).map_err(|_| format!("`{text}` is no URL: write {LOCATION_FORMS}"))?;
+    let host = url.host_str().unwrap_or_default();
     match url.scheme() {
         "file" if url.to_file_path().is_ok_and(|path| path.parent().is_some()) => Ok(url),
         "file" => Err(format!("`{text}` must name a directory below the root, as in file:///srv/lake")),
-        "s3" | "s3a" if url.host_str().is_some() => Ok(url),
-        "s3" | "s3a" => Err(format!("`{text}` names no bucket")),
-        other => Err(format!("`{other}` locations are not available yet: use file:// or s3://")),
+        "s3" | "s3a" | "gs" if !host.is_empty() => Ok(url),
+        "s3" | "s3a" | "gs" => Err(format!("`{text}` names no bucket")),
+        // The host is the container's name, which has no dot, or the account's address behind the container.
+        "az" | "abfs" | "abfss" if !host.is_empty() && url.username().is_empty() != host.contains('.') => Ok(url),
+        "az" | "abfs" | "abfss" => Err(format!(
+            "`{text}` names no container: write az://container/prefix or \
+             abfss://container@account.dfs.core.windows.net/prefix"
+        )),
+        other => Err(format!("`{other}` locations are not available: write {LOCATION_FORMS}")),
     }
 }
 
@@ -209,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let json = r#"{"location": "gs://x", "table": "{table}", "mode": "history", "commit_interval": "1ms",
+        let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "history", "commit_interval": "1ms",
             "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
@@ -237,6 +248,18 @@ mod tests {
             ("file:///srv/lake", true),
             ("s3://bucket", true),
             ("s3://bucket/a/b", true),
+            ("s3:///a/b", false),
+            ("gs://bucket", true),
+            ("gs://bucket.of.a.domain/a/b", true),
+            ("gs:///a", false),
+            ("az://container/a/b", true),
+            ("abfs://container/a", true),
+            ("abfss://container@account.dfs.core.windows.net/a", true),
+            ("az://container@account.blob.core.windows.net/a", true),
+            ("az://account.blob.core.windows.net/container", false),
+            ("abfss://container@account/a", false),
+            ("az:///a", false),
+            ("adl://store/a", false),
             ("file:///", false),
             ("/srv/lake", false),
             ("https://x/y", false),

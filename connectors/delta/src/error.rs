@@ -49,9 +49,11 @@ pub(crate) fn object(act: &'static str, place: &str, cause: object_store::Error)
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => (
             ErrorKind::Operator,
             "storage_not_writable",
-            "check the credentials under `storage` and the bucket's policy",
+            "check the credentials under `storage` and what they may do in the bucket or container",
         ),
-        object_store::Error::NotFound { .. } => (ErrorKind::Operator, "storage_missing", "create the bucket"),
+        object_store::Error::NotFound { .. } => {
+            (ErrorKind::Operator, "storage_missing", "create the bucket or container")
+        }
         object_store::Error::UnknownConfigurationKey { .. } => {
             (ErrorKind::Configuration, "storage_settings", "correct the settings under `storage`")
         }

@@ -7,6 +7,7 @@
 mod bucket;
 mod intent;
 mod local;
+mod race;
 
 use crate::error::Result;
 use bytes::Bytes;
@@ -63,14 +64,18 @@ pub(crate) struct Object {
 }
 
 impl Store {
-    /// Opens `file://` or `s3://`; `options` are the store's own settings. Creates nothing.
+    /// Opens `file://`, `s3://`, `az://` or `gs://`; `options` are the store's own settings. Creates nothing.
     pub(crate) fn open(location: &Url, options: &BTreeMap<String, String>) -> Result<Store> {
         match location.scheme() {
             "file" => Ok(Store::new(Backend::Local(local::LocalDirectory::open(location)?))),
-            "s3" | "s3a" => Ok(Store::new(Backend::Bucket(bucket::BucketPrefix::open(location, options)?))),
+            "s3" | "s3a" | "az" | "abfs" | "abfss" | "gs" => {
+                Ok(Store::new(Backend::Bucket(bucket::BucketPrefix::open(location, options)?)))
+            }
             scheme => {
                 Err(Error::configuration("location_scheme", format!("no store for locations of scheme `{scheme}`"))
-                    .with_remedy("use `file:///path` or `s3://bucket/prefix`"))
+                    .with_remedy(
+                        "use `file:///path`, `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`",
+                    ))
             }
         }
     }
@@ -107,23 +112,13 @@ impl Store {
 }
 
 impl TableStore {
-    /// Proves that a create-only write refuses a taken name; a store that overwrites would lose commits (SK-36). A local
-    /// link cannot overwrite. Leaves nothing behind.
+    /// Proves that of several creators of a name one wins and the others are told so; with a store that lets two win,
+    /// commits would be lost (SK-36). A local link cannot overwrite. Asks a store once. Leaves nothing behind.
     pub(crate) fn probe_create_only(&self) -> Result<()> {
-        if self.local_path().is_some() {
-            return Ok(());
-        }
-        let name = format!("_tidewire_probe/{}", uuid::Uuid::new_v4());
-        let first = self.put_new(&name, Bytes::from_static(b"1"))?;
-        let second = self.put_new(&name, Bytes::from_static(b"2"));
-        self.delete(&name)?;
-        match (first, second?) {
-            (Created::Yes, Created::Exists) => Ok(()),
-            _ => Err(Error::operator(
-                "store_not_atomic",
-                format!("`{}` overwrites a name that is taken", self.place("")),
-            )
-            .with_remedy("use a store that honours `If-None-Match: *` on PUT")),
+        match &self.backend {
+            Backend::Local(_) => Ok(()),
+            Backend::Bucket(prefix) if prefix.is_proven() => Ok(()),
+            Backend::Bucket(prefix) => race::run(prefix).inspect(|()| prefix.set_proven()),
         }
     }
 

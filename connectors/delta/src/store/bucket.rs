@@ -6,14 +6,16 @@ use crate::store::{Created, Object};
 use bytes::{Bytes, BytesMut};
 use deltalake::logstore::{ObjectStoreRef, StorageConfig, logstore_for, object_store_factories};
 use futures_util::TryStreamExt;
+use futures_util::future::join_all;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, PutResult};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidewire_core::Error;
 use tokio::runtime::Runtime;
@@ -36,6 +38,8 @@ struct Shared {
     bucket: Url,
     options: BTreeMap<String, String>,
     runtime: OwnRuntime,
+    /// A race has shown that of several creators of a name only one wins.
+    proven: AtomicBool,
 }
 
 /// A runtime that may be dropped anywhere.
@@ -64,19 +68,22 @@ impl BucketPrefix {
             factory.parse_url_opts(location, &storage_config(options)?)
         }
         .map_err(|e| settings(location, e))?;
-        let bucket = Url::parse(&format!("{}://{}", location.scheme(), location.host_str().unwrap_or_default()))
-            .map_err(|e| settings(location, e))?;
-        let shared = Shared { store, bucket, options: options.clone(), runtime };
+        let bucket = bucket_of(location).map_err(|e| settings(location, e))?;
+        let shared = Shared { store, bucket, options: options.clone(), runtime, proven: AtomicBool::new(false) };
         Ok(BucketPrefix { shared: Arc::new(shared), prefix: prefix.as_ref().to_owned() })
     }
 
     /// A bucket kept in memory, with the same rules as a remote one.
     #[cfg(test)]
     pub(super) fn in_memory(prefix: &str) -> BucketPrefix {
+        BucketPrefix::of(Arc::new(object_store::memory::InMemory::new()), prefix)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(store: ObjectStoreRef, prefix: &str) -> BucketPrefix {
         let bucket = Url::parse("s3://bucket").unwrap();
         let runtime = runtime(&bucket).unwrap();
-        let store = Arc::new(object_store::memory::InMemory::new());
-        let shared = Shared { store, bucket, options: BTreeMap::new(), runtime };
+        let shared = Shared { store, bucket, options: BTreeMap::new(), runtime, proven: AtomicBool::new(false) };
         BucketPrefix { shared: Arc::new(shared), prefix: prefix.to_owned() }
     }
 
@@ -91,13 +98,41 @@ impl BucketPrefix {
     pub(super) fn put_new(&self, name: &str, content: Bytes) -> Result<Created> {
         let path = self.path(name)?;
         let put = self.shared.store.put_opts(&path, PutPayload::from_bytes(content), PutMode::Create.into());
-        match self.shared.wait(put) {
+        self.created(name, self.shared.wait(put))
+    }
+
+    /// Creates every one of `names` by `creators` requests, all under way together. What each was told, name by name.
+    pub(super) fn put_new_at_once(&self, names: &[String], creators: usize) -> Result<Vec<Vec<Result<Created>>>> {
+        let paths = names.iter().map(|name| self.path(name)).collect::<Result<Vec<Path>>>()?;
+        let store = &self.shared.store;
+        let by_name = paths.iter().map(|path| {
+            let content = |creator: usize| PutPayload::from_bytes(Bytes::from(creator.to_string()));
+            join_all((0..creators).map(move |n| store.put_opts(path, content(n), PutMode::Create.into())))
+        });
+        let race = join_all(by_name);
+        let told = self.shared.wait(async { Ok(race.await) });
+        let told = told.map_err(|e| error::object("write", &self.place(""), e))?;
+        let of_name = |(name, told): (&String, Vec<_>)| told.into_iter().map(|put| self.created(name, put)).collect();
+        Ok(names.iter().zip(told).map(of_name).collect())
+    }
+
+    fn created(&self, name: &str, told: object_store::Result<PutResult>) -> Result<Created> {
+        match told {
             Ok(_) => Ok(Created::Yes),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Created::Exists)
             }
             Err(e) => Err(error::object("write", &self.place(name), e)),
         }
+    }
+
+    /// Whether this store has been seen to give a name to one creator only.
+    pub(super) fn is_proven(&self) -> bool {
+        self.shared.proven.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_proven(&self) {
+        self.shared.proven.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn put(&self, name: &str, content: Bytes) -> Result<()> {
@@ -137,6 +172,8 @@ impl BucketPrefix {
         let directory = self.path(prefix)?;
         let base = format!("{directory}/");
         let listing = match start_after {
+            // Azure has an offset only in newer versions of its interface than the one that requests name.
+            _ if is_azure(self.shared.bucket.scheme()) => self.shared.store.list(Some(&directory)),
             "" => self.shared.store.list(Some(&directory)),
             after => self.shared.store.list_with_offset(Some(&directory), &self.path(&join(prefix, after))?),
         };
@@ -160,13 +197,34 @@ impl BucketPrefix {
         }
     }
 
+    /// Removes all of them, together; a missing one is no error.
+    pub(super) fn delete_all(&self, names: &[String]) -> Result<()> {
+        let paths = names.iter().map(|name| self.path(name)).collect::<Result<Vec<Path>>>()?;
+        let deletes = join_all(paths.iter().map(|path| self.shared.store.delete(path)));
+        let gone = self.shared.wait(async {
+            let answers = deletes.await.into_iter();
+            answers.filter(|answer| !matches!(answer, Err(object_store::Error::NotFound { .. }))).collect()
+        });
+        gone.map_err(|e| error::object("remove", &self.place(""), e))
+    }
+
     pub(super) fn data_file(&self, name: &str) -> BucketFile {
         BucketFile { prefix: self.clone(), name: name.to_owned(), buffer: BytesMut::new(), upload: None, size: 0 }
     }
 
     pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        let url = Url::parse(&format!("{}/", self.place(""))).map_err(|e| settings(&self.shared.bucket, e))?;
-        clean_log(&url, &self.shared.options, version, cutoff_millis)
+        clean_log(&self.url()?, &self.shared.options, version, cutoff_millis)
+    }
+
+    /// The prefix as a URL, in which a `%` of a name is encoded once more.
+    pub(super) fn url(&self) -> Result<Url> {
+        let mut url = self.shared.bucket.clone();
+        let segments = self.prefix.split('/').filter(|segment| !segment.is_empty());
+        match url.path_segments_mut() {
+            Ok(mut path) => path.clear().extend(segments).push(""),
+            Err(()) => return Err(settings(&self.shared.bucket, "a location without a path")),
+        };
+        Ok(url)
     }
 
     fn path(&self, name: &str) -> Result<Path> {
@@ -338,6 +396,21 @@ fn runtime(location: &Url) -> Result<OwnRuntime> {
 fn storage_config(options: &BTreeMap<String, String>) -> Result<StorageConfig> {
     StorageConfig::parse_options(options.iter().map(|(key, value)| (key.clone(), value.clone())))
         .map_err(|e| Error::configuration("storage_settings", "read the settings under `storage`").with_cause(e))
+}
+
+/// Whether a location of this scheme is in Azure's blob storage.
+pub(super) fn is_azure(scheme: &str) -> bool {
+    matches!(scheme, "az" | "abfs" | "abfss")
+}
+
+/// The bucket alone: `s3://bucket`, `abfss://container@account.dfs.core.windows.net`.
+fn bucket_of(location: &Url) -> Result<Url, url::ParseError> {
+    let host = location.host_str().unwrap_or_default();
+    let container = match location.username() {
+        "" => String::new(),
+        container => format!("{container}@"),
+    };
+    Url::parse(&format!("{}://{container}{host}", location.scheme()))
 }
 
 fn settings(location: &Url, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

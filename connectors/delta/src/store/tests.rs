@@ -131,4 +131,44 @@ fn locations_are_checked() {
     assert_eq!(code("s3://bucket/lake", &local), None);
     let unsafe_rename = [local.as_slice(), &[("AWS_S3_ALLOW_UNSAFE_RENAME", "true")]].concat();
     assert_eq!(code("s3://bucket/lake", &unsafe_rename), Some("storage_settings"));
+    let azure = [("azure_storage_account_name", "account"), ("azure_storage_account_key", "a2V5")];
+    for location in ["az://container/lake", "abfs://container/lake", "abfss://container@a.dfs.core.windows.net/lake"] {
+        assert_eq!(code(location, &azure), None, "{location}");
+    }
+    assert_eq!(code("az://container/lake", &[("azure_storage_account_key", "a2V5")]), Some("storage_settings"));
+    assert_eq!(code("az://container/lake", &[azure[0], ("account_key", "no base64")]), Some("storage_settings"));
+    let google = r#"{"client_email": "", "private_key": "", "private_key_id": "", "disable_oauth": true}"#;
+    assert_eq!(code("gs://bucket/lake", &[("google_service_account_key", google)]), None);
+    assert_eq!(code("gs://bucket/lake", &[("google_service_account_key", "no JSON")]), Some("storage_settings"));
+    assert_eq!(code("gs://bucket/lake", &[("google_service_account", "/no/such/file")]), Some("storage_settings"));
+}
+
+#[test]
+fn places_keep_the_container_and_their_percent_signs() {
+    for (location, place) in [
+        ("s3://bucket/lake", "s3://bucket/lake/a%2Fb/x"),
+        ("gs://bucket/lake/", "gs://bucket/lake/a%2Fb/x"),
+        ("az://container", "az://container/a%2Fb/x"),
+        (
+            "abfss://container@account.dfs.core.windows.net/lake",
+            "abfss://container@account.dfs.core.windows.net/lake/a%2Fb/x",
+        ),
+    ] {
+        let options = [
+            ("aws_region", "r"),
+            ("aws_access_key_id", "a"),
+            ("aws_secret_access_key", "b"),
+            ("account_name", "account"),
+            ("account_key", "a2V5"),
+            (
+                "google_service_account_key",
+                r#"{"client_email": "", "private_key": "", "private_key_id": "", "disable_oauth": true}"#,
+            ),
+        ];
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let table = Store::open(&Url::parse(location).unwrap(), &options).unwrap().table("a%2Fb");
+        assert_eq!(table.place("x"), place);
+        let Backend::Bucket(prefix) = &table.backend else { panic!("{location} is a bucket") };
+        assert_eq!(prefix.url().unwrap().as_str(), place.replace("%2F", "%252F").strip_suffix('x').unwrap());
+    }
 }

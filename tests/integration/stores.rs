@@ -1,4 +1,4 @@
-//! A mirror in a bucket: killed under load it ends equal to its source, and of two writers only one wins.
+//! A mirror in a bucket of each kind: killed under load it ends equal to its source, and of two writers only one wins.
 //! SK-33, SK-36, SK-37, SK-60.
 
 use crate::rig::{self, BINARY, POSTGRES};
@@ -7,23 +7,60 @@ use std::time::{Duration, Instant};
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::{Location, Reader};
 use tidewire_testkit::workload::{Dice, TABLES, Workload};
-use tidewire_testkit::{Daemon, Postgres, PostgresOptions, S3, oracle, s3, wait};
+use tidewire_testkit::{Azurite, Daemon, Gcs, Postgres, PostgresOptions, S3, azurite, gcs, oracle, s3, wait};
 
 /// Kills in one run of the test: the local lake has its fifty, this is about the store.
 const KILLS: u64 = 8;
+
+/// A store of objects, each with a bucket of its own.
+enum Store {
+    S3(S3),
+    Azure(Azurite),
+    Google(Gcs),
+}
+
+impl Store {
+    fn s3() -> Result<Store> {
+        S3::start().map(Store::S3)
+    }
+
+    fn azure() -> Result<Store> {
+        Azurite::start().map(Store::Azure)
+    }
+
+    fn google() -> Result<Store> {
+        Gcs::start().map(Store::Google)
+    }
+
+    /// The bucket's address.
+    fn address(&self) -> String {
+        match self {
+            Store::S3(_) => format!("s3://{}", s3::BUCKET),
+            Store::Azure(_) => format!("az://{}", azurite::CONTAINER),
+            Store::Google(_) => format!("gs://{}", gcs::BUCKET),
+        }
+    }
+
+    fn options(&self) -> Vec<(String, String)> {
+        match self {
+            Store::S3(store) => store.options(),
+            Store::Azure(store) => store.options(),
+            Store::Google(store) => store.options(),
+        }
+    }
+}
 
 struct Bucket {
     // Dropped in this order: the daemon first.
     daemon: Daemon,
     postgres: Postgres,
-    store: S3,
+    store: Store,
 }
 
 impl Bucket {
-    fn new() -> Result<Bucket> {
+    fn new(store: Store) -> Result<Bucket> {
         let postgres = Postgres::start(&PostgresOptions::version(POSTGRES))?;
         Workload::create_tables(&postgres.client()?)?;
-        let store = S3::start()?;
         let mut daemon = Daemon::new(BINARY, &config(&postgres, &store, ""))?;
         daemon.set_patience(Duration::from_secs(180));
         Ok(Bucket { daemon, postgres, store })
@@ -40,7 +77,7 @@ impl Bucket {
     }
 
     fn table(&self, table: &str) -> Location {
-        let address = format!("s3://{}/mirrors/shop/public/{table}", s3::BUCKET);
+        let address = format!("{}/mirrors/shop/public/{table}", self.store.address());
         Location { address, options: self.store.options() }
     }
 
@@ -54,14 +91,18 @@ impl Bucket {
 }
 
 /// One source `shop` and the sink `lake` in the bucket. `more` is for the source's own table.
-fn config(postgres: &Postgres, store: &S3, more: &str) -> String {
+fn config(postgres: &Postgres, store: &Store, more: &str) -> String {
+    let location = format!("{}/mirrors", store.address());
+    config_at(postgres, &location, &store.options(), more)
+}
+
+fn config_at(postgres: &Postgres, location: &str, options: &[(String, String)], more: &str) -> String {
     let mut text = rig::config(&postgres.url("postgres"), None, None, more);
     text.push_str(&format!(
-        "\n[sinks.lake.delta]\nlocation = \"s3://{}/mirrors\"\ncommit_interval = \"200ms\"\n[sinks.lake.delta.storage]\n",
-        s3::BUCKET
+        "\n[sinks.lake.delta]\nlocation = \"{location}\"\ncommit_interval = \"200ms\"\n[sinks.lake.delta.storage]\n"
     ));
-    for (key, value) in store.options() {
-        text.push_str(&format!("{key} = \"{value}\"\n"));
+    for (key, value) in options {
+        text.push_str(&format!("{key} = '{value}'\n"));
     }
     text
 }
@@ -72,7 +113,21 @@ fn load(seed: u64, transactions: u64) -> Workload {
 
 #[test]
 fn a_mirror_in_a_bucket_survives_kills() -> Result<()> {
-    let mut bucket = Bucket::new()?;
+    survives_kills(Store::s3()?)
+}
+
+#[test]
+fn a_mirror_in_azure_survives_kills() -> Result<()> {
+    survives_kills(Store::azure()?)
+}
+
+#[test]
+fn a_mirror_in_google_s_store_survives_kills() -> Result<()> {
+    survives_kills(Store::google()?)
+}
+
+fn survives_kills(store: Store) -> Result<()> {
+    let mut bucket = Bucket::new(store)?;
     let url = bucket.postgres.url("postgres");
     // The killed daemon's session may live on for a moment; the load empties a table now and then, snapshot or not.
     for line in ["slot_active", "snapshot_table_changed", "lock_timeout"] {
@@ -99,13 +154,15 @@ fn a_mirror_in_a_bucket_survives_kills() -> Result<()> {
 
 #[test]
 fn a_bucket_whose_server_dies_is_waited_for() -> Result<()> {
-    let mut bucket = Bucket::new()?;
+    let mut bucket = Bucket::new(Store::s3()?)?;
     let url = bucket.postgres.url("postgres");
     bucket.daemon.allow_log("sink retried");
     bucket.daemon.run()?;
     bucket.catch_up()?;
     let running = load(82, 400).start(&url)?;
-    bucket.store.restart()?;
+    if let Store::S3(store) = &mut bucket.store {
+        store.restart()?;
+    }
     running.join()?;
     bucket.catch_up()?;
     bucket.check(&[Reader::Deltalake])?;
@@ -113,10 +170,24 @@ fn a_bucket_whose_server_dies_is_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// Two daemons, each with a slot of its own, so that nothing but the tables themselves can tell them apart.
 #[test]
 fn of_two_writers_the_newer_wins() -> Result<()> {
-    let mut bucket = Bucket::new()?;
+    newer_wins(Store::s3()?)
+}
+
+#[test]
+fn of_two_writers_in_azure_the_newer_wins() -> Result<()> {
+    newer_wins(Store::azure()?)
+}
+
+#[test]
+fn of_two_writers_in_google_s_store_the_newer_wins() -> Result<()> {
+    newer_wins(Store::google()?)
+}
+
+/// Two daemons, each with a slot of its own, so that nothing but the tables themselves can tell them apart.
+fn newer_wins(store: Store) -> Result<()> {
+    let mut bucket = Bucket::new(store)?;
     let url = bucket.postgres.url("postgres");
     bucket.daemon.run()?;
     bucket.catch_up()?;
@@ -143,5 +214,35 @@ fn of_two_writers_the_newer_wins() -> Result<()> {
     bucket.catch_up()?;
     bucket.check(&[Reader::Deltalake, Reader::Polars])?;
     ensure!(bucket.daemon.terminate()? == 0);
+    Ok(())
+}
+
+/// What an operator got wrong is named as such by every store, and nothing is waited for.
+#[test]
+fn a_wrong_login_and_a_missing_bucket_are_told_by_check() -> Result<()> {
+    let azure = Store::azure()?;
+    let (s3, google) = (Store::s3()?, Store::google()?);
+    let changed = |store: &Store, key: &str, value: &str| {
+        let pick = |(k, v): (String, String)| if k == key { (k, value.to_owned()) } else { (k, v) };
+        store.options().into_iter().map(pick).collect::<Vec<_>>()
+    };
+    let bucket = Bucket::new(azure)?;
+    let azure = &bucket.store;
+    for (location, options, code) in [
+        ("az://lake/x", azure.options(), None),
+        ("az://lake/x", changed(azure, "azure_storage_account_key", "bm90IHRoZSBrZXk="), Some("storage_not_writable")),
+        ("az://nolake/x", azure.options(), Some("storage_missing")),
+        ("gs://lake/x", google.options(), None),
+        ("gs://nolake/x", google.options(), Some("storage_missing")),
+        ("s3://lake/x", changed(&s3, "aws_secret_access_key", "wrong"), Some("storage_not_writable")),
+    ] {
+        bucket.daemon.write_config(&config_at(&bucket.postgres, location, &options, ""))?;
+        let output = bucket.daemon.check()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        match code {
+            None => ensure!(text.contains("sink lake: ok"), "{location} is in order: {text}"),
+            Some(code) => ensure!(!output.status.success() && text.contains(code), "{location} is {code}: {text}"),
+        }
+    }
     Ok(())
 }
