@@ -24,9 +24,16 @@ impl RunFolder {
     pub fn new(what: &str) -> Result<RunFolder> {
         static SWEEP: Once = Once::new();
         SWEEP.call_once(sweep);
+        RunFolder::within(&std::env::temp_dir(), what)
+    }
+
+    /// A new one in a folder of the caller's choice, which is not swept.
+    pub fn within(base: &Path, what: &str) -> Result<RunFolder> {
+        std::fs::create_dir_all(base).with_context(|| format!("make the folder {}", base.display()))?;
+        let base = base.canonicalize().with_context(|| format!("find {}", base.display()))?;
         let folder = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-{what}-", std::process::id()))
-            .tempdir()
+            .tempdir_in(base)
             .context("make a folder for the run")?;
         let path = folder.path().to_path_buf();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).context("open the run's folder")?;

@@ -3,6 +3,7 @@
 //! them.
 
 mod backlog;
+mod delta;
 mod latency;
 mod mysql;
 mod sample;
@@ -11,7 +12,7 @@ mod table;
 
 use crate::build;
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use table::Row;
 use tidewire_testkit::fetch;
@@ -35,7 +36,10 @@ pub(crate) enum Part {
 
 /// What the benchmark may be asked.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    apart: Option<Apart>,
     /// Parts to measure; all when none is named.
     #[arg(value_enum)]
     parts: Vec<Part>,
@@ -59,6 +63,13 @@ pub(crate) struct Options {
     only: Vec<backlog::Contestant>,
 }
 
+/// What is measured only when it is asked for by name.
+#[derive(Subcommand)]
+enum Apart {
+    /// Random upserts into Delta tables of growing size, beside delta-rs, and what readers make of them.
+    Delta(delta::Options),
+}
+
 /// The publication that every reader of the log uses.
 const PUBLICATION: &str = "bench";
 /// What the source is called in every configuration.
@@ -66,6 +77,9 @@ const SOURCE: &str = "bench";
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(Apart::Delta(options)) = &options.apart {
+        return delta::run(options);
+    }
     let binary = match &options.binary {
         Some(binary) => binary.canonicalize().with_context(|| format!("find {}", binary.display()))?,
         None => {

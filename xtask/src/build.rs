@@ -21,6 +21,11 @@ pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
     build(&["--package", package, "--example", name, "--release"])
 }
 
+/// Builds a benchmark of a connector, with the same dependencies as what is shipped.
+pub(crate) fn benchmark(package: &str, name: &str) -> Result<PathBuf> {
+    build(&["--package", package, "--bench", name, "--release"])
+}
+
 /// Cargo, as a person would start it.
 pub(crate) fn cargo() -> Command {
     bare(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

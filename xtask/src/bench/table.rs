@@ -66,9 +66,14 @@ fn line(row: &Row) -> String {
         shown(millis(row.first), 0),
         shown(millis(row.latency.map(|l| l.0)), 1),
         shown(millis(row.latency.map(|l| l.1)), 1),
-        row.goals.iter().map(goal).collect::<Vec<_>>().join(", "),
+        show_goals(&row.goals),
     ];
     format!("| {} |\n", cells.join(" | "))
+}
+
+/// Those that are missed stand out.
+pub(super) fn show_goals(goals: &[Goal]) -> String {
+    goals.iter().map(goal).collect::<Vec<_>>().join(", ")
 }
 
 fn goal(goal: &Goal) -> String {
