@@ -118,7 +118,7 @@ impl Contest<'_> {
         let churned =
             self.write("churn", json!({ "commits": self.options.batches, "seconds": self.options.minutes * 60 }))?;
         appends.0.extend(self.append()?.0);
-        let index = self.place.join("state/index");
+        let index = self.place.join("state/delta");
         let index_bytes = Some(bytes_below(&index)? as f64).filter(|bytes| *bytes > 0.0);
         let round = number(&churned, "/end/round")? as u64;
         let restart = self.write("resume", json!({ "round": round }))?;

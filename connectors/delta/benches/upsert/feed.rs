@@ -51,7 +51,8 @@ impl Feed {
         std::fs::create_dir_all(state)?;
         let location = serde_json::json!({ "location": format!("file://{}", lake.display()) });
         let config: Config = serde_json::from_value(location)?;
-        let options = SinkOptions { name: "bench".into(), secrets: Arc::new(NoSecrets) };
+        let state_dir = Some(state.to_path_buf());
+        let options = SinkOptions { name: "bench".into(), state_dir, secrets: Arc::new(NoSecrets) };
         let sink = connector(options, config).map_err(|faults| format!("{faults:?}"))?;
         let (sink, progress) = sink.open("bench").map_err(|error| error.chain())?;
         let shape = Shape::new(key, &position(FLOOR));
