@@ -11,19 +11,21 @@
 //! again.
 
 mod compacting;
+mod found;
 mod table;
 
-pub(crate) use table::{Identity, stored_place};
+pub(crate) use found::{Identity, stored_place};
 
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
+use found::Found;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
-use table::{Found, TableWriter};
+use table::TableWriter;
 use tidewire_core::sink::Selection;
 use tidewire_core::{
     Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState, failpoint,

@@ -11,108 +11,14 @@ use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::typemap::{parse_schema_string, schema_string};
 use crate::write::compacting::Compacting;
+use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
 use crate::write::no_floor;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidewire_core::{Batch, Change, Error, Mark, Op, Phase, Position, TableSchema};
+use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
 
-const POSITION_DOMAIN: &str = "tidewire.position";
 const KEY_PROPERTY: &str = "tidewire.key";
 const OPERATION: &str = "STREAMING UPDATE";
-
-/// Who writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    /// The sink's name.
-    pub(crate) sink: Arc<str>,
-    /// The source's name.
-    pub(crate) source: Arc<str>,
-}
-
-impl Identity {
-    /// The application id of our `txn` actions.
-    pub(crate) fn app_id(&self) -> String {
-        format!("tidewire:{}:{}", self.sink, self.source)
-    }
-}
-
-/// What a table says of itself, in the same commit as its rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    sink: String,
-    source: String,
-    table: String,
-    mode: String,
-    /// The database's id of the table.
-    native_id: u64,
-    /// Every change of the table at or before this place is in it.
-    position: Position,
-    /// Where its last snapshot lies, if it has had one.
-    snapshot_floor: Option<Position>,
-}
-
-impl Place {
-    /// Whether the table is this source's table of this name in this sink.
-    pub(crate) fn is_of(&self, identity: &Identity, name: &str) -> bool {
-        *self.sink == *identity.sink && *self.source == *identity.source && self.table == name
-    }
-}
-
-/// What the table at a path says of itself; `None` when there is no table, or one of somebody else.
-pub(crate) fn stored_place(store: &TableStore) -> Result<Option<Place>> {
-    let table = Table::open(store.clone())?;
-    Ok(table.and_then(|table| serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()))
-}
-
-/// What lies at a table's path before the first change that it needs: only then is it known which version of the
-/// source's schema the table goes on with. A table that is ahead of the progress may have left earlier ones behind.
-pub(crate) struct Found {
-    store: TableStore,
-    /// The table, taken over from an earlier instance, and what it says of itself.
-    table: Option<(Table, Place)>,
-}
-
-impl Found {
-    /// Looks, and takes the table over if it is this source's table `name` in this sink; `None` when it is not.
-    pub(crate) fn look(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Option<Found>> {
-        let Some(mut table) = Table::open(store.clone())? else {
-            return Ok(Some(Found { store: store.clone(), table: None }));
-        };
-        if own_place(&table, identity, name, mode).is_none() {
-            return Ok(None);
-        }
-        // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
-        table.claim(&identity.app_id())?;
-        let place = own_place(&table, identity, name, mode);
-        Ok(place.map(|place| Found { store: store.clone(), table: Some((table, place)) }))
-    }
-
-    /// As `look`.
-    ///
-    /// # Errors
-    /// When there is a table of somebody else.
-    pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Found> {
-        Found::look(identity, store, name, mode)?.ok_or_else(|| foreign_table(store, name))
-    }
-
-    /// Whether the table shows a snapshot that lies at this place or beyond.
-    pub(crate) fn shows_snapshot(&self, floor: &Position) -> bool {
-        let shown = self.table.as_ref().and_then(|(_, place)| place.snapshot_floor.as_ref());
-        shown.is_some_and(|shown| shown >= floor)
-    }
-
-    /// Whether there is a table. One that an earlier instance creates is only seen by looking again.
-    pub(crate) fn is_table(&self) -> bool {
-        self.table.is_some()
-    }
-
-    /// The first of the changes, in order, that the table does not hold yet.
-    pub(crate) fn first_needed<'a>(&self, batch: &Batch, changes: &[&'a Change]) -> Option<&'a Change> {
-        let held = self.table.as_ref().map_or(Mark::default(), |(_, place)| place.position.mark);
-        changes.get(count_held(batch, changes, held)).copied()
-    }
-}
 
 /// The rows of a table, by its mode.
 pub(super) enum Rows {
@@ -560,15 +466,6 @@ fn key_property(layout: &Layout) -> String {
     serde_json::Value::from(layout.key_names()).to_string()
 }
 
-/// The number of changes, the first ones, that a table which stands at `held` has already. Rows that are read have no
-/// place in the log.
-fn count_held(batch: &Batch, changes: &[&Change], held: Mark) -> usize {
-    match batch.phase {
-        Phase::Snapshot => 0,
-        Phase::Stream => changes.partition_point(|change| batch.mark(change) <= held),
-    }
-}
-
 fn is_row(op: Op) -> bool {
     matches!(op, Op::Insert | Op::Update | Op::Delete | Op::Read)
 }
@@ -585,20 +482,6 @@ pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.chars().all(plain) { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
-}
-
-/// What our own table says of itself; `None` when it is not ours.
-fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
-    let place: Place = serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()?;
-    (place.is_of(identity, name) && place.mode == mode.name()).then_some(place)
-}
-
-fn foreign_table(store: &TableStore, name: &str) -> Error {
-    Error::operator(
-        "foreign_table",
-        format!("`{}` holds a table that this sink did not write for `{name}`", store.place("")),
-    )
-    .with_remedy("move that table away, or give this sink another `location`, `table` or `mode`")
 }
 
 fn key_changed(schema: &TableSchema) -> Error {

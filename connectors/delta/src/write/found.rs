@@ -1,0 +1,129 @@
+//! What lies at a table's path before the sink writes to it, and what a table says of itself. Knows no rows.
+
+use crate::error::Result;
+use crate::layout::Mode;
+use crate::log::Table;
+use crate::store::TableStore;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidewire_core::{Batch, Change, Error, Mark, Phase, Position};
+
+/// The domain of a table's place.
+pub(super) const POSITION_DOMAIN: &str = "tidewire.position";
+
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The sink's name.
+    pub(crate) sink: Arc<str>,
+    /// The source's name.
+    pub(crate) source: Arc<str>,
+}
+
+impl Identity {
+    /// The application id of our `txn` actions.
+    pub(crate) fn app_id(&self) -> String {
+        format!("tidewire:{}:{}", self.sink, self.source)
+    }
+}
+
+/// What a table says of itself, in the same commit as its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(super) sink: String,
+    pub(super) source: String,
+    pub(super) table: String,
+    pub(super) mode: String,
+    /// The database's id of the table.
+    pub(super) native_id: u64,
+    /// Every change of the table at or before this place is in it.
+    pub(super) position: Position,
+    /// Where its last snapshot lies, if it has had one.
+    pub(super) snapshot_floor: Option<Position>,
+}
+
+impl Place {
+    /// Whether the table is this source's table of this name in this sink.
+    pub(crate) fn is_of(&self, identity: &Identity, name: &str) -> bool {
+        *self.sink == *identity.sink && *self.source == *identity.source && self.table == name
+    }
+}
+
+/// What the table at a path says of itself; `None` when there is no table, or one of somebody else.
+pub(crate) fn stored_place(store: &TableStore) -> Result<Option<Place>> {
+    let table = Table::open(store.clone())?;
+    Ok(table.and_then(|table| serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()))
+}
+
+/// What lies at a table's path before the first change that it needs: only then is it known which version of the
+/// source's schema the table goes on with. A table that is ahead of the progress may have left earlier ones behind.
+pub(crate) struct Found {
+    pub(super) store: TableStore,
+    /// The table, taken over from an earlier instance, and what it says of itself.
+    pub(super) table: Option<(Table, Place)>,
+}
+
+impl Found {
+    /// Looks, and takes the table over if it is this source's table `name` in this sink; `None` when it is not.
+    pub(crate) fn look(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Option<Found>> {
+        let Some(mut table) = Table::open(store.clone())? else {
+            return Ok(Some(Found { store: store.clone(), table: None }));
+        };
+        if own_place(&table, identity, name, mode).is_none() {
+            return Ok(None);
+        }
+        // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
+        table.claim(&identity.app_id())?;
+        let place = own_place(&table, identity, name, mode);
+        Ok(place.map(|place| Found { store: store.clone(), table: Some((table, place)) }))
+    }
+
+    /// As `look`.
+    ///
+    /// # Errors
+    /// When there is a table of somebody else.
+    pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Found> {
+        Found::look(identity, store, name, mode)?.ok_or_else(|| foreign_table(store, name))
+    }
+
+    /// Whether the table shows a snapshot that lies at this place or beyond.
+    pub(crate) fn shows_snapshot(&self, floor: &Position) -> bool {
+        let shown = self.table.as_ref().and_then(|(_, place)| place.snapshot_floor.as_ref());
+        shown.is_some_and(|shown| shown >= floor)
+    }
+
+    /// Whether there is a table. One that an earlier instance creates is only seen by looking again.
+    pub(crate) fn is_table(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The first of the changes, in order, that the table does not hold yet.
+    pub(crate) fn first_needed<'a>(&self, batch: &Batch, changes: &[&'a Change]) -> Option<&'a Change> {
+        let held = self.table.as_ref().map_or(Mark::default(), |(_, place)| place.position.mark);
+        changes.get(count_held(batch, changes, held)).copied()
+    }
+}
+
+/// The number of changes, the first ones, that a table which stands at `held` has already. Rows that are read have no
+/// place in the log.
+pub(super) fn count_held(batch: &Batch, changes: &[&Change], held: Mark) -> usize {
+    match batch.phase {
+        Phase::Snapshot => 0,
+        Phase::Stream => changes.partition_point(|change| batch.mark(change) <= held),
+    }
+}
+
+/// What our own table says of itself; `None` when it is not ours.
+fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
+    let place: Place = serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()?;
+    (place.is_of(identity, name) && place.mode == mode.name()).then_some(place)
+}
+
+/// The refusal of a table of somebody else.
+pub(super) fn foreign_table(store: &TableStore, name: &str) -> Error {
+    Error::operator(
+        "foreign_table",
+        format!("`{}` holds a table that this sink did not write for `{name}`", store.place("")),
+    )
+    .with_remedy("move that table away, or give this sink another `location`, `table` or `mode`")
+}
