@@ -189,6 +189,7 @@ fn below(prefix: &str, key: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, FileSecrets};
+    use std::path::Path;
 
     fn faults_of(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
