@@ -4,7 +4,9 @@
 use crate::error::{self, Result};
 use crate::store::{Created, Object};
 use bytes::{Bytes, BytesMut};
-use deltalake::logstore::{ObjectStoreRef, StorageConfig, logstore_for, object_store_factories};
+use deltalake::logstore::{
+    LogStore, ObjectStoreRef, StorageConfig, logstore_for, logstore_with, object_store_factories,
+};
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
@@ -166,7 +168,12 @@ impl BucketPrefix {
 
     pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
         let url = Url::parse(&format!("{}/", self.place(""))).map_err(|e| settings(&self.shared.bucket, e))?;
-        clean_log(&url, &self.shared.options, version, cutoff_millis)
+        let config = storage_config(&self.shared.options)?;
+        let log_store = {
+            let _guard = self.shared.runtime.handle()?.enter();
+            logstore_with(Arc::clone(&self.shared.store), &url, config).map_err(|e| settings(&url, e))?
+        };
+        clean(&self.shared.runtime, log_store.as_ref(), &url, version, cutoff_millis)
     }
 
     fn path(&self, name: &str) -> Result<Path> {
@@ -301,25 +308,22 @@ impl fmt::Debug for BucketFile {
     }
 }
 
-/// Runs deltalake's log clean-up on the table at `url`.
-pub(super) fn clean_log(
-    url: &Url,
-    options: &BTreeMap<String, String>,
-    version: u64,
-    cutoff_millis: i64,
-) -> Result<usize> {
+/// Runs deltalake's log clean-up on the table in the local directory `url`.
+pub(super) fn clean_local_log(url: &Url, version: u64, cutoff_millis: i64) -> Result<usize> {
     let runtime = runtime(url)?;
-    let config = storage_config(options)?;
     let log_store = {
         let _guard = runtime.handle()?.enter();
-        logstore_for(url, config).map_err(|e| settings(url, e))?
+        logstore_for(url, StorageConfig::default()).map_err(|e| settings(url, e))?
     };
-    let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff_millis, None);
+    clean(&runtime, log_store.as_ref(), url, version, cutoff_millis)
+}
+
+fn clean(runtime: &OwnRuntime, log_store: &dyn LogStore, url: &Url, version: u64, cutoff_millis: i64) -> Result<usize> {
+    let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store, cutoff_millis, None);
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::retry("delta_log_clean", format!("clean the log of `{url}`")).with_cause(cause)
     };
-    let limit = REQUEST_TIMEOUT;
-    match runtime.handle()?.block_on(async { tokio::time::timeout(limit, clean).await }) {
+    match runtime.handle()?.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, clean).await }) {
         Ok(answer) => answer.map_err(|e| failed(e.into())),
         Err(late) => Err(failed(late.into())),
     }

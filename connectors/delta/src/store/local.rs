@@ -159,7 +159,7 @@ impl LocalDirectory {
     pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
         let url = Url::from_directory_path(&self.path)
             .map_err(|()| Error::bug("location_path", format!("`{}` is no absolute path", self.path.display())))?;
-        super::bucket::clean_log(&url, &Default::default(), version, cutoff_millis)
+        super::bucket::clean_local_log(&url, version, cutoff_millis)
     }
 
     /// Opens a temporary file in the directory of `name`.
