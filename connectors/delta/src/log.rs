@@ -15,6 +15,7 @@ mod load;
 mod protocol;
 mod state;
 
+use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
 use crate::metrics;
@@ -27,7 +28,7 @@ use roaring::RoaringBitmap;
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tidewire_core::{Error, ErrorKind, failpoint};
 
 /// A checkpoint is due after this many entries or bytes of them: some readers stop working on long tails of
@@ -37,7 +38,7 @@ const CHECKPOINT_ENTRY_BYTES: u64 = 4 << 20;
 /// A table that never rests is not maintained; at this many times the limits a commit writes the checkpoint itself.
 const CHECKPOINT_OVERDUE: u64 = 2;
 /// Expired files and entries are looked for at most this often.
-const CLEAN_INTERVAL: Duration = Duration::from_secs(3_600);
+const CLEAN_SECONDS: u64 = 3_600;
 /// Entries of others that leave our files alone and may come between two of ours at once.
 const HARMLESS_MAX: u32 = 16;
 
@@ -135,7 +136,7 @@ pub(crate) struct Commit {
 
 /// This process, among all that may write to a table under one application id.
 fn instance() -> &'static str {
-    static INSTANCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+    static INSTANCE: LazyLock<String> = LazyLock::new(|| ambient::uuid().to_string());
     &INSTANCE
 }
 
@@ -171,7 +172,7 @@ impl Table {
         let now = now_millis();
         let protocol = protocol::new_protocol(new.features, &new.schema_string);
         let metadata = MetaData {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: ambient::uuid().to_string(),
             name: None,
             description: None,
             format: action::Format::default(),
@@ -326,12 +327,14 @@ impl Table {
     }
 
     fn is_checkpoint_due(&self, times: u64) -> bool {
-        self.entries >= CHECKPOINT_ENTRIES * times || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * times
+        self.entries >= limit(Limit::CheckpointEntries, CHECKPOINT_ENTRIES) * times
+            || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * times
     }
 
     fn checkpoint(&mut self) -> Result<()> {
         let now = now_millis();
-        let clean = self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_INTERVAL);
+        let interval = Duration::from_secs(limit(Limit::CleanSeconds, CLEAN_SECONDS));
+        let clean = self.cleaned.is_none_or(|last| last.elapsed() >= interval);
         let cleaned_all = clean && clean::expired_files(&self.store, &mut self.state, now)?;
         checkpoint::write(&self.store, self.version, &self.state)?;
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
@@ -469,11 +472,6 @@ impl Table {
 /// Whether lines are an entry that a table could begin with; a door for `probe`.
 pub(crate) fn is_entry(lines: &[u8]) -> bool {
     action::parse(lines, "probe").and_then(|actions| State::default().apply(actions, "probe")).is_ok()
-}
-
-fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

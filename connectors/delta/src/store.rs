@@ -5,6 +5,8 @@
 //! (SK-38, SK-39, SK-53), object stores answer after they have stored.
 
 mod bucket;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod local;
 
 use crate::error::Result;
@@ -28,6 +30,8 @@ pub(crate) struct TableStore(Backend);
 enum Backend {
     Local(local::LocalDirectory),
     Bucket(bucket::BucketPrefix),
+    #[cfg(test)]
+    Faulty(faulty::FaultyDirectory),
 }
 
 /// What came of a create-only write.
@@ -71,11 +75,23 @@ impl Store {
         Store(Backend::Bucket(bucket::BucketPrefix::in_memory("lake")))
     }
 
+    /// The same store with faults.
+    #[cfg(test)]
+    pub(crate) fn with_faults(&self, faults: &faulty::Faults) -> Store {
+        let within = Box::new(TableStore(self.0.clone()));
+        Store(Backend::Faulty(faulty::FaultyDirectory { within, faults: faults.clone() }))
+    }
+
     /// The directory at a relative path of `/`-separated segments, taken as they are.
     pub(crate) fn table(&self, relative_path: &str) -> TableStore {
         TableStore(match &self.0 {
             Backend::Local(directory) => Backend::Local(directory.child(relative_path)),
             Backend::Bucket(prefix) => Backend::Bucket(prefix.child(relative_path)),
+            #[cfg(test)]
+            Backend::Faulty(store) => {
+                let within = Box::new(Store(store.within.0.clone()).table(relative_path));
+                Backend::Faulty(faulty::FaultyDirectory { within, ..store.clone() })
+            }
         })
     }
 }
@@ -87,7 +103,7 @@ impl TableStore {
         if self.local_path().is_some() {
             return Ok(());
         }
-        let name = format!("_tidewire_probe/{}", uuid::Uuid::new_v4());
+        let name = format!("_tidewire_probe/{}", crate::ambient::uuid());
         let first = self.put_new(&name, Bytes::from_static(b"1"))?;
         let second = self.put_new(&name, Bytes::from_static(b"2"));
         self.delete(&name)?;
@@ -107,6 +123,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Create),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.create(name, content, TableStore::put_new),
         }
     }
 
@@ -115,6 +133,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Expect),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.create(name, content, TableStore::put_new_in_place),
         }
     }
 
@@ -123,6 +143,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.put(name, &content),
             Backend::Bucket(prefix) => prefix.put(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.put(name, content),
         }
     }
 
@@ -131,6 +153,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.get(name),
             Backend::Bucket(prefix) => prefix.get(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.get(name),
         }
     }
 
@@ -139,6 +163,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.get_range(name, range),
             Backend::Bucket(prefix) => prefix.get_range(name, range),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.get_range(name, range),
         }
     }
 
@@ -147,6 +173,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.head(name),
             Backend::Bucket(prefix) => prefix.head(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.head(name),
         }
     }
 
@@ -155,6 +183,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.list(prefix, start_after),
             Backend::Bucket(bucket) => bucket.list(prefix, start_after),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.list(prefix, start_after),
         }
     }
 
@@ -163,6 +193,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.delete(name),
             Backend::Bucket(prefix) => prefix.delete(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.delete(name),
         }
     }
 
@@ -171,6 +203,8 @@ impl TableStore {
         Ok(DataFile(match &self.0 {
             Backend::Local(directory) => Target::Local(directory.data_file(name)?),
             Backend::Bucket(prefix) => Target::Bucket(prefix.data_file(name)),
+            #[cfg(test)]
+            Backend::Faulty(store) => Target::Faulty(store.data_file(name)?),
         }))
     }
 
@@ -179,6 +213,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => Some(directory.path().to_path_buf()),
             Backend::Bucket(_) => None,
+            #[cfg(test)]
+            Backend::Faulty(store) => store.within.local_path(),
         }
     }
 
@@ -187,6 +223,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.place(name),
             Backend::Bucket(prefix) => prefix.place(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.within.place(name),
         }
     }
 
@@ -196,6 +234,8 @@ impl TableStore {
         match &self.0 {
             Backend::Local(directory) => directory.clean_log(version, cutoff_millis),
             Backend::Bucket(prefix) => prefix.clean_log(version, cutoff_millis),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.clean_log(version, cutoff_millis),
         }
     }
 }
@@ -208,6 +248,8 @@ pub(crate) struct DataFile(Target);
 enum Target {
     Local(local::LocalFile),
     Bucket(bucket::BucketFile),
+    #[cfg(test)]
+    Faulty(faulty::FaultyFile),
 }
 
 impl DataFile {
@@ -216,6 +258,8 @@ impl DataFile {
         match &self.0 {
             Target::Local(_) => 0,
             Target::Bucket(file) => file.buffered_bytes(),
+            #[cfg(test)]
+            Target::Faulty(file) => file.within.buffered_bytes(),
         }
     }
 
@@ -224,6 +268,8 @@ impl DataFile {
         match self.0 {
             Target::Local(file) => file.finish(),
             Target::Bucket(file) => file.finish(),
+            #[cfg(test)]
+            Target::Faulty(file) => file.finish(),
         }
     }
 }
@@ -233,6 +279,8 @@ impl io::Write for DataFile {
         match &mut self.0 {
             Target::Local(file) => file.write(bytes),
             Target::Bucket(file) => file.write(bytes),
+            #[cfg(test)]
+            Target::Faulty(file) => file.write(bytes),
         }
     }
 
@@ -240,6 +288,8 @@ impl io::Write for DataFile {
         match &mut self.0 {
             Target::Local(file) => file.flush(),
             Target::Bucket(_) => Ok(()),
+            #[cfg(test)]
+            Target::Faulty(file) => file.flush(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod table;
 
 pub(crate) use table::{Identity, stored_place};
 
+use crate::ambient::{Limit, limit};
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
@@ -42,6 +43,17 @@ struct Limits {
 
 const LIMITS: Limits = Limits { rows_bytes: 4 << 20, row_groups_bytes: 16 << 20, uploads_bytes: 16 << 20, files: 256 };
 
+impl Limits {
+    fn now() -> Limits {
+        Limits {
+            rows_bytes: limit(Limit::RowsBytes, LIMITS.rows_bytes),
+            row_groups_bytes: limit(Limit::RowGroupsBytes, LIMITS.row_groups_bytes),
+            uploads_bytes: limit(Limit::UploadsBytes, LIMITS.uploads_bytes),
+            files: limit(Limit::Files, LIMITS.files),
+        }
+    }
+}
+
 /// A running sink of one source.
 pub(crate) struct DeltaSink {
     settings: Arc<Settings>,
@@ -64,7 +76,8 @@ impl DeltaSink {
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
-        let mut sink = DeltaSink { settings, limits: LIMITS, identity, store, tables, found, progress: table, stored };
+        let mut sink =
+            DeltaSink { settings, limits: Limits::now(), identity, store, tables, found, progress: table, stored };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
                 Ok(true) => held.state = TableState::Done,

@@ -170,7 +170,7 @@ impl LocalDirectory {
             create_directories(directory)?;
         }
         // A leading dot keeps the name out of every reader's listing.
-        let temporary = directory.join(format!(".tidewire-{}.tmp", uuid::Uuid::new_v4()));
+        let temporary = directory.join(format!(".tidewire-{}.tmp", crate::ambient::uuid()));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -5,7 +5,6 @@ mod ahead;
 mod halting;
 mod harness;
 mod limits;
-mod random;
 
 use super::*;
 use crate::layout::Mode;
