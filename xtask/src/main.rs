@@ -1,10 +1,11 @@
-//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `tidy`. Scripts hold no logic;
-//! this does.
+//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `model`, `tidy`. Scripts hold no
+//! logic; this does.
 
 mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod model;
 mod test;
 mod tidy;
 
@@ -36,6 +37,8 @@ enum Command {
     Bench(bench::Options),
     /// Feeds broken and hostile input to everything that reads bytes from outside.
     Fuzz(fuzz::Options),
+    /// Runs random operations, faults and new starts of the Delta sink against a model, seed by seed.
+    Model(model::Options),
     /// Checks the form of the repository; `cargo test` does so too.
     Tidy,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Fetch => test::fetch(),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Model(options) => model::run(&options),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -9,6 +9,7 @@ mod work;
 pub(crate) use plan::{Candidate, plan};
 pub(crate) use work::{Facts, Input, Job};
 
+use crate::ambient;
 use crate::error::Result;
 use crate::index::{Mark, PreparedRun};
 use crate::log::{NewFile, Table};
@@ -54,7 +55,12 @@ impl Compaction {
         let stop = Arc::clone(&job.stop);
         let (store, inputs) = (job.store.clone(), job.inputs.clone());
         let thread = std::thread::Builder::new().name("tidewire-delta-compact".to_owned());
-        let thread = thread.spawn(move || job.run()).map_err(|cause| {
+        let surroundings = ambient::branch();
+        let run = move || {
+            surroundings.enter();
+            job.run()
+        };
+        let thread = thread.spawn(run).map_err(|cause| {
             Error::retry("delta_compaction", "start a thread that rewrites data files").with_cause(cause)
         })?;
         Ok(Compaction { store, inputs, mark, stop, thread: Some(thread) })

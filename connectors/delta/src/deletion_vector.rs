@@ -7,6 +7,7 @@
 
 mod z85;
 
+use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
 use crate::metrics;
 use crate::store::{Created, TableStore};
@@ -173,12 +174,13 @@ struct Pack {
 
 impl Pack {
     fn new() -> Pack {
-        Pack { uuid: Uuid::new_v4(), bytes: vec![FILE_VERSION], descriptors: Vec::new() }
+        Pack { uuid: ambient::uuid(), bytes: vec![FILE_VERSION], descriptors: Vec::new() }
     }
 
     fn is_full(&self, next: usize) -> bool {
         !self.descriptors.is_empty()
-            && (self.descriptors.len() >= PACK_VECTORS_MAX || self.bytes.len() + next + 8 > PACK_BYTES_MAX)
+            && (self.descriptors.len() >= limit(Limit::PackVectors, PACK_VECTORS_MAX)
+                || self.bytes.len() + next + 8 > PACK_BYTES_MAX)
     }
 
     fn push(&mut self, rows: &RoaringBitmap) -> Result<()> {

@@ -2,6 +2,7 @@
 //! those above it. The table layer (`store` to `progress_table`) knows files, versions and row numbers; the data
 //! layer (`typemap` to `write`) knows rows, keys and batches.
 
+mod ambient;
 mod error;
 mod metrics;
 
@@ -32,6 +33,9 @@ mod changelog;
 mod compact;
 
 mod write;
+
+#[cfg(test)]
+mod model;
 
 mod preflight;
 

@@ -18,6 +18,7 @@ mod protocol;
 mod state;
 mod upkeep;
 
+use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
 use crate::metrics;
@@ -30,7 +31,6 @@ use roaring::RoaringBitmap;
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tidewire_core::{Error, ErrorKind, failpoint};
 use upkeep::Upkeep;
 
@@ -140,12 +140,12 @@ pub(crate) struct Commit {
 
 /// An id for a table that is to be created.
 pub(crate) fn new_table_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+    ambient::uuid().to_string()
 }
 
 /// This process, among all that may write to a table under one application id.
 fn instance() -> &'static str {
-    static INSTANCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+    static INSTANCE: LazyLock<String> = LazyLock::new(|| ambient::uuid().to_string());
     &INSTANCE
 }
 
@@ -340,7 +340,7 @@ impl Table {
 
     fn is_checkpoint_due(&self, times: u32) -> bool {
         let factor = u64::from(times);
-        self.entries >= CHECKPOINT_ENTRIES * factor
+        self.entries >= limit(Limit::CheckpointEntries, CHECKPOINT_ENTRIES) * factor
             || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * factor
             || self.upkeep.is_checkpoint_due(times)
     }
@@ -492,11 +492,6 @@ impl Table {
 /// Whether lines are an entry that a table could begin with; a door for `probe`.
 pub(crate) fn is_entry(lines: &[u8]) -> bool {
     action::parse(lines, "probe").and_then(|actions| State::default().apply(actions, "probe")).is_ok()
-}
-
-fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -192,8 +192,10 @@ impl Mirror {
         self.index.spill(parts.files().named().map(|(ordinal, path)| (ordinal, path.to_owned())).collect())
     }
 
-    /// Takes over what the index's own threads have done.
-    pub(crate) fn poll_index(&mut self, parts: &Parts) -> Result<()> {
+    /// A commit has shown all changes: the index takes over what its own threads have done, and lets it be seen by the
+    /// next start.
+    pub(crate) fn committed(&mut self, parts: &Parts) -> Result<()> {
+        self.index.committed();
         self.index.poll(parts.files().gone())
     }
 

@@ -9,6 +9,7 @@
 pub(crate) mod files;
 pub(crate) mod holes;
 
+use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
 use crate::encode::file::PartWriter;
 use crate::error::Result;
@@ -217,7 +218,8 @@ impl Parts {
     /// Writes the buffer to the open file; closes it when it is large enough.
     pub(crate) fn flush(&mut self) -> Result<Option<Moved>> {
         let moved = self.write_buffer()?;
-        if self.open.as_ref().is_some_and(|open| open.size_bytes() >= PART_BYTES_MAX || open.rows() >= PART_ROWS_MAX) {
+        let rows_max = limit(Limit::PartRows, PART_ROWS_MAX);
+        if self.open.as_ref().is_some_and(|open| open.size_bytes() >= PART_BYTES_MAX || open.rows() >= rows_max) {
             self.close_open()?;
         }
         Ok(moved)

@@ -5,6 +5,8 @@
 //! (SK-38, SK-39, SK-53), object stores answer after they have stored.
 
 mod bucket;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod intent;
 mod local;
 mod race;
@@ -39,6 +41,8 @@ pub(crate) struct TableStore {
 enum Backend {
     Local(local::LocalDirectory),
     Bucket(bucket::BucketPrefix),
+    #[cfg(test)]
+    Faulty(faulty::FaultyDirectory),
 }
 
 /// What came of a create-only write.
@@ -95,11 +99,24 @@ impl Store {
         Store { intents: Some(directory), ..self }
     }
 
+    /// The same store with faults.
+    #[cfg(test)]
+    pub(crate) fn with_faults(&self, faults: &faulty::Faults) -> Store {
+        let within = Box::new(TableStore { backend: self.backend.clone(), intents: None });
+        let backend = Backend::Faulty(faulty::FaultyDirectory { within, faults: faults.clone() });
+        Store { backend, intents: self.intents.clone() }
+    }
+
     /// The directory at a relative path of `/`-separated segments, taken as they are.
     pub(crate) fn table(&self, relative_path: &str) -> TableStore {
         let backend = match &self.backend {
             Backend::Local(directory) => Backend::Local(directory.child(relative_path)),
             Backend::Bucket(prefix) => Backend::Bucket(prefix.child(relative_path)),
+            #[cfg(test)]
+            Backend::Faulty(store) => {
+                let within = Box::new(Store::new(store.within.backend.clone()).table(relative_path));
+                Backend::Faulty(faulty::FaultyDirectory { within, ..store.clone() })
+            }
         };
         let table = TableStore { backend, intents: None };
         let list = |directory: &PathBuf| {
@@ -119,6 +136,8 @@ impl TableStore {
             Backend::Local(_) => Ok(()),
             Backend::Bucket(prefix) if prefix.is_proven() => Ok(()),
             Backend::Bucket(prefix) => race::run(prefix).inspect(|()| prefix.set_proven()),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.within.probe_create_only(),
         }
     }
 
@@ -128,6 +147,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Create),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.create(name, content, TableStore::put_new),
         }
     }
 
@@ -136,6 +157,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.put_new(name, &content, local::Parents::Expect),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.create(name, content, TableStore::put_new_in_place),
         }
     }
 
@@ -145,6 +168,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.put_new_unsynced(name, &content),
             Backend::Bucket(prefix) => prefix.put_new(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.create(name, content, TableStore::put_new_unsynced),
         }
     }
 
@@ -153,6 +178,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.put(name, &content),
             Backend::Bucket(prefix) => prefix.put(name, content),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.put(name, content),
         }
     }
 
@@ -161,6 +188,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.get(name),
             Backend::Bucket(prefix) => prefix.get(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.get(name),
         }
     }
 
@@ -169,6 +198,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.get_range(name, range),
             Backend::Bucket(prefix) => prefix.get_range(name, range),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.get_range(name, range),
         }
     }
 
@@ -177,6 +208,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.head(name),
             Backend::Bucket(prefix) => prefix.head(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.head(name),
         }
     }
 
@@ -185,6 +218,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.list(prefix, start_after),
             Backend::Bucket(bucket) => bucket.list(prefix, start_after),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.list(prefix, start_after),
         }
     }
 
@@ -193,6 +228,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.delete(name),
             Backend::Bucket(prefix) => prefix.delete(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.delete(name),
         }
     }
 
@@ -206,6 +243,8 @@ impl TableStore {
         Ok(DataFile(match &self.backend {
             Backend::Local(directory) => Target::Local(directory.data_file(name)?),
             Backend::Bucket(prefix) => Target::Bucket(prefix.data_file(name)),
+            #[cfg(test)]
+            Backend::Faulty(store) => Target::Faulty(store.data_file(name)?),
         }))
     }
 
@@ -214,6 +253,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => Some(directory.path().to_path_buf()),
             Backend::Bucket(_) => None,
+            #[cfg(test)]
+            Backend::Faulty(store) => store.within.local_path(),
         }
     }
 
@@ -222,6 +263,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.place(name),
             Backend::Bucket(prefix) => prefix.place(name),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.within.place(name),
         }
     }
 
@@ -231,6 +274,8 @@ impl TableStore {
         match &self.backend {
             Backend::Local(directory) => directory.clean_log(version, cutoff_millis),
             Backend::Bucket(prefix) => prefix.clean_log(version, cutoff_millis),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.clean_log(version, cutoff_millis),
         }
     }
 }
@@ -243,6 +288,8 @@ pub(crate) struct DataFile(Target);
 enum Target {
     Local(local::LocalFile),
     Bucket(bucket::BucketFile),
+    #[cfg(test)]
+    Faulty(faulty::FaultyFile),
 }
 
 impl DataFile {
@@ -251,6 +298,8 @@ impl DataFile {
         match &self.0 {
             Target::Local(_) => 0,
             Target::Bucket(file) => file.buffered_bytes(),
+            #[cfg(test)]
+            Target::Faulty(file) => file.within.buffered_bytes(),
         }
     }
 
@@ -259,6 +308,8 @@ impl DataFile {
         match self.0 {
             Target::Local(file) => file.finish(),
             Target::Bucket(file) => file.finish(),
+            #[cfg(test)]
+            Target::Faulty(file) => file.finish(),
         }
     }
 }
@@ -268,6 +319,8 @@ impl io::Write for DataFile {
         match &mut self.0 {
             Target::Local(file) => file.write(bytes),
             Target::Bucket(file) => file.write(bytes),
+            #[cfg(test)]
+            Target::Faulty(file) => file.write(bytes),
         }
     }
 
@@ -275,6 +328,8 @@ impl io::Write for DataFile {
         match &mut self.0 {
             Target::Local(file) => file.flush(),
             Target::Bucket(_) => Ok(()),
+            #[cfg(test)]
+            Target::Faulty(file) => file.flush(),
         }
     }
 }

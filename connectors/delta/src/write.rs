@@ -16,6 +16,7 @@ mod table;
 
 pub(crate) use found::{Identity, stored_place};
 
+use crate::ambient::{Limit, limit};
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
@@ -54,6 +55,18 @@ const LIMITS: Limits = Limits {
     index_bytes: 24 << 20,
 };
 
+impl Limits {
+    fn now() -> Limits {
+        Limits {
+            rows_bytes: limit(Limit::RowsBytes, LIMITS.rows_bytes),
+            row_groups_bytes: limit(Limit::RowGroupsBytes, LIMITS.row_groups_bytes),
+            uploads_bytes: limit(Limit::UploadsBytes, LIMITS.uploads_bytes),
+            files: limit(Limit::Files, LIMITS.files),
+            index_bytes: limit(Limit::IndexBytes, LIMITS.index_bytes),
+        }
+    }
+}
+
 /// A running sink of one source.
 pub(crate) struct DeltaSink {
     settings: Arc<Settings>,
@@ -80,7 +93,7 @@ impl DeltaSink {
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
         let mut sink = DeltaSink {
             settings,
-            limits: LIMITS,
+            limits: Limits::now(),
             identity,
             store,
             tables,
@@ -213,6 +226,12 @@ impl DeltaSink {
     /// Whether data files are being rewritten.
     fn is_compacting(&self) -> bool {
         self.tables.values().any(TableWriter::is_compacting)
+    }
+
+    /// Whether a thread is copying rows.
+    #[cfg(test)]
+    pub(crate) fn is_copying(&self) -> bool {
+        self.tables.values().any(|table| table.is_compacting() && !table.has_copies())
     }
 
     /// Whether copies wait to be shown.

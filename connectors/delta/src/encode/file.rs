@@ -2,6 +2,7 @@
 //! keys, changes or commits.
 
 use super::stats::Stats;
+use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
 use crate::log::NewFile;
 use crate::store::{DataFile, TableStore};
@@ -51,7 +52,7 @@ pub(crate) fn file_schema(columns: &[TableColumn]) -> Arc<Schema> {
 impl PartWriter {
     /// Starts a file of these columns; `key` are the positions of those that get statistics.
     pub(crate) fn create(store: &TableStore, columns: &[TableColumn], key: &[usize]) -> Result<PartWriter> {
-        let name = format!("part-{}.zstd.parquet", uuid::Uuid::new_v4());
+        let name = format!("part-{}.zstd.parquet", ambient::uuid());
         if let Some(intents) = store.intents() {
             intents.record(&name);
         }
@@ -62,7 +63,7 @@ impl PartWriter {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_data_page_size_limit(PAGE_BYTES_MAX)
             .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+            .set_max_row_group_row_count(Some(limit(Limit::RowGroupRows, ROW_GROUP_ROWS_MAX)))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
         for column in key.iter().filter_map(|at| columns.get(*at)) {
             // Keys hardly repeat: a dictionary of them is work for nothing.

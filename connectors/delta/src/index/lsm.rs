@@ -73,6 +73,9 @@ pub(crate) struct Index {
     next_file: u32,
     /// The manifest on disk is older than this.
     dirty: bool,
+    /// Facts have been put in the place of others that no commit has shown: should it never come, those others count, and
+    /// the manifest on disk must not be without them.
+    is_held: bool,
     /// Runs that the manifest on disk may still name.
     doomed: Vec<Arc<Run>>,
     is_damaged: bool,
@@ -146,18 +149,21 @@ impl Index {
 
     /// Adds a fact, the newest of its key.
     pub(crate) fn insert(&mut self, key: KeyId, at: RowLocation) {
+        self.is_held = true;
         self.memtable.insert(key, at);
     }
 
     /// Drops the key's fact from the memtable. What the runs have is dead by the caller's word.
     pub(crate) fn forget(&mut self, key: KeyId) {
+        self.is_held = true;
         self.memtable.remove(key);
     }
 
-    /// Forgets every fact. Marks are of no use any more; the seed stays, and so do the ordinals that were used.
+    /// Forgets every fact, on disk with the next commit. Marks are of no use any more; the seed stays, and so do the ordinals that were used.
     pub(crate) fn clear(&mut self) -> Result<()> {
         self.usable()?;
         (self.spilling, self.merging, self.frozen) = (None, None, None);
+        self.is_held = true;
         self.memtable = self.new_memtable();
         self.marks.clear();
         self.covered.clear();
@@ -165,6 +171,11 @@ impl Index {
         self.batch.fill(&[]);
         self.dirty = true;
         self.publish()
+    }
+
+    /// What was added and forgotten so far is in the table for good: it may go to disk.
+    pub(crate) fn committed(&mut self) {
+        self.is_held = false;
     }
 
     /// A mark of now: what is added from here on is newer, what the runs hold is older. No merge crosses it while it

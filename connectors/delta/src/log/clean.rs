@@ -2,6 +2,7 @@
 //! checkpoint stands for, temporary files of writers that died. Deletes only what an expired removal names: never
 //! by listing what looks unused.
 
+use crate::ambient::{Limit, limit};
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
 use crate::log::{checkpoint, checksum, load};
@@ -65,8 +66,9 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut kept = Vec::with_capacity(state.tombstones.len());
     let mut failure = None;
+    let files_max = limit(Limit::CleanFiles, FILES_MAX);
     for tombstone in state.tombstones.drain(..) {
-        if !expired(&tombstone) || gone.len() >= FILES_MAX || failure.is_some() {
+        if !expired(&tombstone) || gone.len() >= files_max || failure.is_some() {
             kept.push(tombstone);
             continue;
         }
@@ -84,7 +86,7 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     }
     state.tombstones = kept;
     ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
-    failure.map_or(Ok(gone.len() < FILES_MAX), Err)
+    failure.map_or(Ok(gone.len() < files_max), Err)
 }
 
 /// The stored name of a path in the log; `None` for one that lies elsewhere or that would have to be decoded: this

@@ -54,7 +54,7 @@ impl Entry {
         first: Vec<Action>,
         now_millis: i64,
     ) -> Result<Entry> {
-        let token = uuid::Uuid::new_v4().to_string();
+        let token = crate::ambient::uuid().to_string();
         let mut actions = vec![commit_info(&commit, &token, now_millis)];
         let append_only = state.metadata.as_ref().is_some_and(protocol::is_append_only);
         if append_only && !commit.only_moves && !(commit.removes.is_empty() && commit.deletes.is_empty()) {

@@ -1,6 +1,7 @@
 //! When a table's log is due for a checkpoint by its age, and when what has expired is looked for. Knows the time and
 //! what was committed; reads and writes no storage.
 
+use crate::ambient::{Limit, limit};
 use crate::log::action::Action;
 use crate::log::clean;
 use crate::log::state::{State, WRITER_DOMAIN};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A checkpoint is due when a change has waited for it so long.
 const CHECKPOINT_AGE: Duration = Duration::from_mins(10);
 /// Expired files and entries are looked for at most this often.
-const CLEAN_INTERVAL: Duration = Duration::from_hours(1);
+const CLEAN_SECONDS: u64 = 3_600;
 /// A table that rests is looked at this often even if no removal of it has expired: its entries may have.
 const REST_INTERVAL: Duration = Duration::from_hours(24);
 
@@ -59,13 +60,13 @@ impl Upkeep {
 
     /// Whether the next checkpoint cleans too. Until all is clean, every one does.
     pub(super) fn is_clean_due(&self) -> bool {
-        self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_INTERVAL)
+        self.cleaned.is_none_or(|last| last.elapsed() >= clean_interval())
     }
 
     /// Whether a table without a checkpoint to write is to be cleaned all the same.
     pub(super) fn is_rest_clean_due(&self, state: &State, now_millis: i64) -> bool {
         let since = self.cleaned.unwrap_or(self.opened).elapsed();
-        since >= REST_INTERVAL || (since >= CLEAN_INTERVAL && clean::has_expired(state, now_millis))
+        since >= REST_INTERVAL || (since >= clean_interval() && clean::has_expired(state, now_millis))
     }
 
     /// As if so much time had passed.
@@ -82,4 +83,8 @@ impl Upkeep {
     pub(super) fn is_clean(&self) -> bool {
         self.cleaned.is_some()
     }
+}
+
+fn clean_interval() -> Duration {
+    Duration::from_secs(limit(Limit::CleanSeconds, CLEAN_SECONDS))
 }

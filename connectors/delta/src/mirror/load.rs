@@ -59,6 +59,7 @@ impl Mirror {
                 self.catch_up(table, parts, layout, (*file, *rows), &mut teller)?;
             }
         }
+        self.committed(parts)?;
         loaded.index_bytes = self.index.run_bytes();
         Ok(loaded)
     }

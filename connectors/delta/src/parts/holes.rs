@@ -3,6 +3,7 @@
 //! null.
 
 use super::{FileEntry, Files};
+use crate::ambient::{Limit, limit};
 use crate::encode::file::PartWriter;
 use crate::encode::read::ColumnReader;
 use crate::error::Result;
@@ -59,7 +60,8 @@ impl Holes {
         let rows = arrays.first().map_or(0, |array| array.len()) as u32;
         let mut waiting = self.0.into_iter().peekable();
         let mut start = 0;
-        let mut holes_max = FILL_HOLES_FIRST;
+        let holes_first = limit(Limit::FillHoles, FILL_HOLES_FIRST);
+        let mut holes_max = holes_first;
         while start < rows {
             let mut taken = Vec::new();
             let mut end = rows;
@@ -75,7 +77,8 @@ impl Holes {
             let count = taken.len();
             let bytes = fill(store, files, columns, &mut slice, start, &taken)?;
             out.write(slice)?;
-            holes_max = (FILL_BYTES_MAX / (bytes / count.max(1)).max(1)).clamp(FILL_HOLES_FIRST, FILL_HOLES_MAX);
+            holes_max = (FILL_BYTES_MAX / (bytes / count.max(1)).max(1))
+                .clamp(holes_first, holes_first.max(limit(Limit::FillHoles, FILL_HOLES_MAX)));
             start = end;
         }
         Ok(())

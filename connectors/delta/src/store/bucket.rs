@@ -4,7 +4,9 @@
 use crate::error::{self, Result};
 use crate::store::{Created, Object};
 use bytes::{Bytes, BytesMut};
-use deltalake::logstore::{ObjectStoreRef, StorageConfig, logstore_for, object_store_factories};
+use deltalake::logstore::{
+    LogStore, ObjectStoreRef, StorageConfig, logstore_for, logstore_with, object_store_factories,
+};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use object_store::path::Path;
@@ -213,7 +215,13 @@ impl BucketPrefix {
     }
 
     pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        clean_log(&self.url()?, &self.shared.options, version, cutoff_millis)
+        let url = self.url()?;
+        let config = storage_config(&self.shared.options)?;
+        let log_store = {
+            let _guard = self.shared.runtime.handle()?.enter();
+            logstore_with(Arc::clone(&self.shared.store), &url, config).map_err(|e| settings(&url, e))?
+        };
+        clean(&self.shared.runtime, log_store.as_ref(), &url, version, cutoff_millis)
     }
 
     /// The prefix as a URL, in which a `%` of a name is encoded once more.
@@ -359,25 +367,22 @@ impl fmt::Debug for BucketFile {
     }
 }
 
-/// Runs deltalake's log clean-up on the table at `url`.
-pub(super) fn clean_log(
-    url: &Url,
-    options: &BTreeMap<String, String>,
-    version: u64,
-    cutoff_millis: i64,
-) -> Result<usize> {
+/// Runs deltalake's log clean-up on the table in the local directory `url`.
+pub(super) fn clean_local_log(url: &Url, version: u64, cutoff_millis: i64) -> Result<usize> {
     let runtime = runtime(url)?;
-    let config = storage_config(options)?;
     let log_store = {
         let _guard = runtime.handle()?.enter();
-        logstore_for(url, config).map_err(|e| settings(url, e))?
+        logstore_for(url, StorageConfig::default()).map_err(|e| settings(url, e))?
     };
-    let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff_millis, None);
+    clean(&runtime, log_store.as_ref(), url, version, cutoff_millis)
+}
+
+fn clean(runtime: &OwnRuntime, log_store: &dyn LogStore, url: &Url, version: u64, cutoff_millis: i64) -> Result<usize> {
+    let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store, cutoff_millis, None);
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::retry("delta_log_clean", format!("clean the log of `{url}`")).with_cause(cause)
     };
-    let limit = REQUEST_TIMEOUT;
-    match runtime.handle()?.block_on(async { tokio::time::timeout(limit, clean).await }) {
+    match runtime.handle()?.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, clean).await }) {
         Ok(answer) => answer.map_err(|e| failed(e.into())),
         Err(late) => Err(failed(late.into())),
     }

@@ -169,7 +169,7 @@ impl LocalDirectory {
     pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
         let url = Url::from_directory_path(&self.path)
             .map_err(|()| Error::bug("location_path", format!("`{}` is no absolute path", self.path.display())))?;
-        super::bucket::clean_log(&url, &Default::default(), version, cutoff_millis)
+        super::bucket::clean_local_log(&url, version, cutoff_millis)
     }
 
     /// Opens a temporary file in the directory of `name`.
@@ -180,7 +180,7 @@ impl LocalDirectory {
             create_directories(directory)?;
         }
         // A leading dot keeps the name out of every reader's listing.
-        let temporary = directory.join(format!(".tidewire-{}.tmp", uuid::Uuid::new_v4()));
+        let temporary = directory.join(format!(".tidewire-{}.tmp", crate::ambient::uuid()));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -43,6 +43,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Every change at or before it is in the table.
+    #[cfg(test)]
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Where the table's last snapshot lies.
+    #[cfg(test)]
+    pub(crate) fn snapshot_floor(&self) -> Option<&Position> {
+        self.snapshot_floor.as_ref()
+    }
+
     /// Whether the table is this source's table of this name in this sink.
     pub(crate) fn is_of(&self, identity: &Identity, name: &str) -> bool {
         *self.sink == *identity.sink && *self.source == *identity.source && self.table == name

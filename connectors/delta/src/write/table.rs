@@ -416,7 +416,7 @@ impl TableWriter {
                 None => self.parts.files_mut().forget(ordinal),
             }
         }
-        mirror.poll_index(&self.parts)
+        mirror.committed(&self.parts)
     }
 
     /// What the table's history shows beside the commit.

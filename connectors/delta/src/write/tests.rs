@@ -6,7 +6,6 @@ mod compacting;
 mod halting;
 mod harness;
 mod limits;
-mod random;
 
 use super::*;
 use crate::layout::Mode;

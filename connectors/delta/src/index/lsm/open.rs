@@ -68,6 +68,7 @@ impl Index {
             gone,
             next_file: manifest.next_file,
             dirty: false,
+            is_held: false,
             doomed: Vec::new(),
             is_damaged: false,
         };

@@ -14,6 +14,7 @@ enum Act {
     Put(u64),
     Delete(u64),
     Look { ask: bool },
+    Commit,
     Spill,
     Poll,
     Settle,
@@ -32,6 +33,7 @@ fn act() -> impl Strategy<Value = Act> {
         60 => (0..KEYS).prop_map(Act::Put),
         15 => (0..KEYS).prop_map(Act::Delete),
         15 => any::<bool>().prop_map(|ask| Act::Look { ask }),
+        12 => Just(Act::Commit),
         12 => Just(Act::Spill),
         10 => Just(Act::Poll),
         4 => Just(Act::Settle),
@@ -261,6 +263,7 @@ impl World<'_> {
                 let idle = |file: &u32| !busy.contains(file) && !reads.contains(file) && *file != self.open_file;
                 self.drop_files(&self.files.keys().copied().filter(idle).collect::<Vec<u32>>());
             }
+            Act::Commit => self.index.committed(),
             Act::BeginCompaction => self.begin_compaction(),
             Act::EndCompaction => self.end_compaction(),
             Act::Prove => {
@@ -270,6 +273,7 @@ impl World<'_> {
             }
             Act::Crash if self.directory.is_some() => self.reopen(self.binding.key.parse().unwrap()),
             Act::Close if self.directory.is_some() => {
+                self.index.committed();
                 self.index.settle(&self.gone).unwrap();
                 self.reopen(self.binding.key.parse().unwrap());
             }
@@ -295,6 +299,7 @@ proptest! {
         }
         world.look(false);
         world.look(true);
+        world.index.committed();
         world.index.settle(&world.gone).unwrap();
         world.look(false);
         let runs = world.index.run_count();
@@ -322,6 +327,7 @@ fn one_run(directory: &Path) -> std::path::PathBuf {
         index.insert(key(n), row(0, n as u32));
     }
     index.spill(vec![(0, "a".to_owned())]).unwrap();
+    index.committed();
     index.settle(&RoaringBitmap::new()).unwrap();
     drop(index);
     let runs = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -438,4 +444,48 @@ fn what_was_not_asked_for_or_comes_too_late_is_refused() {
     index.spill(vec![]).unwrap();
     assert_eq!(index.settle(&RoaringBitmap::new()).unwrap_err().code(), "index_range");
     assert_eq!(index.candidates(key(1)).unwrap().next(), Some(row(1 << 26, 0)));
+}
+
+/// A change that no commit shows is not there after a crash; the fact that it covered, or made forgotten, is.
+#[test]
+fn sk_32_facts_that_no_commit_followed_do_not_replace_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Index::open_with(Some(directory.path()), binding(true, 0), LIMITS).unwrap();
+    let gone = RoaringBitmap::new();
+    let mut index = open().index;
+    for n in 0..20 {
+        index.insert(key(n), row(0, n as u32));
+    }
+    index.committed();
+    index.insert(key(7), row(1, 0));
+    index.forget(key(8));
+    for _ in 0..4 {
+        index.spill(vec![(0, "a".to_owned())]).unwrap();
+        index.insert(key(9), row(1, 1));
+        index.poll(&gone).unwrap();
+    }
+    index.settle(&gone).unwrap();
+    drop(index);
+    // Nothing was published, so file 0 is to be read again.
+    assert_eq!((open().covered.len(), open().index.run_count()), (0, 0));
+    let mut index = open().index;
+    for n in 0..20 {
+        index.insert(key(n), row(0, n as u32));
+    }
+    index.committed();
+    index.spill(vec![(0, "a".to_owned())]).unwrap();
+    index.settle(&gone).unwrap();
+    index.insert(key(7), row(1, 0));
+    for _ in 0..6 {
+        index.insert(key(7), row(1, 0));
+        index.spill(vec![(0, "a".to_owned())]).unwrap();
+        index.settle(&gone).unwrap();
+        index.poll(&gone).unwrap();
+    }
+    drop(index);
+    let Opened { mut index, covered, .. } = open();
+    assert_eq!(covered.len(), 1);
+    index.prefetch(&[key(7), key(8)]).unwrap();
+    assert_eq!(index.candidates(key(7)).unwrap().collect::<Vec<_>>(), [row(0, 7)]);
+    assert_eq!(index.candidates(key(8)).unwrap().collect::<Vec<_>>(), [row(0, 8)]);
 }

@@ -148,7 +148,7 @@ impl Index {
 
     /// Writes the manifest if it is older than the index, and only then lets go of runs that it named.
     pub(super) fn publish(&mut self) -> Result<()> {
-        if !self.dirty {
+        if !self.dirty || self.is_held {
             return Ok(());
         }
         let mut manifest = Manifest::new(self.binding.clone(), self.order.seed());

@@ -104,7 +104,7 @@ fn entries_expire_while_a_table_rests() {
     let log = table.store().local_path().unwrap().join("_delta_log");
     for object in table.store().list("_delta_log", "").unwrap() {
         let file = File::options().write(true).open(log.join(object.name)).unwrap();
-        file.set_modified(SystemTime::now() - 2 * HOUR).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 2 * HOUR).unwrap();
     }
     let entries = |table: &Table| {
         let listing = table.store().list("_delta_log", "").unwrap();

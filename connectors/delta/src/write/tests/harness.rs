@@ -2,9 +2,12 @@
 //! and a reader of what the table shows.
 
 use crate::config::{Budget, Settings};
-use crate::encode::read::ColumnReader;
 use crate::layout::{Mode, TextColumns};
 use crate::log::Table;
+use crate::model::feed::{head, transaction};
+use crate::model::reading::each_row;
+use crate::model::shape;
+pub(super) use crate::model::source::position;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use arrow_array::Array;
@@ -14,13 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::batch::{Before, ChangeHead};
+use tidewire_core::batch::Before;
 use tidewire_core::cell::Tag;
 use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::sink::Selection;
 use tidewire_core::{
-    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Mark, Op, Phase, Position, Progress, Result,
-    SchemaVersion, Sink, SourceDescriptor, TableName, TableSchema, Transaction,
+    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Op, Phase, Position, Progress, Result,
+    SchemaVersion, Sink, SourceDescriptor, TableName, TableSchema,
 };
 use url::Url;
 
@@ -77,10 +80,6 @@ pub(super) fn text(text: &str) -> String {
 
 pub(super) fn row(id: i64, v: &str, big: &str) -> (i64, (String, String)) {
     (id, (text(v), text(big)))
-}
-
-pub(super) fn position(major: u64) -> Position {
-    Position::new(Mark { major, minor: 0 }, format!("at/{major}"))
 }
 
 pub(super) struct Harness {
@@ -168,11 +167,7 @@ impl Harness {
         }
     }
 
-    /// From here on data files are rewritten at the least occasion, and key indexes written to disk.
-    pub(super) fn compact_always(&mut self) {
-        self.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 1, vector_files: 2, vector_bytes: 100 });
-    }
-
+    /// From here on data files are rewritten, and key indexes written to disk at once.
     pub(super) fn compact_by(&mut self, budget: Budget) {
         self.settings.compaction = Some(budget);
         self.crash();
@@ -483,22 +478,9 @@ impl Harness {
     }
 
     /// Calls back for each row that a reader of the table sees, with the asked columns' arrays.
-    fn read(&self, names: &[&str], mut each: impl FnMut(&[Option<arrow_array::ArrayRef>], usize)) {
-        let Some(mut table) = self.table() else { return };
-        let files: Vec<_> = table.files().map(|f| (f.path.clone(), f.size)).collect();
-        for (path, size) in files {
-            let deleted = table.deleted_rows(&path).unwrap().clone();
-            let mut reader = ColumnReader::open(table.store(), &path, size, names, None).unwrap();
-            let mut number = 0;
-            while let Some(arrays) = reader.next_arrays().unwrap() {
-                let rows = arrays.iter().flatten().next().unwrap().len();
-                for at in 0..rows {
-                    if !deleted.contains(number) {
-                        each(&arrays, at);
-                    }
-                    number += 1;
-                }
-            }
+    fn read(&self, names: &[&str], each: impl FnMut(&[Option<arrow_array::ArrayRef>], usize)) {
+        if let Some(mut table) = self.table() {
+            each_row(&mut table, names, each);
         }
     }
 
@@ -561,29 +543,8 @@ pub(super) fn commit_tables(sink: &mut DeltaSink, position: Option<&Position>) -
     sink.tables.values_mut().try_for_each(|table| table.commit(position))
 }
 
-fn head(op: Op, ordinal: u64) -> ChangeHead {
-    ChangeHead { op, ordinal, offset: 0, row: 0 }
-}
-
-fn transaction(commit: u64) -> Transaction {
-    Transaction {
-        id: commit.to_string().into(),
-        commit,
-        commit_time_micros: 1_700_000_000_000_000,
-        previous_commit: None,
-        provenance: Vec::new(),
-    }
-}
-
 fn column(name: &str, data_type: DataType) -> ColumnSchema {
-    ColumnSchema {
-        name: name.into(),
-        data_type,
-        native_type: "x".into(),
-        nullable: name != "id",
-        default: None,
-        added_as_null: false,
-    }
+    shape::column(name, data_type, name != "id")
 }
 
 fn schema(shape: Shape) -> TableSchema {

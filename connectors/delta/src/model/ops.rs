@@ -1,0 +1,252 @@
+//! The operations of a run, how often each comes, and what each does. A new one is a variant, a weight and an arm.
+
+use super::chance::Chance;
+use super::foreign::{self, ACTS, Expect, expectation};
+use super::source::Source;
+use super::world::World;
+use crate::ambient::{self, Limit, Own};
+use crate::config::{Budget, Settings};
+use crate::layout::{Mode, TextColumns};
+use crate::store::Store;
+use crate::store::faulty::{Call, Fault, Plan};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use url::Url;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    /// A transaction of one to 500 changes.
+    Transact,
+    AlterTable,
+    Heartbeat,
+    Commit,
+    Maintain,
+    /// The sink is dropped and opened anew.
+    Reopen,
+    /// A call of the store to come will fail.
+    Fault,
+    /// A table is read as a whole from now on.
+    ReadTable,
+    /// Another writer comes by.
+    Foreign,
+    /// Hours go by.
+    Wait,
+    /// Data files are rewritten for as long as there is a reason to.
+    Compact,
+    /// The state directory is lost.
+    LoseState,
+}
+
+const WEIGHTS: [(usize, Op); 12] = [
+    (40, Op::Transact),
+    (5, Op::AlterTable),
+    (3, Op::Heartbeat),
+    (26, Op::Commit),
+    (12, Op::Maintain),
+    (4, Op::Reopen),
+    (30, Op::Fault),
+    (2, Op::ReadTable),
+    (2, Op::Foreign),
+    (6, Op::Wait),
+    (4, Op::Compact),
+    (2, Op::LoseState),
+];
+
+const HOUR_MILLIS: i64 = 3_600_000;
+
+/// Gives the thread back its surroundings.
+struct Surroundings(Own);
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        ambient::take(std::mem::take(&mut self.0));
+    }
+}
+
+/// Prints what a run did when it fails.
+struct Traced(World);
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}\n{:?}", self.0.trace.join("\n"), self.0.faults);
+        }
+    }
+}
+
+/// Runs one seed to its end, or for so many operations; returns the number of faults that ended a sink. With `keep` its
+/// tables stay in the folder of the seed's number there.
+pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> usize {
+    let mut chance = Chance::new(seed);
+    let _surroundings = Surroundings(ambient::take(surroundings(&mut chance)));
+    let directory = tempfile::tempdir().unwrap();
+    let is_local = chance.percent(20) || keep.is_some();
+    let path = keep.map_or_else(|| directory.path().to_path_buf(), |keep| keep.join(seed.to_string()));
+    std::fs::create_dir_all(&path).unwrap();
+    let location = Url::from_directory_path(&path).unwrap();
+    let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
+    let settings = settings(&mut chance, location);
+    let source = Source::new(&mut chance);
+    let planned = 25 + chance.below(40);
+    let mut run = Traced(World::new(chance, source, store, settings));
+    let world = &mut run.0;
+    for name in world.names() {
+        if world.chance.percent(40) {
+            world.to_read.insert(name);
+        }
+    }
+    world.start();
+    for _ in 0..operations.unwrap_or(planned).min(planned) {
+        let op = world.chance.weighted(&WEIGHTS);
+        world.note(format!("{op:?}"));
+        step(world, op);
+    }
+    end(world);
+    world.struck
+}
+
+fn surroundings(chance: &mut Chance) -> Own {
+    let limits = [
+        (Limit::RowsBytes, [0, 500, 20_000, 1 << 20]),
+        (Limit::RowGroupsBytes, [0, 4 << 20, 16 << 20, 16 << 20]),
+        (Limit::UploadsBytes, [0, 2_000, 16 << 20, 16 << 20]),
+        (Limit::Files, [0, 1, 2, 256]),
+        (Limit::PartRows, [3, 20, 100, 1 << 20]),
+        (Limit::RowGroupRows, [1, 5, 50, 1 << 20]),
+        (Limit::FillHoles, [1, 3, 20, 64]),
+        (Limit::PackVectors, [1, 2, 5, 32]),
+        (Limit::IndexBytes, [0, 500, 5_000, 1 << 20]),
+        (Limit::CheckpointEntries, [1, 2, 4, 9]),
+        (Limit::CleanSeconds, [0, 0, 0, 3_600]),
+        (Limit::CleanFiles, [1, 3, 1_000, 1_000]),
+    ];
+    let limits = limits.into_iter().map(|(limit, values)| (limit, *chance.pick(&values))).collect();
+    // Where the clock is ahead of the files' own times, old entries of the log expire; where it is behind, none does.
+    let years = if chance.percent(60) { 100 } else { 20 };
+    Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(chance.next() >> 1) }
+}
+
+fn settings(chance: &mut Chance, location: Url) -> Settings {
+    Settings {
+        location,
+        storage: BTreeMap::new(),
+        table: "{source}/{schema}/{table}".to_owned(),
+        mode: if chance.percent(75) { Mode::Mirror } else { Mode::Changelog },
+        commit_interval: Duration::from_secs(5),
+        commit_rows: 1_000,
+        commit_bytes: 64 << 20,
+        text_columns: TextColumns::new(),
+        compaction: chance.percent(70).then(|| Budget {
+            target_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
+            deleted_percent: *chance.pick(&[1, 20, 90]),
+            vector_files: *chance.pick(&[0, 2, 256]),
+            vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
+        }),
+    }
+}
+
+fn step(world: &mut World, op: Op) {
+    match op {
+        Op::Transact => {
+            let most = *world.chance.pick(&[1, 1, 3, 3, 3, 10, 10, 10, 40, 40, 40, 40, 120, 120, 120, 500]);
+            let changes = 1 + world.chance.below(most);
+            world.source.transact(&mut world.chance, changes);
+            world.attempt(send_last);
+        }
+        Op::AlterTable => {
+            world.source.alter(&mut world.chance);
+            world.attempt(send_last);
+        }
+        Op::Heartbeat => world.attempt(World::heartbeat),
+        Op::Commit => world.attempt(World::commit),
+        Op::Maintain => world.attempt(World::maintain),
+        Op::Reopen => world.start(),
+        Op::Fault => {
+            let plan = fault(&mut world.chance);
+            world.note(format!("  {plan:?}"));
+            world.faults.plan(plan);
+        }
+        Op::Compact => world.attempt(World::compact),
+        Op::LoseState => world.lose_state(),
+        Op::ReadTable => read_table(world),
+        Op::Foreign => others(world),
+        Op::Wait => {
+            let hours = 1 + world.chance.below(20) as i64;
+            let mut own = ambient::take(Own::default());
+            own.clock = own.clock.map(|clock| clock + hours * HOUR_MILLIS);
+            ambient::take(own);
+        }
+    }
+}
+
+fn send_last(world: &mut World) -> tidewire_core::Result<()> {
+    world.send(world.source.log.len() - 1)
+}
+
+fn fault(chance: &mut Chance) -> Plan {
+    use Call::{Create, Entry, Finish, Read, Remove, Replace, Write};
+    let (calls, within): (&[Call], usize) = match chance.below(8) {
+        0 | 1 => (&[Entry], 4),
+        2 => (&[Create, Finish, Remove], 10),
+        3 => (&[Replace, Remove], 6),
+        4 => (&[Write], 60),
+        5 => (&[Read], 60),
+        _ => (&[Entry, Create, Replace, Finish, Read, Remove], 80),
+    };
+    let fault = match chance.below(10) {
+        0..=2 => Fault::Before,
+        3 | 4 => Fault::After,
+        5 => Fault::Late(chance.below(30) as u32),
+        6 => Fault::Twice,
+        _ => Fault::Gone,
+    };
+    Plan { calls: calls.to_vec(), after: chance.below(within) as u32, fault, is_final: chance.percent(10) }
+}
+
+/// A table that has come with the log is read as a whole from now on.
+fn read_table(world: &mut World) {
+    let name = world.names()[world.chance.below(world.source.tables.len())].clone();
+    let is_known = world.acknowledged.tables.contains_key(&name.to_string());
+    if !is_known && !world.foreign.contains_key(&name) && world.to_read.insert(name) {
+        world.start();
+    }
+}
+
+fn others(world: &mut World) {
+    let name = world.names()[world.chance.below(world.source.tables.len())].clone();
+    let act = *world.chance.pick(&ACTS);
+    let is_free = !world.foreign.contains_key(&name) && !world.to_read.contains(&name);
+    if world.acknowledged.position.is_none() || !is_free {
+        return;
+    }
+    let store = world.table_store(&name);
+    if ambient::by_real_time(|| foreign::act(&mut world.chance, &store, act)) {
+        world.note(format!("  {act:?} to {name}"));
+        let expected = expectation(act);
+        if expected != Expect::GoOn {
+            world.foreign.insert(name, expected);
+        }
+    }
+}
+
+/// Everything that is on its way arrives, and everything is sent again and again: it must be in the tables.
+fn end(world: &mut World) {
+    world.note("end");
+    world.faults.clear();
+    world.faults.settle();
+    for name in world.foreign.keys().cloned().collect::<Vec<_>>() {
+        world.source.touch(&mut world.chance, &name);
+        world.attempt(send_last);
+    }
+    for _ in 0..2 {
+        // The first commit may meet a table that others have changed, or what has just arrived.
+        for _ in 0..1 + world.source.tables.len() {
+            world.attempt(World::commit);
+        }
+        world.start();
+    }
+    world.forget();
+    world.attempt(World::commit);
+    world.check_end();
+}

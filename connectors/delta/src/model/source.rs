@@ -1,0 +1,294 @@
+//! A source in miniature: tables, their rows, and a log of transactions. Draws changes that a database could have logged;
+//! knows nothing of sinks.
+
+use super::chance::Chance;
+use super::datum::{Datum, Row, draw_type, value_of};
+use super::shape;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidewire_core::{ColumnSchema, Mark, Position, TableName, TableSchema};
+
+pub(super) type Key = Vec<Datum>;
+pub(super) type Rows = BTreeMap<Key, Row>;
+
+/// How much of the old row a change carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Old {
+    Nothing,
+    Key,
+    Full,
+}
+
+/// One change of one table.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Insert(Row),
+    /// The old row, the new row, and the columns whose new value the log leaves out.
+    Update {
+        before: Row,
+        old: Old,
+        row: Row,
+        unknown: BTreeSet<Arc<str>>,
+    },
+    Delete {
+        before: Row,
+        old: Old,
+    },
+    Truncate,
+    /// Rows from before have the default.
+    AddColumn(Arc<str>, Option<Datum>),
+    DropColumn(Arc<str>),
+}
+
+/// A change in its place.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) schema: Arc<TableSchema>,
+    pub(super) change: Change,
+}
+
+/// A transaction of the log; its events count from 1.
+#[derive(Clone, Debug)]
+pub(super) struct Transaction {
+    pub(super) commit: u64,
+    pub(super) events: Vec<Event>,
+}
+
+impl Transaction {
+    /// The place behind it.
+    pub(super) fn end(&self) -> Position {
+        position(self.commit + 1)
+    }
+}
+
+pub(crate) fn position(major: u64) -> Position {
+    Position::new(Mark { major, minor: 0 }, format!("at/{major}"))
+}
+
+/// One table as it is now.
+pub(super) struct SourceTable {
+    pub(super) schema: Arc<TableSchema>,
+    pub(super) rows: Rows,
+    /// Columns of rows whose value a sink cannot have, because the row is older than the column.
+    unsent: BTreeMap<Key, BTreeSet<Arc<str>>>,
+    /// Keys that rows may have.
+    keys: usize,
+    columns_added: usize,
+}
+
+pub(super) struct Source {
+    pub(super) tables: Vec<SourceTable>,
+    pub(super) log: Vec<Transaction>,
+    /// How far the log goes without a transaction.
+    idle_until: u64,
+}
+
+pub(super) fn key_of(schema: &TableSchema, row: &Row) -> Key {
+    schema.key_columns().map(|(_, column)| row[&column.name].clone()).collect()
+}
+
+impl Source {
+    pub(super) fn new(chance: &mut Chance) -> Source {
+        let tables = (0..1 + chance.below(3)).map(|number| SourceTable {
+            schema: Arc::new(shape::draw(chance, ["t", "a.b", "u/v"][number])),
+            rows: Rows::new(),
+            unsent: BTreeMap::new(),
+            keys: *chance.pick(&[6, 25, 120, 400]),
+            columns_added: 0,
+        });
+        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10 }
+    }
+
+    pub(super) fn table(&self, name: &TableName) -> &SourceTable {
+        self.tables.iter().find(|table| table.schema.name == *name).unwrap()
+    }
+
+    /// The place behind the last transaction.
+    pub(super) fn end(&self) -> Position {
+        let idle = position(self.idle_until);
+        self.log.last().map_or(idle.clone(), |last| last.end().max(idle))
+    }
+
+    /// The log goes on without a transaction.
+    pub(super) fn idle(&mut self) {
+        self.idle_until = self.end().mark.major + 1;
+    }
+
+    fn append(&mut self, events: Vec<Event>) {
+        let commit = self.end().mark.major + 10;
+        self.log.push(Transaction { commit, events });
+    }
+
+    /// Appends a transaction of about so many changes of some of the tables.
+    pub(super) fn transact(&mut self, chance: &mut Chance, changes: usize) {
+        let mut events = Vec::new();
+        let mut at = chance.below(self.tables.len());
+        while events.len() < changes {
+            if chance.percent(15) {
+                at = chance.below(self.tables.len());
+            }
+            self.tables[at].change(chance, &mut events);
+        }
+        self.append(events);
+    }
+
+    /// Changes one row of this table, whatever else happens.
+    pub(super) fn touch(&mut self, chance: &mut Chance, name: &TableName) {
+        let table = self.tables.iter_mut().find(|table| table.schema.name == *name).unwrap();
+        let mut events = Vec::new();
+        while events.is_empty() {
+            table.upsert(chance, &mut events);
+        }
+        self.append(events);
+    }
+
+    /// Adds or drops a column of one of the tables.
+    pub(super) fn alter(&mut self, chance: &mut Chance) {
+        let at = chance.below(self.tables.len());
+        let event = self.tables[at].alter(chance);
+        self.append(event.into_iter().collect());
+    }
+}
+
+impl SourceTable {
+    fn event(&self, change: Change) -> Event {
+        Event { schema: Arc::clone(&self.schema), change }
+    }
+
+    fn change(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        match chance.weighted(&[(40, 0), (14, 1), (3, 2), (1, 3)]) {
+            0 => self.upsert(chance, events),
+            1 => self.delete(chance, events),
+            2 => self.swap(chance, events),
+            _ if chance.percent(30) => {
+                self.rows.clear();
+                self.unsent.clear();
+                events.push(self.event(Change::Truncate));
+            }
+            _ => {}
+        }
+    }
+
+    /// A random row, if there is any.
+    fn held(&self, chance: &mut Chance) -> Option<(Key, Row)> {
+        let at = chance.below(self.rows.len().max(1));
+        self.rows.iter().nth(at).map(|(key, row)| (key.clone(), row.clone()))
+    }
+
+    fn upsert(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        let key = chance.below(self.keys);
+        let row = shape::draw_row(chance, &self.schema, key);
+        let key = key_of(&self.schema, &row);
+        match self.held(chance) {
+            Some((_, before)) if self.rows.contains_key(&key) => {
+                // The row with this key changes, or the other one does.
+                let before = if chance.percent(70) { self.rows[&key].clone() } else { before };
+                let to = key_of(&self.schema, &before);
+                self.update(chance, before, row, to, events);
+            }
+            Some((_, before)) if chance.percent(20) => self.update(chance, before, row, key, events),
+            _ => {
+                self.rows.insert(key, row.clone());
+                events.push(self.event(Change::Insert(row)));
+            }
+        }
+    }
+
+    /// Changes a row; some columns take the values of `drawn`, its key becomes `to`, which is free or its own.
+    fn update(&mut self, chance: &mut Chance, before: Row, drawn: Row, to: Key, events: &mut Vec<Event>) {
+        let from = key_of(&self.schema, &before);
+        let mut row = before.clone();
+        let key_names: Vec<Arc<str>> = self.schema.key_columns().map(|(_, column)| Arc::clone(&column.name)).collect();
+        row.extend(key_names.iter().cloned().zip(to.iter().cloned()));
+        let mut unsent = self.unsent.remove(&from).unwrap_or_default();
+        let mut unknown = BTreeSet::new();
+        let partial = chance.percent(50);
+        for column in self.schema.columns.iter().filter(|column| !key_names.contains(&column.name)) {
+            let name = &column.name;
+            if chance.percent(50) {
+                match drawn.get(name) {
+                    Some(value) => row.insert(Arc::clone(name), value.clone()),
+                    None => row.remove(name),
+                };
+            }
+            let is_same = row.get(name) == before.get(name);
+            if partial && is_same && !unsent.contains(name) && chance.percent(70) {
+                unknown.insert(Arc::clone(name));
+            } else {
+                unsent.remove(name);
+            }
+        }
+        let old = match chance.below(4) {
+            0 => Old::Full,
+            1 => Old::Key,
+            _ if from == to => Old::Nothing,
+            _ => Old::Key,
+        };
+        // A minimal image leaves the key out as well (MY-20).
+        if old != Old::Nothing && from == to && partial && chance.percent(30) {
+            unknown.extend(key_names);
+        }
+        // A whole old row tells what the new one leaves out.
+        if old == Old::Full {
+            unsent.clear();
+        }
+        self.rows.remove(&from);
+        if !unsent.is_empty() {
+            self.unsent.insert(to.clone(), unsent);
+        }
+        self.rows.insert(to, row.clone());
+        events.push(self.event(Change::Update { before, old, row, unknown }));
+    }
+
+    fn delete(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        let Some((key, before)) = self.held(chance) else { return };
+        self.rows.remove(&key);
+        self.unsent.remove(&key);
+        let old = if chance.percent(30) { Old::Full } else { Old::Key };
+        events.push(self.event(Change::Delete { before, old }));
+    }
+
+    /// Two rows change their keys, by way of a free one.
+    fn swap(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        let (Some((a, _)), Some((b, _))) = (self.held(chance), self.held(chance)) else { return };
+        let spare = key_of(&self.schema, &shape::draw_row(chance, &self.schema, self.keys));
+        if a == b || self.rows.contains_key(&spare) {
+            return;
+        }
+        for (from, to) in [(&a, &spare), (&b, &a), (&spare, &b)] {
+            let before = self.rows[from].clone();
+            let drawn = before.clone();
+            self.update(chance, before, drawn, to.clone(), events);
+        }
+    }
+
+    fn alter(&mut self, chance: &mut Chance) -> Option<Event> {
+        if chance.percent(40) {
+            let (name, next) = shape::drop_column(chance, &self.schema)?;
+            self.schema = next;
+            self.rows.values_mut().for_each(|row| drop(row.remove(&name)));
+            self.unsent.values_mut().for_each(|columns| {
+                columns.remove(&name);
+            });
+            return Some(self.event(Change::DropColumn(name)));
+        }
+        self.columns_added += 1;
+        let name: Arc<str> = format!("n{}", self.columns_added).into();
+        let data_type = draw_type(chance);
+        let default = chance.percent(50).then(|| value_of(&data_type, 1 + chance.next() % 100));
+        let column = ColumnSchema {
+            added_as_null: default.is_none() && chance.percent(60),
+            ..shape::column(&name, data_type, true)
+        };
+        if !column.added_as_null {
+            for key in self.rows.keys() {
+                self.unsent.entry(key.clone()).or_default().insert(Arc::clone(&name));
+            }
+        }
+        self.schema = shape::altered(&self.schema, |schema| schema.columns.push(column));
+        if let Some(default) = &default {
+            self.rows.values_mut().for_each(|row| drop(row.insert(Arc::clone(&name), default.clone())));
+        }
+        Some(self.event(Change::AddColumn(name, default)))
+    }
+}

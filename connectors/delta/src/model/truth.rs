@@ -1,0 +1,116 @@
+//! What readers of a table must see, from the source's log alone: at any place of the log, whether the table began with the
+//! log or with a snapshot.
+
+use super::datum::{Datum, Row};
+use super::source::{Change, Event, Old, Rows, Source, key_of};
+use crate::layout::Mode;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tidewire_core::{Mark, Position, TableName};
+
+/// What a table holds begins here: with a snapshot at a place, read when the table held everything up to another; or with
+/// the log.
+pub(super) type Beginning = Option<(Position, Mark)>;
+
+/// One row that readers see. Of a mirror all but the values are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seen {
+    /// Operation, position, ordinal.
+    pub(super) change: Option<(String, String, i64)>,
+    pub(super) values: Row,
+    pub(super) unchanged: BTreeSet<Arc<str>>,
+}
+
+/// All rows, sorted.
+pub(super) fn seen(source: &Source, mode: Mode, name: &TableName, at: Mark, beginning: &Beginning) -> Vec<Seen> {
+    let mut seen = match mode {
+        Mode::Mirror => mirror(source, name, at, beginning),
+        Mode::Changelog => changelog(source, name, at, beginning),
+    };
+    seen.sort();
+    seen
+}
+
+/// The table's changes in `after..=to`, with their places.
+fn events<'a>(
+    source: &'a Source,
+    name: &'a TableName,
+    after: Mark,
+    to: Mark,
+) -> impl Iterator<Item = (Mark, &'a Event)> {
+    let placed = source.log.iter().flat_map(|transaction| {
+        let mark = |ordinal| Mark { major: transaction.commit, minor: ordinal };
+        (1..).map(mark).zip(&transaction.events)
+    });
+    placed.filter(move |(mark, event)| *mark > after && *mark <= to && event.schema.name == *name)
+}
+
+/// Applies a change to rows. `is_source`: rows from before a column have its default, and lose dropped ones at once.
+fn apply(rows: &mut Rows, event: &Event, is_source: bool) {
+    let key = |row| key_of(&event.schema, row);
+    match &event.change {
+        Change::Insert(row) => drop(rows.insert(key(row), row.clone())),
+        Change::Update { before, row, .. } => {
+            rows.remove(&key(before));
+            rows.insert(key(row), row.clone());
+        }
+        Change::Delete { before, .. } => drop(rows.remove(&key(before))),
+        Change::Truncate => rows.clear(),
+        Change::AddColumn(name, Some(default)) if is_source => {
+            rows.values_mut().for_each(|row| drop(row.insert(Arc::clone(name), default.clone())));
+        }
+        Change::DropColumn(name) if is_source => rows.values_mut().for_each(|row| drop(row.remove(name))),
+        Change::AddColumn(..) | Change::DropColumn(_) => {}
+    }
+}
+
+/// The source's own rows at a place.
+pub(super) fn rows_at(source: &Source, name: &TableName, at: Mark) -> Rows {
+    let mut rows = Rows::new();
+    events(source, name, Mark::default(), at).for_each(|(_, event)| apply(&mut rows, event, true));
+    rows
+}
+
+fn mirror(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) -> Vec<Seen> {
+    let (mut rows, after) = match beginning {
+        Some((floor, _)) => (rows_at(source, name, floor.mark), floor.mark),
+        None => (Rows::new(), Mark::default()),
+    };
+    events(source, name, after, at).for_each(|(_, event)| apply(&mut rows, event, false));
+    rows.into_values().map(|values| Seen { values, ..Seen::default() }).collect()
+}
+
+fn changelog(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) -> Vec<Seen> {
+    let (floor, before) = beginning.as_ref().map_or((Mark::default(), at), |(floor, held)| (floor.mark, *held));
+    let mut seen: Vec<Seen> = events(source, name, Mark::default(), before.min(at)).filter_map(appended).collect();
+    if beginning.is_some() {
+        let read = rows_at(source, name, floor).into_values();
+        let change = Some(("r".to_owned(), floor.to_string(), 0));
+        seen.extend(read.map(|values| Seen { change: change.clone(), values, ..Seen::default() }));
+        seen.extend(events(source, name, floor, at).filter_map(appended));
+    }
+    seen
+}
+
+fn appended((mark, event): (Mark, &Event)) -> Option<Seen> {
+    let keys: BTreeSet<&str> = event.schema.key_columns().map(|(_, column)| &*column.name).collect();
+    let names = || event.schema.columns.iter().map(|column| Arc::clone(&column.name));
+    // Columns that neither the new nor the old row tells.
+    let untold = |unknown: &BTreeSet<Arc<str>>, old: Old| -> BTreeSet<Arc<str>> {
+        let told = |name: &&Arc<str>| match old {
+            Old::Nothing => false,
+            Old::Key => keys.contains(&***name),
+            Old::Full => true,
+        };
+        unknown.iter().filter(|name| !told(name)).cloned().collect()
+    };
+    let (op, row, unchanged) = match &event.change {
+        Change::Insert(row) => ("c", row.clone(), BTreeSet::new()),
+        Change::Update { row, unknown, old, .. } => ("u", row.clone(), untold(unknown, *old)),
+        Change::Delete { before, old } => ("d", before.clone(), untold(&names().collect(), *old)),
+        Change::Truncate => ("t", Row::new(), BTreeSet::new()),
+        Change::AddColumn(..) | Change::DropColumn(_) => return None,
+    };
+    let values = row.into_iter().filter(|(name, _): &(Arc<str>, Datum)| !unchanged.contains(name)).collect();
+    Some(Seen { change: Some((op.to_owned(), mark.to_string(), mark.minor as i64)), values, unchanged })
+}
