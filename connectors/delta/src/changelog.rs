@@ -67,7 +67,7 @@ impl Changelog {
                 Op::SnapshotStart | Op::SnapshotEnd | Op::Message | Op::Schema | Op::Ddl => continue,
             };
             self.append_columns(parts, layout, schema, batch, change)?;
-            self.append_own(parts, &own, schema, batch, change, op)
+            self.append_own(parts, &own, layout, batch, change, op)
                 .map_err(|unfit| Error::bug("changelog_columns", format!("append a change: {unfit:?}")))?;
             parts.end_row();
             self.appended += 1;
@@ -109,7 +109,7 @@ impl Changelog {
             };
             let mut held = value(*source);
             if held == Value::Unknown {
-                self.unchanged.push(*source);
+                self.unchanged.push(at);
                 held = Value::Null;
             }
             push(parts.columns_mut(), at, held).map_err(|unfit| unfit_error(schema, layout, at, unfit, value))?;
@@ -121,7 +121,7 @@ impl Changelog {
         &mut self,
         parts: &mut Parts,
         own: &Own,
-        schema: &TableSchema,
+        layout: &Layout,
         batch: &Batch,
         change: &Change,
         op: &str,
@@ -143,7 +143,7 @@ impl Changelog {
             column.push_null();
             return Ok(());
         }
-        let names = self.unchanged.iter().filter_map(|at| schema.columns.get(*at));
+        let names = self.unchanged.iter().filter_map(|at| layout.columns.get(*at));
         column.push_texts(names.map(|column| column.name.as_bytes()))
     }
 }

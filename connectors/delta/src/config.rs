@@ -1,6 +1,6 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
-use crate::layout::{Mode, TextColumns, check_template};
+use crate::layout::{Mode, Rules, SchemaChanges, TextColumns, check_template};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,11 @@ pub struct Config {
     /// cannot hold (infinity, BC, NaN in a decimal, arrays of several dimensions).
     #[serde(default)]
     pub text_columns: Vec<String>,
+    /// What a table does when the source's schema changes: `evolve` (follow what keeps old rows true, halt at the
+    /// rest; the default), `lenient` (a column that does not fit goes on in a new one), `ignore` (keep the table's
+    /// columns) or `fail` (halt at any change).
+    #[serde(default)]
+    pub schema_changes: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
@@ -100,6 +105,7 @@ pub(crate) struct Settings {
     pub(crate) commit_rows: usize,
     pub(crate) commit_bytes: usize,
     pub(crate) text_columns: TextColumns,
+    pub(crate) schema_changes: SchemaChanges,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
 }
@@ -109,6 +115,11 @@ const VECTOR_FILES_MAX: usize = 256;
 const VECTOR_BYTES_MAX: u64 = 4 << 20;
 
 impl Settings {
+    /// What is said of a table's columns.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { mode: self.mode, texts: &self.text_columns, changes: self.schema_changes }
+    }
+
     /// Checks all keys and names every fault.
     pub(crate) fn check(config: Config) -> Result<Settings, Vec<ConfigFault>> {
         let mut faults = Vec::new();
@@ -151,6 +162,12 @@ impl Settings {
                 fault("text_columns", format!("`{column}` is no column: write `schema.table.column`"));
             }
         }
+        let schema_changes = config.schema_changes.as_deref().unwrap_or("evolve");
+        let schema_changes = SchemaChanges::parse(schema_changes).unwrap_or_else(|| {
+            let message = format!("`{schema_changes}` is no policy: use `evolve`, `lenient`, `ignore` or `fail`");
+            fault("schema_changes", message);
+            SchemaChanges::default()
+        });
         let target_bytes = config.target_file_size.map_or(Config::TARGET_FILE_SIZE_DEFAULT, |size| size.0);
         if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
             fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
@@ -174,6 +191,7 @@ impl Settings {
                 commit_rows,
                 commit_bytes,
                 text_columns: config.text_columns.into_iter().collect(),
+                schema_changes,
                 compaction: config.compaction.unwrap_or(true).then_some(budget),
             }),
             _ => Err(faults),
@@ -216,12 +234,14 @@ mod tests {
         assert_eq!(settings.table, "{source}/{schema}/{table}");
         assert_eq!((settings.mode, settings.commit_interval), (Mode::Mirror, Duration::from_secs(5)));
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
+        assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
     }
 
     #[test]
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "history", "commit_interval": "1ms",
-            "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "column_mapping": true}"#;
+            "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
+            "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -232,6 +252,7 @@ mod tests {
             "commit_rows",
             "commit_bytes",
             "text_columns",
+            "schema_changes",
             "column_mapping",
         ];
         assert_eq!(keys, expect);

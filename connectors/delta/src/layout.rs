@@ -1,5 +1,10 @@
-//! How a source's table lies in its Delta table: which column goes where, and what a new version of the source's
-//! schema means for the table. Pure: no file, no row.
+//! How a source's table lies in its Delta table: which column goes where. Pure: no file, no row. What a new version of
+//! the source's schema means for the table is the matter of `evolve`.
+
+mod evolve;
+mod refusal;
+
+pub(crate) use evolve::{Evolution, LEFT_OUT_PROPERTY, Rules, SchemaChanges, Step};
 
 use crate::typemap::{ColumnType, TableColumn, column_name, family};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,19 +53,8 @@ pub(crate) struct Layout {
     pub(crate) sources: Vec<Option<usize>>,
     /// Positions in `columns` of the key, in key order.
     pub(crate) key: Vec<usize>,
-}
-
-/// What a new version of the source's schema did to the layout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Evolution {
-    /// The table's metadata must be written again.
-    pub(crate) metadata_changed: bool,
-    /// There are more columns than before.
-    pub(crate) columns_added: usize,
-    /// What older rows have in some column is known no more.
-    pub(crate) old_rows_forgotten: bool,
-    /// Columns that the source has no more.
-    pub(crate) columns_dropped: usize,
+    /// Columns of the source that the table does not have, by the source's names.
+    pub(crate) left_out: BTreeSet<Arc<str>>,
 }
 
 impl Layout {
@@ -77,63 +71,11 @@ impl Layout {
             columns.extend(CHANGELOG_COLUMNS.iter().map(|(name, column_type)| own_column(name, column_type.clone())));
             columns.push(own_column(UNCHANGED_COLUMN, ColumnType::Array(Box::new(ColumnType::String))));
         }
-        let mut layout = Layout { columns, sources, key: Vec::new() };
+        let mut layout = Layout { columns, sources, key: Vec::new(), left_out: BTreeSet::new() };
         layout.sources.resize(layout.columns.len(), None);
         layout.refuse_collisions(schema)?;
         layout.place_key(schema);
         Ok(layout)
-    }
-
-    /// Fits a table's present columns to a version of the source's schema.
-    ///
-    /// # Errors
-    /// When the source's column no longer fits the table's, or a dropped name returns: the rows written before
-    /// would then no longer equal the source's.
-    pub(crate) fn evolve(
-        present: &[TableColumn],
-        schema: &TableSchema,
-        mode: Mode,
-        texts: &TextColumns,
-    ) -> Result<(Layout, Evolution)> {
-        let mut layout = Layout { columns: present.to_vec(), sources: vec![None; present.len()], key: Vec::new() };
-        let mut evolution = Evolution::default();
-        for (source, column) in wanted(schema, mode, texts).into_iter().enumerate() {
-            let at = layout.columns.iter().position(|held| held.name == column.name && !is_own(held, mode));
-            match at.and_then(|at| Some((at, layout.columns.get_mut(at)?))) {
-                Some((at, held)) => {
-                    refuse_misfit(schema, held, &column)?;
-                    if column.nullable && !held.nullable {
-                        held.nullable = true;
-                        evolution.metadata_changed = true;
-                    }
-                    if held.added_as_null && !column.added_as_null {
-                        held.added_as_null = false;
-                        evolution.old_rows_forgotten = true;
-                        evolution.metadata_changed = true;
-                    }
-                    if let Some(slot) = layout.sources.get_mut(at) {
-                        *slot = Some(source);
-                    }
-                }
-                None => {
-                    layout.columns.push(TableColumn { nullable: true, ..column });
-                    layout.sources.push(Some(source));
-                    evolution.columns_added += 1;
-                    evolution.metadata_changed = true;
-                }
-            }
-        }
-        for (column, source) in layout.columns.iter_mut().zip(&layout.sources) {
-            if source.is_none() && !column.dropped && !is_own(column, mode) {
-                column.dropped = true;
-                column.nullable = true;
-                evolution.columns_dropped += 1;
-                evolution.metadata_changed = true;
-            }
-        }
-        layout.refuse_collisions(schema)?;
-        layout.place_key(schema);
-        Ok((layout, evolution))
     }
 
     /// The key's column names in key order, as the table's configuration keeps them.
@@ -186,6 +128,7 @@ fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
         family: "".into(),
         dropped: false,
         added_as_null: false,
+        source: None,
     }
 }
 
@@ -199,33 +142,10 @@ fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableCol
             family: family(&column.data_type).into(),
             dropped: false,
             added_as_null: column.added_as_null,
+            source: None,
         }
     };
     schema.columns.iter().map(column).collect()
-}
-
-fn refuse_misfit(schema: &TableSchema, held: &TableColumn, wanted: &TableColumn) -> Result<()> {
-    let refuse = |code, what: String| {
-        Err(Error::operator(code, format!("column `{}` of `{}` {what}", held.name, schema.name))
-            .with_remedy("give the sink a new name and location, which reads its tables anew")
-            .with_table(schema.name.clone()))
-    };
-    if held.dropped {
-        return refuse(
-            "column_returned",
-            "was dropped at the source and has come back; its old rows would be wrong".into(),
-        );
-    }
-    if held.family != wanted.family || !held.column_type.holds(&wanted.column_type) {
-        return refuse(
-            "column_type_changed",
-            format!(
-                "is `{}` ({}) in the table and would now be `{}` ({})",
-                held.column_type, held.family, wanted.column_type, wanted.family
-            ),
-        );
-    }
-    Ok(())
 }
 
 /// The path of a table under the sink's location. Segments are the names as they are, but for `/`, `%`, control

@@ -377,8 +377,11 @@ pub(crate) fn unfit_error<'a>(
     let column_type = layout.columns.get(at).map(|column| column.column_type.to_string()).unwrap_or_default();
     let key = key_text(schema, value);
     let place = format!("column `{column}` of the row `{key}` of `{}`", schema.name);
+    // A column of the table may have another name than the source's.
+    let source = layout.sources.get(at).copied().flatten().and_then(|source| schema.columns.get(source));
+    let source = source.map_or(&*column, |source| &*source.name);
     let as_text = format!(
-        "add `{}.{column}` to `text_columns` of the sink and read the table again into a new place, or correct the row at the source",
+        "add `{}.{source}` to `text_columns` of the sink and read the table again into a new place, or correct the row at the source",
         schema.name
     );
     let what = match unfit {

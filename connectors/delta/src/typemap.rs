@@ -245,10 +245,20 @@ pub(crate) struct TableColumn {
     pub(crate) dropped: bool,
     /// Whether files that lack the column have null there in truth, and not for want of the value.
     pub(crate) added_as_null: bool,
+    /// The source's column whose values it takes, where that is not told by the name.
+    pub(crate) source: Option<Arc<str>>,
+}
+
+impl TableColumn {
+    /// Whether it takes the values of the source's column of this name, as long as it is not dropped.
+    pub(crate) fn takes(&self, source: &str) -> bool {
+        self.source.as_deref().map_or_else(|| self.name == column_name(source), |own| own == source)
+    }
 }
 
 const FAMILY_KEY: &str = "tidewire.type";
 const DROPPED_KEY: &str = "tidewire.dropped";
+const SOURCE_KEY: &str = "tidewire.source";
 const ADDED_KEY: &str = "tidewire.added";
 /// Of [`ADDED_KEY`]: the rows from before had null.
 const AS_NULL: &str = "null";
@@ -265,6 +275,9 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
         }
         if column.added_as_null {
             metadata.insert(ADDED_KEY.to_owned(), Json::String(AS_NULL.to_owned()));
+        }
+        if let Some(source) = &column.source {
+            metadata.insert(SOURCE_KEY.to_owned(), Json::String(source.to_string()));
         }
         json!({
             "name": &*column.name,
@@ -289,6 +302,7 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
             family: note(FAMILY_KEY).unwrap_or_default().into(),
             dropped: note(DROPPED_KEY) == Some("true"),
             added_as_null: note(ADDED_KEY) == Some(AS_NULL),
+            source: note(SOURCE_KEY).map(Arc::from),
         })
     };
     schema.get("fields")?.as_array()?.iter().map(column).collect()
@@ -382,11 +396,12 @@ mod tests {
     proptest! {
         #[test]
         fn schema_strings_round_trip(
-            types in proptest::collection::vec((any_type(), ".{1,8}", any::<[bool; 3]>()), 0..6)
+            types in proptest::collection::vec((any_type(), ".{1,8}", any::<[bool; 4]>()), 0..6)
         ) {
             let columns: Vec<TableColumn> = types
                 .into_iter()
-                .map(|(column_type, name, [nullable, dropped, added_as_null])| TableColumn {
+                .map(|(column_type, name, [nullable, dropped, added_as_null, moved])| TableColumn {
+                    source: moved.then(|| format!("{name}'s").into()),
                     name: name.into(), column_type, nullable, family: "text".into(), dropped, added_as_null,
                 })
                 .collect();

@@ -13,6 +13,7 @@
 mod compacting;
 mod found;
 mod table;
+mod telling;
 
 pub(crate) use found::{Identity, stored_place};
 

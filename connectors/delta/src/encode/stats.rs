@@ -253,6 +253,7 @@ mod tests {
             family: "".into(),
             dropped: false,
             added_as_null: false,
+            source: None,
         }];
         let mut column = Column::new(&columns[0].column_type);
         for value in values {

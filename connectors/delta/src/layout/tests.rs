@@ -1,4 +1,6 @@
-//! Schema evolution and names, case by case.
+//! Names and paths, case by case.
+
+mod policies;
 
 use super::*;
 use proptest::prelude::*;
@@ -29,50 +31,6 @@ fn table(columns: Vec<ColumnSchema>) -> TableSchema {
 }
 
 const INT: DataType = DataType::Int { bits: 32 };
-
-fn evolve(columns: Vec<ColumnSchema>) -> Result<(Layout, Evolution)> {
-    let before = table(vec![column("id", INT, false), column("a", DataType::Text, false), column("b", INT, true)]);
-    let present = Layout::create(&before, Mode::Mirror, &TextColumns::new()).unwrap();
-    Layout::evolve(&present.columns, &table(columns), Mode::Mirror, &TextColumns::new())
-}
-
-#[test]
-fn the_same_shape_changes_nothing() {
-    let same = vec![column("id", INT, false), column("a", DataType::Text, false), column("b", INT, true)];
-    assert_eq!(evolve(same).unwrap().1, Evolution::default());
-}
-
-#[test]
-fn added_dropped_and_reordered_columns_keep_their_places() {
-    // SK-3B: `a` is gone, `c` is new, `b` stands before the key.
-    let (layout, evolution) =
-        evolve(vec![column("b", INT, true), column("id", INT, false), column("c", INT, false)]).unwrap();
-    assert_eq!(
-        evolution,
-        Evolution { metadata_changed: true, columns_added: 1, columns_dropped: 1, ..Evolution::default() }
-    );
-    let names: Vec<&str> = layout.columns.iter().map(|c| &*c.name).collect();
-    assert_eq!(names, ["id", "a", "b", "c"]);
-    assert_eq!(layout.sources, [Some(1), None, Some(0), Some(2)]);
-    assert!(layout.columns[1].dropped && layout.columns[1].nullable && layout.columns[3].nullable);
-}
-
-#[test]
-fn narrowing_widening_and_returning_columns_are_refused() {
-    let with = |a: DataType, b: DataType| vec![column("id", INT, false), column("a", a, false), column("b", b, true)];
-    for (columns, code) in [
-        (with(DataType::Text, DataType::Int { bits: 64 }), "column_type_changed"),
-        (with(DataType::Json, INT), "column_type_changed"),
-        (with(INT, INT), "column_type_changed"),
-    ] {
-        assert_eq!(evolve(columns).unwrap_err().code(), code);
-    }
-    assert!(evolve(with(DataType::Text, DataType::Int { bits: 16 })).is_ok());
-    let (without, _) = evolve(vec![column("id", INT, false), column("b", INT, true)]).unwrap();
-    let again = table(with(DataType::Text, INT));
-    let error = Layout::evolve(&without.columns, &again, Mode::Mirror, &TextColumns::new()).unwrap_err();
-    assert_eq!(error.code(), "column_returned");
-}
 
 #[test]
 fn names_that_delta_takes_for_one_are_refused() {

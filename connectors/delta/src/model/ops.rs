@@ -6,7 +6,7 @@ use super::source::Source;
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, TextColumns};
+use crate::layout::{Mode, SchemaChanges, TextColumns};
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
 use std::collections::BTreeMap;
@@ -137,6 +137,7 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         commit_rows: 1_000,
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
+        schema_changes: SchemaChanges::Evolve,
         compaction: chance.percent(70).then(|| Budget {
             target_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
             deleted_percent: *chance.pick(&[1, 20, 90]),

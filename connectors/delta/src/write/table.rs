@@ -4,15 +4,15 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Layout, Mode};
+use crate::layout::{Evolution, LEFT_OUT_PROPERTY, Layout, Mode};
 use crate::log::{Commit, Features, NewMetadata, NewTable, Table, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
-use crate::typemap::{parse_schema_string, schema_string};
+use crate::typemap::schema_string;
 use crate::write::compacting::Compacting;
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
-use crate::write::no_floor;
+use crate::write::{no_floor, telling};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
@@ -73,22 +73,25 @@ impl TableWriter {
         }
         let Found { store, table } = found;
         let (table, place) = table.unzip();
-        let (mut layout, mut metadata_due) = (Layout::create(schema, mode, &settings.text_columns)?, false);
-        if let Some(table) = &table {
-            let present = parse_schema_string(table.schema_string())
-                .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
-            if mode == Mode::Mirror && first == Op::SnapshotStart {
-                // Every row will be replaced, so the table takes the source's shape as it is now.
-                metadata_due = present != layout.columns
-                    || table.configuration().get(KEY_PROPERTY) != Some(&key_property(&layout));
-            } else {
-                let (evolved, evolution) = Layout::evolve(&present, schema, mode, &settings.text_columns)?;
-                if mode == Mode::Mirror && table.configuration().get(KEY_PROPERTY) != Some(&key_property(&evolved)) {
+        let rules = settings.rules();
+        let (layout, metadata_due) = match &table {
+            None => (Layout::create(schema, mode, rules.texts)?, false),
+            Some(table) => {
+                let present = Layout::read(table.schema_string(), table.configuration())
+                    .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
+                // With a snapshot every row will be replaced, so the table may take the source's shape as it is now.
+                let is_anew = mode == Mode::Mirror && first == Op::SnapshotStart;
+                let (layout, evolution) =
+                    if is_anew { present.read_anew(schema, rules)? } else { present.evolve(schema, rules)? };
+                let has_key =
+                    mode != Mode::Mirror || table.configuration().get(KEY_PROPERTY) == Some(&key_property(&layout));
+                if !is_anew && !has_key {
                     return Err(key_changed(schema));
                 }
-                (layout, metadata_due) = (evolved, evolution.metadata_changed);
+                telling::tell(&schema.name, &evolution);
+                (layout, evolution.metadata_changed || !has_key)
             }
-        }
+        };
         let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
         let directory = store.intents().map(|intents| intents.directory().join("index"));
         let home = IndexHome { directory, table_id };
@@ -285,10 +288,13 @@ impl TableWriter {
         self.compacting.give_up();
         match &mut self.rows {
             Rows::Mirror(mirror) => {
-                let layout = Layout::create(&self.schema, self.settings.mode, &self.settings.text_columns)?;
-                if layout.columns != self.layout.columns || layout.key_names() != self.layout.key_names() {
-                    self.metadata_due = true;
-                }
+                let rules = self.settings.rules();
+                let (layout, evolution) = match &self.table {
+                    Some(_) => self.layout.read_anew(&self.schema, rules)?,
+                    None => (Layout::create(&self.schema, rules.mode, rules.texts)?, Evolution::default()),
+                };
+                telling::tell(&self.schema.name, &evolution);
+                self.metadata_due |= evolution.metadata_changed || layout.key_names() != self.layout.key_names();
                 mirror.clear(&mut self.parts)?;
                 mirror.renew(&self.schema, &layout, &self.home)?;
                 self.parts.set_columns(layout.columns.clone(), layout.key.clone());
@@ -344,19 +350,16 @@ impl TableWriter {
         if mode == Mode::Mirror {
             refuse_keyless(schema)?;
         }
-        let (layout, evolution) = Layout::evolve(&self.layout.columns, schema, mode, &self.settings.text_columns)?;
+        let (layout, evolution) = self.layout.evolve(schema, self.settings.rules())?;
         if mode == Mode::Mirror && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
-        if evolution.columns_added > 0 || evolution.old_rows_forgotten {
+        if evolution.has_new_columns() || evolution.old_rows_forgotten {
             // The rows so far go to a file without the new columns; readers see null there.
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
         }
-        if evolution.metadata_changed {
-            let (added, dropped) = (evolution.columns_added, evolution.columns_dropped);
-            tracing::info!(table = %schema.name, added, dropped, "table schema changed; dropped columns stay and are null from here on");
-        }
+        telling::tell(&schema.name, &evolution);
         self.metadata_due |= evolution.metadata_changed;
         self.layout = layout;
         self.schema = Arc::clone(schema);
@@ -456,6 +459,10 @@ impl TableWriter {
         let mut properties = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), names)]);
         if mode == Mode::Mirror {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
+        }
+        let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
+        if !self.layout.left_out.is_empty() || self.table.as_ref().is_some_and(had_left_out) {
+            properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());
         }
         properties
     }

@@ -6,6 +6,7 @@ mod compacting;
 mod halting;
 mod harness;
 mod limits;
+mod policies;
 
 use super::*;
 use crate::layout::Mode;

@@ -2,7 +2,7 @@
 //! and a reader of what the table shows.
 
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, TextColumns};
+use crate::layout::{Mode, SchemaChanges, TextColumns};
 use crate::log::Table;
 use crate::model::feed::{head, transaction};
 use crate::model::reading::each_row;
@@ -122,6 +122,7 @@ impl Harness {
             commit_rows: 1_000,
             commit_bytes: 64 << 20,
             text_columns: TextColumns::new(),
+            schema_changes: SchemaChanges::Evolve,
             compaction: None,
         };
         let descriptor = SourceDescriptor {
@@ -201,6 +202,18 @@ impl Harness {
         self.sink = None;
         self.state = tempfile::tempdir().unwrap();
         self.open();
+    }
+
+    /// The daemon is stopped and goes on by this policy.
+    pub(super) fn follow_schema(&mut self, changes: SchemaChanges) {
+        self.settings.schema_changes = changes;
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on with this column as text.
+    pub(super) fn want_text(&mut self, column: &str) {
+        self.settings.text_columns.insert(format!("{}.{column}", self.schema.name));
+        self.crash();
     }
 
     pub(super) fn rename_sink(&mut self, name: &str) {
@@ -460,6 +473,14 @@ impl Harness {
         self.change_schema(|schema| schema.columns.retain(|column| &*column.name != name));
     }
 
+    /// The column has another type, or comes with it.
+    pub(super) fn type_column(&mut self, name: &str, data_type: DataType) {
+        self.change_schema(|schema| match schema.columns.iter_mut().find(|column| &*column.name == name) {
+            Some(column) => column.data_type = data_type,
+            None => schema.columns.push(column(name, data_type)),
+        });
+    }
+
     pub(super) fn recreate_at_source(&mut self) {
         self.change_schema(|schema| schema.native_id += 1);
     }
@@ -577,6 +598,10 @@ fn image_of(
         let text = match (&*column.name, values) {
             (name, _) if Some(name) == left_out => None,
             ("id", _) => {
+                b.cell(Cell::int(id));
+                continue;
+            }
+            (_, Some(_)) if matches!(column.data_type, DataType::Int { .. }) => {
                 b.cell(Cell::int(id));
                 continue;
             }

@@ -1,0 +1,296 @@
+//! What a new version of the source's schema means for a table that is there: which columns stay, come, go or move,
+//! by the sink's policy. Pure: no file, no row.
+//!
+//! A column that does not fit any more is never changed, for the rows before would then say something else than they
+//! did. At most it is left as it stands, and the source's values go to a new column that names its source.
+
+use super::refusal::{self, Misfit};
+use super::{Layout, Mode, TextColumns, is_own, wanted};
+use crate::typemap::{TableColumn, column_name, parse_schema_string};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use tidewire_core::{ColumnSchema, Result, TableSchema};
+
+/// The table's property that names the source's columns which are not in it, as a JSON array: for each of them it is
+/// not known what older rows hold.
+pub(crate) const LEFT_OUT_PROPERTY: &str = "tidewire.left_out";
+
+/// What a table does about a change of the source's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SchemaChanges {
+    /// Follows what keeps old rows true, halts at the rest.
+    #[default]
+    Evolve,
+    /// As `Evolve`; what does not fit goes to a new column.
+    Lenient,
+    /// Keeps its columns: new ones are left out. Halts at what does not fit.
+    Ignore,
+    /// Halts at any change that readers would see.
+    Fail,
+}
+
+impl SchemaChanges {
+    /// As the configuration writes it; `None` for another word.
+    pub(crate) fn parse(word: &str) -> Option<SchemaChanges> {
+        Some(match word {
+            "evolve" => SchemaChanges::Evolve,
+            "lenient" => SchemaChanges::Lenient,
+            "ignore" => SchemaChanges::Ignore,
+            "fail" => SchemaChanges::Fail,
+            _ => return None,
+        })
+    }
+}
+
+/// What the configuration says of a table's columns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    /// What the table holds.
+    pub(crate) mode: Mode,
+    /// Columns that are wanted as text.
+    pub(crate) texts: &'a TextColumns,
+    /// What to do about changes.
+    pub(crate) changes: SchemaChanges,
+}
+
+/// One thing that a new version of the source's schema did to the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A new column of the source has a new column of the table; `native` is its type in the source's words.
+    Added { source: Arc<str>, native: Arc<str>, column: Arc<str> },
+    /// The source has the column no more.
+    Dropped(Arc<str>),
+    /// The column may be null from here on.
+    NullAllowed(Arc<str>),
+    /// The column's type no longer fits: `to` takes the source's values from here on.
+    Moved { misfit: Misfit, from: Arc<str>, to: Arc<str> },
+    /// A new column of the source is not in the table.
+    LeftOut(Arc<str>),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Added { source, native, column } if source == column => write!(f, "added `{source}` ({native})"),
+            Step::Added { source, native, column } => write!(f, "added `{source}` ({native}) as `{column}`"),
+            Step::Dropped(column) => write!(f, "dropped `{column}`"),
+            Step::NullAllowed(column) => write!(f, "`NOT NULL` dropped from `{column}`"),
+            Step::Moved { misfit, from, to } => write!(f, "retyped `{from}` ({misfit}), now `{to}`"),
+            Step::LeftOut(column) => write!(f, "left out `{column}`"),
+        }
+    }
+}
+
+/// What a new version of the source's schema did to the layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Evolution {
+    /// The table's metadata must be written again.
+    pub(crate) metadata_changed: bool,
+    /// What older rows have in some column is known no more.
+    pub(crate) old_rows_forgotten: bool,
+    /// What changed, in the order of the source's columns.
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Evolution {
+    /// Whether there are more columns than before.
+    pub(crate) fn has_new_columns(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Added { .. } | Step::Moved { .. }))
+    }
+}
+
+impl Layout {
+    /// What a table says of its own columns, no source beside them; `None` when it is not one that Tidewire wrote.
+    pub(crate) fn read(schema_string: &str, configuration: &BTreeMap<String, String>) -> Option<Layout> {
+        let columns = parse_schema_string(schema_string)?;
+        let left_out = configuration.get(LEFT_OUT_PROPERTY).map(|text| serde_json::from_str(text));
+        let left_out: BTreeSet<Arc<str>> = left_out
+            .transpose()
+            .ok()?
+            .map_or_else(BTreeSet::new, |names: Vec<String>| names.into_iter().map(Arc::from).collect());
+        Some(Layout { sources: vec![None; columns.len()], columns, key: Vec::new(), left_out })
+    }
+
+    /// The columns that are left out, as the table's property keeps them.
+    pub(crate) fn left_out_property(&self) -> String {
+        serde_json::Value::from(self.left_out.iter().map(|name| &**name).collect::<Vec<_>>()).to_string()
+    }
+
+    /// Fits the table's present columns to a version of the source's schema.
+    ///
+    /// # Errors
+    /// When the source's column no longer fits the table's, or a dropped name returns, and the policy has no place for
+    /// it: the rows written before would then no longer equal the source's. When the policy refuses all changes.
+    pub(crate) fn evolve(&self, schema: &TableSchema, rules: Rules<'_>) -> Result<(Layout, Evolution)> {
+        let layout = Layout {
+            columns: self.columns.clone(),
+            sources: vec![None; self.columns.len()],
+            key: Vec::new(),
+            left_out: BTreeSet::new(),
+        };
+        let mut fit = Fit { schema, rules, layout, was_left_out: &self.left_out, evolution: Evolution::default() };
+        for (at, (source, column)) in schema.columns.iter().zip(wanted(schema, rules.mode, rules.texts)).enumerate() {
+            fit.place(at, source, column)?;
+        }
+        fit.drop_others();
+        let Fit { mut layout, mut evolution, .. } = fit;
+        if rules.changes == SchemaChanges::Fail && !evolution.steps.is_empty() {
+            return Err(refusal::changed(schema, &evolution.steps));
+        }
+        evolution.metadata_changed |= !evolution.steps.is_empty() || layout.left_out != self.left_out;
+        layout.refuse_collisions(schema)?;
+        layout.place_key(schema);
+        Ok((layout, evolution))
+    }
+
+    /// The layout of a table whose rows are all read again. It may take the source's shape as it is now, unless its
+    /// columns are to stay.
+    ///
+    /// # Errors
+    /// As `create` and `evolve`.
+    pub(crate) fn read_anew(&self, schema: &TableSchema, rules: Rules<'_>) -> Result<(Layout, Evolution)> {
+        match rules.changes {
+            SchemaChanges::Evolve | SchemaChanges::Lenient => {
+                let layout = Layout::create(schema, rules.mode, rules.texts)?;
+                let metadata_changed = self.columns != layout.columns || self.left_out != layout.left_out;
+                Ok((layout, Evolution { metadata_changed, ..Evolution::default() }))
+            }
+            SchemaChanges::Ignore | SchemaChanges::Fail => self.evolve(schema, rules),
+        }
+    }
+}
+
+/// A layout that is being fitted, column by column of the source.
+struct Fit<'a> {
+    schema: &'a TableSchema,
+    rules: Rules<'a>,
+    layout: Layout,
+    was_left_out: &'a BTreeSet<Arc<str>>,
+    evolution: Evolution,
+}
+
+impl Fit<'_> {
+    /// Finds the place of the source's column `at`.
+    fn place(&mut self, at: usize, source: &ColumnSchema, column: TableColumn) -> Result<()> {
+        let mode = self.rules.mode;
+        let is_live = |held: &TableColumn| !held.dropped && held.takes(&source.name) && !is_own(held, mode);
+        let Some(held) = self.layout.columns.iter().position(is_live) else {
+            return self.place_new(at, source, column);
+        };
+        let misfit = self.layout.columns.get(held).and_then(|held| Misfit::of(held, &column, &source.native_type));
+        match misfit {
+            None => self.keep(held, at, &column),
+            Some(misfit) if self.may_move(at) => {
+                // What a row from before has in the column that stays is not null.
+                let column = TableColumn { added_as_null: false, ..column };
+                let column = self.numbered(source, column);
+                let (from, to) = (self.retire(held), Arc::clone(&column.name));
+                self.evolution.steps.push(Step::Moved { misfit, from, to });
+                self.add(at, column);
+            }
+            Some(misfit) => return Err(refusal::retyped(self.schema, source, &misfit, self.schema.key.contains(&at))),
+        }
+        Ok(())
+    }
+
+    /// Finds the place of a column that the table does not have, or not any more.
+    fn place_new(&mut self, at: usize, source: &ColumnSchema, mut column: TableColumn) -> Result<()> {
+        let was_left_out = self.was_left_out.contains(&source.name);
+        let changes = self.rules.changes;
+        // A column that is not in the table is no change for a table that knows it.
+        if changes == SchemaChanges::Ignore || (changes == SchemaChanges::Fail && was_left_out) {
+            if self.rules.mode == Mode::Mirror && self.schema.key.contains(&at) {
+                return Err(refusal::key_left_out(self.schema, source));
+            }
+            if !was_left_out {
+                self.evolution.steps.push(Step::LeftOut(Arc::clone(&source.name)));
+            }
+            self.layout.left_out.insert(Arc::clone(&source.name));
+            return Ok(());
+        }
+        // Rows have been written without the values that it had then.
+        column.added_as_null &= !was_left_out;
+        let returned = self.layout.columns.iter().any(|held| held.dropped && held.name == column.name);
+        let is_taken = self.layout.columns.iter().any(|held| is_one(&held.name, &column.name));
+        if is_taken && self.may_move(at) {
+            column = self.numbered(source, column);
+        } else if returned {
+            return Err(refusal::returned(self.schema, source, self.schema.key.contains(&at)));
+        }
+        self.evolution.steps.push(Step::Added {
+            source: Arc::clone(&source.name),
+            native: Arc::clone(&source.native_type),
+            column: Arc::clone(&column.name),
+        });
+        self.add(at, column);
+        Ok(())
+    }
+
+    /// Whether the source's column `at` may go to a column of another name. A key may not: the rows before would have
+    /// none.
+    fn may_move(&self, at: usize) -> bool {
+        let may = matches!(self.rules.changes, SchemaChanges::Lenient | SchemaChanges::Fail);
+        may && !self.schema.key.contains(&at)
+    }
+
+    /// The column fits where it is.
+    fn keep(&mut self, held: usize, at: usize, column: &TableColumn) {
+        let (Some(held), Some(slot)) = (self.layout.columns.get_mut(held), self.layout.sources.get_mut(held)) else {
+            return;
+        };
+        *slot = Some(at);
+        if column.nullable && !held.nullable {
+            held.nullable = true;
+            self.evolution.steps.push(Step::NullAllowed(Arc::clone(&held.name)));
+        }
+        // No reader sees it, so it is no change that a policy could refuse.
+        if held.added_as_null && !column.added_as_null {
+            held.added_as_null = false;
+            self.evolution.old_rows_forgotten = true;
+            self.evolution.metadata_changed = true;
+        }
+    }
+
+    fn add(&mut self, at: usize, column: TableColumn) {
+        self.layout.columns.push(TableColumn { nullable: true, ..column });
+        self.layout.sources.push(Some(at));
+    }
+
+    /// The column stays, null from here on. Returns its name.
+    fn retire(&mut self, held: usize) -> Arc<str> {
+        let Some(held) = self.layout.columns.get_mut(held) else { return "?".into() };
+        held.dropped = true;
+        held.nullable = true;
+        Arc::clone(&held.name)
+    }
+
+    /// Columns that the source has no more.
+    fn drop_others(&mut self) {
+        let mode = self.rules.mode;
+        let is_gone =
+            |(held, source): (&TableColumn, &Option<usize>)| source.is_none() && !held.dropped && !is_own(held, mode);
+        let places = self.layout.columns.iter().zip(&self.layout.sources).map(is_gone).collect::<Vec<_>>();
+        for (held, _) in places.into_iter().enumerate().filter(|(_, is_gone)| *is_gone) {
+            let name = self.retire(held);
+            self.evolution.steps.push(Step::Dropped(name));
+        }
+    }
+
+    /// The column under the first free name of the form `name__2`, with a note of whose values it takes.
+    fn numbered(&self, source: &ColumnSchema, column: TableColumn) -> TableColumn {
+        let is_free = |name: &String| {
+            let is_held = self.layout.columns.iter().any(|held| is_one(&held.name, name));
+            // Not the name that another column of the source has a claim to.
+            !is_held && !self.schema.columns.iter().any(|other| is_one(&column_name(&other.name), name))
+        };
+        let name = (2..=u32::MAX).map(|number| format!("{}__{number}", column.name)).find(is_free);
+        let name = name.map_or_else(|| Arc::clone(&column.name), Arc::from);
+        TableColumn { name, source: Some(Arc::clone(&source.name)), ..column }
+    }
+}
+
+/// Whether Delta takes two names for one (PG-94).
+fn is_one(first: &str, second: &str) -> bool {
+    first == second || first.to_lowercase() == second.to_lowercase()
+}

@@ -1,0 +1,107 @@
+//! Why a table cannot follow the source's schema, in the operator's words: what changed, from what to what, and what to
+//! run. Decides nothing.
+
+use super::evolve::Step;
+use crate::typemap::TableColumn;
+use std::fmt;
+use std::sync::Arc;
+use tidewire_core::{ColumnSchema, Error, TableSchema};
+
+/// The way out that is always there.
+pub(super) const READ_ANEW: &str = "give the sink a new name and location, which reads its tables anew";
+
+/// A type of the source that the table's column does not hold as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    /// Family of the source's type and Delta's type, as the table has them.
+    from: (Arc<str>, String),
+    /// The type in the source's words, its family, and Delta's type.
+    to: (Arc<str>, Arc<str>, String),
+}
+
+impl Misfit {
+    /// `None` when the table's column holds every value that is wanted.
+    pub(super) fn of(held: &TableColumn, wanted: &TableColumn, native: &Arc<str>) -> Option<Misfit> {
+        let fits = held.family == wanted.family && held.column_type.holds(&wanted.column_type);
+        (!fits).then(|| Misfit {
+            from: (Arc::clone(&held.family), held.column_type.to_string()),
+            to: (Arc::clone(native), Arc::clone(&wanted.family), wanted.column_type.to_string()),
+        })
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ((family, held), (native, new_family, wanted)) = (&self.from, &self.to);
+        write!(f, "from {family}, Delta's `{held}`, to {new_family} `{native}`, Delta's `{wanted}`")
+    }
+}
+
+fn refuse(schema: &TableSchema, code: &'static str, message: String, remedy: impl Into<String>) -> Error {
+    Error::operator(code, message).with_remedy(remedy).with_table(schema.name.clone())
+}
+
+/// The commands by which a column that does not fit goes on under another name.
+fn make_lenient(source: &ColumnSchema, is_key: bool) -> String {
+    if is_key {
+        return format!("a key column cannot go on under another name: {READ_ANEW}");
+    }
+    format!(
+        "set `schema_changes = \"lenient\"` in the sink's `delta` section and restart Tidewire: `{}` then goes on in a new column \
+         and the old one stays as it is; or {READ_ANEW}",
+        source.name
+    )
+}
+
+pub(super) fn retyped(schema: &TableSchema, source: &ColumnSchema, misfit: &Misfit, is_key: bool) -> Error {
+    let message = format!(
+        "column `{}` of `{}` has changed its type {misfit}; the table's column does not hold such values as they are",
+        source.name, schema.name
+    );
+    refuse(schema, "column_type_changed", message, make_lenient(source, is_key))
+}
+
+pub(super) fn returned(schema: &TableSchema, source: &ColumnSchema, is_key: bool) -> Error {
+    let message = format!(
+        "column `{}` of `{}` was dropped at the source and has come back; its old rows would be wrong",
+        source.name, schema.name
+    );
+    refuse(schema, "column_returned", message, make_lenient(source, is_key))
+}
+
+pub(super) fn key_left_out(schema: &TableSchema, source: &ColumnSchema) -> Error {
+    let message = format!(
+        "the key of `{}` is not the one that the table was built with: `{}` is not in the table",
+        schema.name, source.name
+    );
+    refuse(schema, "key_changed", message, READ_ANEW)
+}
+
+/// Any change at all, for a sink that is to follow none.
+pub(super) fn changed(schema: &TableSchema, steps: &[Step]) -> Error {
+    let told = steps.iter().map(told).collect::<Vec<_>>().join("; ");
+    let message = format!("the source has changed the columns of `{}`: {told}", schema.name);
+    let only_lenient = |step: &Step| match step {
+        Step::Moved { .. } => true,
+        Step::Added { column, source, .. } => *column != crate::typemap::column_name(source),
+        Step::Dropped(_) | Step::NullAllowed(_) | Step::LeftOut(_) => false,
+    };
+    let (word, how) = match steps.iter().any(only_lenient) {
+        true => ("lenient", ", with a new column for each that does not fit the table's"),
+        false => ("evolve", ""),
+    };
+    let remedy = format!(
+        "set `schema_changes = \"{word}\"` in the sink's `delta` section and restart Tidewire: the table goes on from where it \
+         stopped{how}"
+    );
+    refuse(schema, "schema_change_refused", message, remedy)
+}
+
+/// A change that was not made.
+fn told(step: &Step) -> String {
+    match step {
+        Step::Added { source, native, .. } => format!("added `{source}` ({native})"),
+        Step::Moved { misfit, from, .. } => format!("retyped `{from}` {misfit}"),
+        other => other.to_string(),
+    }
+}
