@@ -1,7 +1,9 @@
 //! Random sequences of changes, commits, crashes and replays: what readers see equals the source at the position
-//! of the last commit (SK-3E, PG-35, VER-15).
+//! of the last commit (SK-3E, PG-35, VER-15), and a history holds every version up to there.
 
 use super::harness::{Harness, Logical, Rows, Shape};
+use super::history::Past;
+use crate::layout::Mode;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -65,8 +67,20 @@ fn logical(rows: &mut Rows, step: &Step) -> Option<Logical> {
     }
 }
 
-fn run(shape: Shape, spill: bool, compact: bool, steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut h = Harness::new(shape);
+/// What a reader sees against what it should.
+fn check(h: &Harness, mode: Mode, rows: &Rows, past: &Past) -> Result<(), TestCaseError> {
+    if mode == Mode::History {
+        prop_assert_eq!(past.rows(), rows.clone());
+        prop_assert_eq!(h.versions(), past.versions());
+    } else {
+        prop_assert_eq!(&h.rows(), rows);
+    }
+    Ok(())
+}
+
+fn run(mode: Mode, shape: Shape, spill: bool, compact: bool, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut h = Harness::with_mode(shape, mode);
+    let mut past = Past::default();
     h.spill_always(spill);
     if compact {
         h.compact_always();
@@ -79,12 +93,13 @@ fn run(shape: Shape, spill: bool, compact: bool, steps: &[Step]) -> Result<(), T
             continue;
         }
         if !open.is_empty() {
+            past.add(h.next_commit(), &open);
             h.send(&std::mem::take(&mut open));
         }
         match step {
             Step::Commit => {
                 h.commit();
-                prop_assert_eq!(&h.rows(), &rows);
+                check(&h, mode, &rows, &past)?;
             }
             Step::Crash { after_tables } => {
                 if *after_tables {
@@ -96,7 +111,7 @@ fn run(shape: Shape, spill: bool, compact: bool, steps: &[Step]) -> Result<(), T
             Step::Compact => {
                 h.commit();
                 h.finish_compaction();
-                prop_assert_eq!(&h.rows(), &rows);
+                check(&h, mode, &rows, &past)?;
             }
             Step::LoseState => {
                 h.lose_state();
@@ -106,15 +121,16 @@ fn run(shape: Shape, spill: bool, compact: bool, steps: &[Step]) -> Result<(), T
         }
     }
     if !open.is_empty() {
+        past.add(h.next_commit(), &open);
         h.send(&open);
     }
     h.commit();
     h.finish_compaction();
-    prop_assert_eq!(&h.rows(), &rows);
+    check(&h, mode, &rows, &past)?;
     h.crash();
     h.replay();
     h.commit();
-    prop_assert_eq!(&h.rows(), &rows);
+    check(&h, mode, &rows, &past)?;
     Ok(())
 }
 
@@ -123,23 +139,45 @@ proptest! {
 
     #[test]
     fn readers_see_the_source(steps in proptest::collection::vec(step(), 1..60)) {
-        run(Shape::Int, false, false, &steps)?;
+        run(Mode::Mirror, Shape::Int, false, false, &steps)?;
     }
 
     #[test]
     fn readers_see_the_source_when_every_write_spills(steps in proptest::collection::vec(step(), 1..40)) {
-        run(Shape::Composite, true, false, &steps)?;
+        run(Mode::Mirror, Shape::Composite, true, false, &steps)?;
     }
 
     #[test]
     fn readers_see_the_source_while_files_are_rewritten(steps in proptest::collection::vec(step(), 1..80)) {
-        run(Shape::Int, false, true, &steps)?;
+        run(Mode::Mirror, Shape::Int, false, true, &steps)?;
     }
 
     #[test]
     fn readers_see_the_source_while_files_are_rewritten_and_every_write_spills(
         steps in proptest::collection::vec(step(), 1..60),
     ) {
-        run(Shape::Composite, true, true, &steps)?;
+        run(Mode::Mirror, Shape::Composite, true, true, &steps)?;
+    }
+
+    #[test]
+    fn a_history_holds_every_version(steps in proptest::collection::vec(step(), 1..60)) {
+        run(Mode::History, Shape::Int, false, false, &steps)?;
+    }
+
+    #[test]
+    fn a_history_holds_every_version_when_every_write_spills(steps in proptest::collection::vec(step(), 1..40)) {
+        run(Mode::History, Shape::Composite, true, false, &steps)?;
+    }
+
+    #[test]
+    fn a_history_holds_every_version_while_files_are_rewritten(steps in proptest::collection::vec(step(), 1..80)) {
+        run(Mode::History, Shape::Int, false, true, &steps)?;
+    }
+
+    #[test]
+    fn a_history_holds_every_version_while_files_are_rewritten_and_every_write_spills(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        run(Mode::History, Shape::Composite, true, true, &steps)?;
     }
 }
