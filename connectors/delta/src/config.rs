@@ -22,7 +22,8 @@ pub struct Config {
     /// Path of a table under the location, of `{source}`, `{schema}` and `{table}`.
     #[serde(default)]
     pub table: Option<String>,
-    /// `mirror` (one row per key, the default) or `changelog` (every change, appended).
+    /// `mirror` (one row per key, the default), `changelog` (every change, appended) or `history` (every version of a
+    /// row, and when it was the row).
     #[serde(default)]
     pub mode: Option<String>,
     /// Commit at the latest after this time; default 5 s.
@@ -132,12 +133,9 @@ impl Settings {
         let mode = match config.mode.as_deref() {
             None | Some("mirror") => Mode::Mirror,
             Some("changelog") => Mode::Changelog,
-            Some("history") => {
-                fault("mode", "`history` is not available yet: use `mirror` or `changelog`".to_owned());
-                Mode::Mirror
-            }
+            Some("history") => Mode::History,
             Some(other) => {
-                fault("mode", format!("`{other}` is no mode: use `mirror` or `changelog`"));
+                fault("mode", format!("`{other}` is no mode: use `mirror`, `changelog` or `history`"));
                 Mode::Mirror
             }
         };
@@ -239,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "history", "commit_interval": "1ms",
+        let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
             "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
             "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();

@@ -3,7 +3,6 @@
 
 use crate::config::{Config, ConfigFault, Settings};
 use crate::error::Result;
-use crate::layout::Mode;
 use crate::preflight;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
@@ -52,7 +51,7 @@ impl DeltaConnector {
 impl SinkConnector for DeltaConnector {
     fn capabilities(&self) -> SinkCapabilities {
         SinkCapabilities {
-            needs_key: self.settings.mode == Mode::Mirror,
+            needs_key: self.settings.mode.keeps_keys(),
             commit_interval: self.settings.commit_interval,
             commit_changes: self.settings.commit_rows,
             commit_bytes: self.settings.commit_bytes,

@@ -18,6 +18,8 @@ pub(crate) enum Mode {
     Mirror,
     /// Every change, appended.
     Changelog,
+    /// Every version of every row, and from when to when it was the row.
+    History,
 }
 
 impl Mode {
@@ -26,7 +28,30 @@ impl Mode {
         match self {
             Mode::Mirror => "mirror",
             Mode::Changelog => "changelog",
+            Mode::History => "history",
         }
+    }
+
+    /// Whether a change looks for the row that it supersedes, by its key.
+    pub(crate) fn keeps_keys(self) -> bool {
+        match self {
+            Mode::Mirror | Mode::History => true,
+            Mode::Changelog => false,
+        }
+    }
+
+    /// The table's own columns, after the source's.
+    fn own_columns(self) -> Vec<TableColumn> {
+        let scalars: &[(&str, ColumnType)] = match self {
+            Mode::Mirror => &[],
+            Mode::Changelog => &CHANGELOG_COLUMNS,
+            Mode::History => &HISTORY_COLUMNS,
+        };
+        let mut columns: Vec<_> = scalars.iter().map(|(name, kind)| own_column(name, kind.clone())).collect();
+        if self == Mode::Changelog {
+            columns.push(own_column(UNCHANGED_COLUMN, ColumnType::Array(Box::new(ColumnType::String))));
+        }
+        columns
     }
 }
 
@@ -38,6 +63,16 @@ pub(crate) const CHANGELOG_COLUMNS: [(&str, ColumnType); 5] = [
     ("_ordinal", ColumnType::Long),
     ("_commit_time", ColumnType::Timestamp),
 ];
+/// A history's own columns, after the source's.
+pub(crate) const HISTORY_COLUMNS: [(&str, ColumnType); 5] = [
+    ("_valid_from", ColumnType::Timestamp),
+    ("_valid_to", ColumnType::Timestamp),
+    (CURRENT_COLUMN, ColumnType::Boolean),
+    ("_from_position", ColumnType::String),
+    ("_to_position", ColumnType::String),
+];
+/// Whether a version of a history is the row as it is now.
+pub(crate) const CURRENT_COLUMN: &str = "_is_current";
 /// A changelog's list of columns that the log did not carry.
 pub(crate) const UNCHANGED_COLUMN: &str = "_unchanged";
 
@@ -47,6 +82,8 @@ pub(crate) type TextColumns = BTreeSet<String>;
 /// The map from a source's row to a table's row.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
+    /// What the table holds.
+    pub(crate) mode: Mode,
     /// The table's columns, in the table's order.
     pub(crate) columns: Vec<TableColumn>,
     /// For each of them the source's column, `None` for dropped ones and our own.
@@ -67,11 +104,8 @@ impl Layout {
         // No row is older than the table.
         columns.iter_mut().for_each(|column| column.added_as_null = false);
         let sources = (0..columns.len()).map(Some).collect();
-        if mode == Mode::Changelog {
-            columns.extend(CHANGELOG_COLUMNS.iter().map(|(name, column_type)| own_column(name, column_type.clone())));
-            columns.push(own_column(UNCHANGED_COLUMN, ColumnType::Array(Box::new(ColumnType::String))));
-        }
-        let mut layout = Layout { columns, sources, key: Vec::new(), left_out: BTreeSet::new() };
+        columns.extend(mode.own_columns());
+        let mut layout = Layout { mode, columns, sources, key: Vec::new(), left_out: BTreeSet::new() };
         layout.sources.resize(layout.columns.len(), None);
         layout.refuse_collisions(schema)?;
         layout.place_key(schema);
@@ -86,6 +120,11 @@ impl Layout {
     /// The position of one of our own columns.
     pub(crate) fn own(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| &*column.name == name)
+    }
+
+    /// In a history, the position of the column that tells rows as they are from rows as they were.
+    pub(crate) fn current(&self) -> Option<usize> {
+        if self.mode == Mode::History { self.own(CURRENT_COLUMN) } else { None }
     }
 
     fn place_key(&mut self, schema: &TableSchema) {
@@ -117,7 +156,7 @@ fn collision(columns: &[TableColumn]) -> Option<(&str, &str)> {
 }
 
 fn is_own(column: &TableColumn, mode: Mode) -> bool {
-    mode == Mode::Changelog && column.family.is_empty()
+    mode != Mode::Mirror && column.family.is_empty()
 }
 
 fn own_column(name: &str, column_type: ColumnType) -> TableColumn {

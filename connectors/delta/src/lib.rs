@@ -1,4 +1,4 @@
-//! The Delta Lake sink: mirror and changelog tables, exactly once. Modules stand in layer order; each uses only
+//! The Delta Lake sink: mirror, changelog and history tables, exactly once. Modules stand in layer order; each uses only
 //! those above it. The table layer (`store` to `progress_table`) knows files, versions and row numbers; the data
 //! layer (`typemap` to `write`) knows rows, keys and batches.
 
@@ -25,6 +25,8 @@ mod layout;
 mod config;
 
 mod parts;
+
+mod history;
 
 mod mirror;
 

@@ -4,12 +4,19 @@
 //! The index says where a row of a key was put, and that stays true for ever; whether the row is still there is what
 //! `parts` knows: the deletions of the table's commits and of the changes since. So an index from before a crash needs
 //! only the rows of files that it has not seen.
+//!
+//! A history is a mirror that keeps what it deletes, as a copy that says when it ended (`history`). The index knows of
+//! the versions that are current, one a key.
 
+mod ending;
 mod load;
+
+pub(crate) use ending::current_rows;
 
 use crate::encode::column::Unfit;
 use crate::encode::key::{KeyCodec, KeyFault, KeyId};
 use crate::error::Result;
+use crate::history::Versions;
 use crate::index::{Binding, Index, Mark, Opened, PreparedRun, RowLocation, RunBuilder};
 use crate::layout::{Layout, column_label, key_text};
 use crate::log::Table;
@@ -64,8 +71,8 @@ pub(crate) struct Mirror {
     index: Index,
     /// Files, by ordinal, that the index has known from before and that `load` has not looked for yet.
     covered: BTreeMap<u32, String>,
-    /// The ids of the buffered rows, for when they move.
-    buffered: Vec<KeyId>,
+    /// The ids of the buffered rows, for when they move; `None` for versions that have ended.
+    buffered: Vec<Option<KeyId>>,
     counts: Counts,
 }
 
@@ -139,10 +146,15 @@ impl Mirror {
             ids.push(pair);
         }
         self.prefetch(&asked, table, parts)?;
+        let mut versions = Versions::of(layout)?;
         for (change, (new, old)) in changes.iter().zip(&ids) {
+            if let Some(versions) = &mut versions {
+                versions.turn_to(batch, change);
+            }
+            let versions = versions.as_ref();
             match (new, old) {
-                (Some(new), old) => self.upsert(parts, layout, row(change), *new, *old)?,
-                (None, Some(old)) => self.delete(parts, *old)?,
+                (Some(new), old) => self.upsert(parts, layout, versions, row(change), (*new, *old))?,
+                (None, Some(old)) => self.delete(parts, versions, *old)?,
                 (None, None) => {}
             }
         }
@@ -172,7 +184,7 @@ impl Mirror {
 
     /// Memory that is kept beside the rows in the buffer, in bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
-        self.buffered.len() * size_of::<KeyId>()
+        self.buffered.len() * size_of::<Option<KeyId>>()
     }
 
     /// What was done since the last call.
@@ -240,7 +252,7 @@ impl Mirror {
         let ids = std::mem::take(&mut self.buffered);
         let Some(Moved { file, base, places }) = moved else { return Ok(()) };
         for (row, (id, place)) in (0u32..).zip(ids.into_iter().zip(places)) {
-            if let Some(place) = place.filter(|place| *place != row) {
+            if let (Some(id), Some(place)) = (id, place.filter(|place| *place != row)) {
                 self.index.insert(id, RowLocation { file, row: base + place });
             }
         }
@@ -277,54 +289,73 @@ impl Mirror {
         &mut self,
         parts: &mut Parts,
         layout: &Layout,
+        versions: Option<&Versions>,
         row: Row<'_>,
-        new: KeyId,
-        old: Option<KeyId>,
+        (new, old): (KeyId, Option<KeyId>),
     ) -> Result<()> {
-        let mut carried = None;
-        if row.has_unknown() {
-            let prior = old.unwrap_or(new);
-            carried = self.find(parts, prior)?;
-            if carried.is_some_and(|carried| parts.is_in_open_file(carried)) {
-                self.close(parts)?;
-                // Closing may have moved the row.
-                carried = self.find(parts, prior)?;
-            }
-        }
-        add(parts, layout, row, carried)?;
+        let old = old.filter(|old| *old != new);
+        let mut left = old.map_or(Ok(None), |old| self.find(parts, old))?;
         let mut superseded = self.find(parts, new)?;
-        if let Some(old) = old.filter(|old| *old != new) {
-            let left = self.find(parts, old)?;
-            self.index.forget(old);
-            match (left, superseded) {
-                (Some(left), Some(_)) => parts.delete(left),
-                (Some(left), None) => superseded = Some(left),
-                (None, _) => {}
+        // A snapshot reads rows, it does not change them.
+        let versions_end = versions.filter(|_| row.op != Op::Read);
+        if row.has_unknown() || versions_end.is_some() {
+            let is_open = |row: Option<RowLocation>| row.is_some_and(|row| parts.is_in_open_file(row));
+            if is_open(left) || is_open(superseded) {
+                self.close(parts)?;
+                // Closing may have moved the rows.
+                left = old.map_or(Ok(None), |old| self.find(parts, old))?;
+                superseded = self.find(parts, new)?;
             }
         }
-        let location = parts.end_row();
-        self.buffered.push(new);
-        self.index.insert(new, location);
-        match (row.op, superseded) {
-            (_, Some(superseded)) => {
-                parts.delete(superseded);
-                self.counts.updated += 1;
+        let carried = if old.is_some() { left } else { superseded };
+        add(parts, layout, row, carried)?;
+        let location = match versions {
+            Some(versions) => versions.open(parts)?,
+            None => parts.end_row(),
+        };
+        self.buffered.push(Some(new));
+        for gone in left.into_iter().chain(superseded) {
+            match versions_end {
+                Some(versions) => self.end(parts, versions, gone)?,
+                None => parts.delete(gone),
             }
+        }
+        if let Some(old) = old {
+            self.index.forget(old);
+        }
+        self.index.insert(new, location);
+        match (row.op, left.or(superseded)) {
+            (_, Some(_)) => self.counts.updated += 1,
             (Op::Update, None) => self.counts.unseen += 1,
             (_, None) => self.counts.inserted += 1,
         }
         Ok(())
     }
 
-    fn delete(&mut self, parts: &mut Parts, old: KeyId) -> Result<()> {
-        match self.find(parts, old)? {
-            Some(location) => {
-                parts.delete(location);
-                self.counts.deleted += 1;
-            }
+    fn delete(&mut self, parts: &mut Parts, versions: Option<&Versions>, old: KeyId) -> Result<()> {
+        let mut gone = self.find(parts, old)?;
+        if versions.is_some() && gone.is_some_and(|gone| parts.is_in_open_file(gone)) {
+            self.close(parts)?;
+            gone = self.find(parts, old)?;
+        }
+        match (gone, versions) {
+            (Some(gone), Some(versions)) => self.end(parts, versions, gone)?,
+            (Some(gone), None) => parts.delete(gone),
+            (None, _) => {}
+        }
+        match gone {
+            Some(_) => self.counts.deleted += 1,
             None => self.counts.unseen += 1,
         }
         self.index.forget(old);
+        Ok(())
+    }
+
+    /// Puts a copy of a version that ends in its place.
+    fn end(&mut self, parts: &mut Parts, versions: &Versions, version: RowLocation) -> Result<()> {
+        versions.close(parts, version)?;
+        self.buffered.push(None);
+        parts.delete(version);
         Ok(())
     }
 }
@@ -355,6 +386,10 @@ impl<'a> Row<'a> {
 /// Pushes a row; values that the change does not have come from where the row lay before.
 fn add(parts: &mut Parts, layout: &Layout, row: Row<'_>, prior: Option<RowLocation>) -> Result<()> {
     for (at, source) in layout.sources.iter().enumerate() {
+        // Our own columns follow; a dropped one is null from here on.
+        if source.is_none() && !layout.columns.get(at).is_some_and(|column| column.dropped) {
+            continue;
+        }
         let value = source.map_or(Value::Null, |source| row.new_value(source));
         let pushed = match (value, prior) {
             (Value::Unknown, Some(prior)) => parts.carry(at, prior),

@@ -20,7 +20,7 @@ use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter;
 use files::{FileEntry, Files};
-use holes::Holes;
+use holes::{Holes, Origin};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::{Error, Value};
@@ -94,6 +94,11 @@ impl Parts {
         parts
     }
 
+    /// Where the files lie.
+    pub(crate) fn store(&self) -> &TableStore {
+        &self.store
+    }
+
     /// The files that rows may lie in.
     pub(crate) fn files(&self) -> &Files {
         &self.files
@@ -147,11 +152,22 @@ impl Parts {
     }
 
     /// Pushes to column `at` of the row in the making the value that the column has at `from`, now or, for a row
-    /// in a file, when the buffer is written.
+    /// in a file, when the buffer is written. A column that the file does not have yields no value unless it is known that
+    /// it was null.
     pub(crate) fn carry(&mut self, at: usize, from: RowLocation) -> std::result::Result<(), Unfit> {
+        self.carry_from(at, Origin { at: from, as_shown: false })
+    }
+
+    /// As `carry`, but what readers of the table see: null where the file does not have the column.
+    pub(crate) fn carry_as_shown(&mut self, at: usize, from: RowLocation) -> std::result::Result<(), Unfit> {
+        self.carry_from(at, Origin { at: from, as_shown: true })
+    }
+
+    fn carry_from(&mut self, at: usize, from: Origin) -> std::result::Result<(), Unfit> {
         let Some(column) = self.buffer.get_mut(at) else { return Err(Unfit::Unknown) };
-        if from.file == self.ordinal && from.row >= self.base {
-            let row = from.row - self.base;
+        let Origin { at: place, .. } = from;
+        if place.file == self.ordinal && place.row >= self.base {
+            let row = place.row - self.base;
             if let Some(origin) = self.holes.origin(row, at) {
                 self.holes.add(self.rows, at, origin);
             }
@@ -187,7 +203,10 @@ impl Parts {
 
     /// Memory that the buffer takes, in bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
-        if self.rows == 0 { 0 } else { self.buffer.iter().map(Column::size_bytes).sum() }
+        if self.rows == 0 {
+            return 0;
+        }
+        self.buffer.iter().map(Column::size_bytes).sum::<usize>() + self.holes.size_bytes()
     }
 
     /// Memory that the open file's row group takes, in bytes.

@@ -7,6 +7,7 @@ use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{PreparedRun, RowLocation, RunBuilder};
 use crate::log::{NewFile, Table};
+use crate::mirror::current_rows;
 use crate::parts::files::Ordinals;
 use crate::store::TableStore;
 use crate::typemap::TableColumn;
@@ -41,6 +42,8 @@ pub(crate) struct Facts {
     pub(crate) codec: KeyCodec,
     /// Positions in `Job::columns` of the key, in key order.
     pub(crate) key: Vec<usize>,
+    /// Position in `Job::columns` of what tells a history's current rows, the only ones that there are facts of.
+    pub(crate) current: Option<usize>,
     /// Collects them.
     pub(crate) run: RunBuilder,
     /// Ordinals for the copies.
@@ -185,8 +188,12 @@ impl Job {
                 let bad =
                     || error::damaged(&self.store.place(&input.path), "its key columns are not those of the table");
                 read.ok_or_else(bad)?;
-                for (row, id) in (base..).zip(&ids) {
-                    facts.run.push(*id, RowLocation { file, row })?;
+                let current = facts.current.map(|at| current_rows(arrays.get(at).cloned().flatten()).ok_or_else(bad));
+                let current = current.transpose()?;
+                for (at, (row, id)) in (base..).zip(&ids).enumerate() {
+                    if current.as_ref().is_none_or(|current| current.value(at)) {
+                        facts.run.push(*id, RowLocation { file, row })?;
+                    }
                 }
             }
             let arrays = arrays.into_iter().flatten().collect::<Vec<ArrayRef>>();

@@ -102,14 +102,14 @@ impl Evolution {
 
 impl Layout {
     /// What a table says of its own columns, no source beside them; `None` when it is not one that Tidewire wrote.
-    pub(crate) fn read(schema_string: &str, configuration: &BTreeMap<String, String>) -> Option<Layout> {
+    pub(crate) fn read(mode: Mode, schema_string: &str, configuration: &BTreeMap<String, String>) -> Option<Layout> {
         let columns = parse_schema_string(schema_string)?;
         let left_out = configuration.get(LEFT_OUT_PROPERTY).map(|text| serde_json::from_str(text));
         let left_out: BTreeSet<Arc<str>> = left_out
             .transpose()
             .ok()?
             .map_or_else(BTreeSet::new, |names: Vec<String>| names.into_iter().map(Arc::from).collect());
-        Some(Layout { sources: vec![None; columns.len()], columns, key: Vec::new(), left_out })
+        Some(Layout { mode, sources: vec![None; columns.len()], columns, key: Vec::new(), left_out })
     }
 
     /// The columns that are left out, as the table's property keeps them.
@@ -124,6 +124,7 @@ impl Layout {
     /// it: the rows written before would then no longer equal the source's. When the policy refuses all changes.
     pub(crate) fn evolve(&self, schema: &TableSchema, rules: Rules<'_>) -> Result<(Layout, Evolution)> {
         let layout = Layout {
+            mode: self.mode,
             columns: self.columns.clone(),
             sources: vec![None; self.columns.len()],
             key: Vec::new(),
@@ -200,7 +201,7 @@ impl Fit<'_> {
         let changes = self.rules.changes;
         // A column that is not in the table is no change for a table that knows it.
         if changes == SchemaChanges::Ignore || (changes == SchemaChanges::Fail && was_left_out) {
-            if self.rules.mode == Mode::Mirror && self.schema.key.contains(&at) {
+            if self.rules.mode.keeps_keys() && self.schema.key.contains(&at) {
                 return Err(refusal::key_left_out(self.schema, source));
             }
             if !was_left_out {

@@ -1,11 +1,11 @@
 //! The index of a table that is there already: only files that it has not seen are read. An index that has seen none
 //! is built from the key columns alone, in bounded memory, and proves that no key has two rows.
 
-use super::{Loaded, Mirror};
+use super::{Loaded, Mirror, current_rows};
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{RowLocation, RunBuilder};
-use crate::layout::Layout;
+use crate::layout::{CURRENT_COLUMN, Layout};
 use crate::log::Table;
 use crate::parts::Parts;
 use std::collections::BTreeMap;
@@ -121,7 +121,8 @@ impl Mirror {
     }
 }
 
-/// Calls back for each batch of a file's rows: their ids, and where those are that are not deleted.
+/// Calls back for each batch of a file's rows: their ids, and where those are that are not deleted and, in a history,
+/// current.
 fn read_keys(
     table: &mut Table,
     parts: &mut Parts,
@@ -136,19 +137,27 @@ fn read_keys(
     let deleted = Arc::clone(table.deleted_rows(&path)?);
     parts.files_mut().set_deleted(file, Arc::clone(&deleted));
     let place = table.store().place(&path);
-    let mut reader = ColumnReader::open(table.store(), &path, size, &layout.key_names(), None)?;
+    let mut names = layout.key_names();
+    let is_history = layout.current().is_some();
+    names.extend(is_history.then_some(CURRENT_COLUMN));
+    let mut reader = ColumnReader::open(table.store(), &path, size, &names, None)?;
     if reader.rows != rows {
         return Err(error::damaged(&place, format!("holds {} rows, the log says {rows}", reader.rows)));
     }
     let (mut row, mut ids, mut locations) = (0u32, Vec::new(), Vec::new());
-    while let Some(arrays) = reader.next_arrays()? {
+    while let Some(mut arrays) = reader.next_arrays()? {
         ids.clear();
         locations.clear();
+        let current = arrays.pop_if(|_| is_history).map(|array| {
+            current_rows(array).ok_or_else(|| error::damaged(&place, "it does not tell which rows are current"))
+        });
+        let current = current.transpose()?;
         let arrays = arrays.into_iter().collect::<Option<Vec<_>>>();
         let read = arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids));
         read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
-        for row in (row..).take(ids.len()) {
-            locations.push((!deleted.contains(row)).then_some(RowLocation { file, row }));
+        for (at, row) in (row..).take(ids.len()).enumerate() {
+            let is_current = current.as_ref().is_none_or(|current| current.value(at));
+            locations.push((is_current && !deleted.contains(row)).then_some(RowLocation { file, row }));
         }
         row += ids.len() as u32;
         each(table, parts, &ids, &locations)?;

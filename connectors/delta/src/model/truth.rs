@@ -26,6 +26,7 @@ pub(super) fn seen(source: &Source, mode: Mode, name: &TableName, at: Mark, begi
     let mut seen = match mode {
         Mode::Mirror => mirror(source, name, at, beginning),
         Mode::Changelog => changelog(source, name, at, beginning),
+        Mode::History => panic!("the model makes no histories"),
     };
     seen.sort();
     seen

@@ -21,17 +21,34 @@ const FILL_BYTES_MAX: usize = 16 << 20;
 const FILL_HOLES_FIRST: usize = 64;
 const FILL_HOLES_MAX: usize = 65_536;
 
+/// Memory that a hole takes, in bytes, nearly.
+const HOLE_BYTES: usize = 48;
+
+/// Where a hole's value lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// The row that has it.
+    pub(crate) at: RowLocation,
+    /// Whether it may be null because the row is older than its column: as readers see the row.
+    pub(crate) as_shown: bool,
+}
+
 /// The holes of a buffer: (row, column) and where the value lies.
 #[derive(Debug, Default)]
-pub(crate) struct Holes(BTreeMap<(u32, usize), RowLocation>);
+pub(crate) struct Holes(BTreeMap<(u32, usize), Origin>);
 
 impl Holes {
-    pub(crate) fn add(&mut self, row: u32, column: usize, origin: RowLocation) {
+    pub(crate) fn add(&mut self, row: u32, column: usize, origin: Origin) {
         self.0.insert((row, column), origin);
     }
 
-    pub(crate) fn origin(&self, row: u32, column: usize) -> Option<RowLocation> {
+    pub(crate) fn origin(&self, row: u32, column: usize) -> Option<Origin> {
         if self.0.is_empty() { None } else { self.0.get(&(row, column)).copied() }
+    }
+
+    /// Memory that they take, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.0.len() * HOLE_BYTES
     }
 
     pub(crate) fn clear(&mut self) {
@@ -85,7 +102,10 @@ impl Holes {
     }
 }
 
-type Hole = ((u32, usize), RowLocation);
+type Hole = ((u32, usize), Origin);
+
+/// What is wanted of a file: rows, and columns, each with whether one that the file does not have is null.
+type Wanted = (BTreeSet<u32>, BTreeMap<usize, bool>);
 
 /// Values read from files: per column the arrays, and where in them each location lies.
 #[derive(Default)]
@@ -104,11 +124,11 @@ fn fill(
     holes: &[Hole],
 ) -> Result<usize> {
     let mut found = Found::default();
-    let mut by_file: BTreeMap<u32, (BTreeSet<u32>, BTreeSet<usize>)> = BTreeMap::new();
+    let mut by_file: BTreeMap<u32, Wanted> = BTreeMap::new();
     for ((_, column), origin) in holes {
-        let (rows, columns) = by_file.entry(origin.file).or_default();
-        rows.insert(origin.row);
-        columns.insert(*column);
+        let (rows, columns) = by_file.entry(origin.at.file).or_default();
+        rows.insert(origin.at.row);
+        *columns.entry(*column).or_insert(true) &= origin.as_shown;
     }
     for (ordinal, (rows, wanted)) in by_file {
         let file = files.get(ordinal).filter(|file| !file.path.is_empty());
@@ -122,7 +142,7 @@ fn fill(
         bytes += read.iter().map(|array| array.get_array_memory_size()).sum::<usize>();
         let mut choice = (0..array.len()).map(|row| (0, row)).collect::<Vec<_>>();
         for ((row, at), origin) in holes.iter().filter(|((_, at), _)| *at == column) {
-            let place = found.places.get(&(*at, *origin));
+            let place = found.places.get(&(*at, origin.at));
             let (number, position) =
                 place.ok_or_else(|| Error::bug("delta_location", "a row's location lies behind its file"))?;
             if let Some(slot) = choice.get_mut((row - start) as usize) {
@@ -145,18 +165,19 @@ impl Found {
         file: &FileEntry,
         columns: &[TableColumn],
         rows: &[u32],
-        wanted: &[usize],
+        wanted: &[(usize, bool)],
     ) -> Result<()> {
-        let names = wanted.iter().filter_map(|at| columns.get(*at)).map(|column| &*column.name).collect::<Vec<_>>();
+        let names =
+            wanted.iter().filter_map(|(at, _)| columns.get(*at)).map(|column| &*column.name).collect::<Vec<_>>();
         let mut reader = ColumnReader::open(store, &file.path, file.size, &names, Some(rows))?;
         let mut rows = rows.iter();
         while let Some(arrays) = reader.next_arrays()? {
             let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
             let batch = rows.by_ref().take(length).copied().collect::<Vec<_>>();
-            for ((column, name), array) in wanted.iter().zip(&names).zip(arrays) {
+            for (((column, as_shown), name), array) in wanted.iter().zip(&names).zip(arrays) {
                 let array = match array {
                     Some(array) => array,
-                    None => absent(columns, *column, name, length)?,
+                    None => absent(columns, (*column, *as_shown), name, length)?,
                 };
                 self.hold(ordinal, *column, &batch, array);
             }
@@ -166,8 +187,8 @@ impl Found {
         if rest.is_empty() {
             return Ok(());
         }
-        for (column, name) in wanted.iter().zip(&names) {
-            self.hold(ordinal, *column, rest, absent(columns, *column, name, rest.len())?);
+        for ((column, as_shown), name) in wanted.iter().zip(&names) {
+            self.hold(ordinal, *column, rest, absent(columns, (*column, *as_shown), name, rest.len())?);
         }
         Ok(())
     }
@@ -183,8 +204,9 @@ impl Found {
 }
 
 /// The values of a column in rows that were written before the table had it.
-fn absent(columns: &[TableColumn], at: usize, name: &str, length: usize) -> Result<ArrayRef> {
-    let column = columns.get(at).filter(|column| column.added_as_null).ok_or_else(|| never_held(name))?;
+fn absent(columns: &[TableColumn], (at, as_shown): (usize, bool), name: &str, length: usize) -> Result<ArrayRef> {
+    let is_null = |column: &&TableColumn| column.added_as_null || as_shown;
+    let column = columns.get(at).filter(is_null).ok_or_else(|| never_held(name))?;
     Ok(new_null_array(&column.column_type.arrow(), length))
 }
 

@@ -142,7 +142,7 @@ impl TableWriter {
             Rows::Mirror(mirror) => {
                 let (codec, run, mark) = mirror.prepare_facts();
                 let (key, ordinals) = (self.layout.key.clone(), self.parts.files().ordinals().clone());
-                (Some(Facts { codec, key, run, ordinals }), Some(mark))
+                (Some(Facts { codec, key, current: self.layout.current(), run, ordinals }), Some(mark))
             }
             Rows::Changelog(_) => (None, None),
         };

@@ -68,7 +68,7 @@ impl TableWriter {
         first: Op,
     ) -> Result<TableWriter> {
         let mode = settings.mode;
-        if mode == Mode::Mirror {
+        if mode.keeps_keys() {
             refuse_keyless(schema)?;
         }
         let Found { store, table } = found;
@@ -77,14 +77,14 @@ impl TableWriter {
         let (layout, metadata_due) = match &table {
             None => (Layout::create(schema, mode, rules.texts)?, false),
             Some(table) => {
-                let present = Layout::read(table.schema_string(), table.configuration())
+                let present = Layout::read(mode, table.schema_string(), table.configuration())
                     .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
                 // With a snapshot every row will be replaced, so the table may take the source's shape as it is now.
-                let is_anew = mode == Mode::Mirror && first == Op::SnapshotStart;
+                let is_anew = mode.keeps_keys() && first == Op::SnapshotStart;
                 let (layout, evolution) =
                     if is_anew { present.read_anew(schema, rules)? } else { present.evolve(schema, rules)? };
                 let has_key =
-                    mode != Mode::Mirror || table.configuration().get(KEY_PROPERTY) == Some(&key_property(&layout));
+                    !mode.keeps_keys() || table.configuration().get(KEY_PROPERTY) == Some(&key_property(&layout));
                 if !is_anew && !has_key {
                     return Err(key_changed(schema));
                 }
@@ -96,12 +96,12 @@ impl TableWriter {
         let directory = store.intents().map(|intents| intents.directory().join("index"));
         let home = IndexHome { directory, table_id };
         let rows = match mode {
-            Mode::Mirror => Rows::Mirror(Box::new(Mirror::new(schema, &layout, &home)?)),
+            Mode::Mirror | Mode::History => Rows::Mirror(Box::new(Mirror::new(schema, &layout, &home)?)),
             Mode::Changelog => Rows::Changelog(Changelog::default()),
         };
         let parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
         Ok(TableWriter {
-            is_loaded: table.is_none() || mode == Mode::Changelog,
+            is_loaded: table.is_none() || !mode.keeps_keys(),
             settings,
             identity,
             store,
@@ -139,6 +139,7 @@ impl TableWriter {
                 Op::SnapshotStart => self.start_snapshot()?,
                 Op::SnapshotEnd => self.end_snapshot(batch)?,
                 Op::Truncate if self.settings.mode == Mode::Mirror => self.empty()?,
+                Op::Truncate if self.settings.mode == Mode::History => self.end_versions(batch, first)?,
                 Op::Schema | Op::Message | Op::Ddl => {}
                 _ => self.apply_rows(batch, run)?,
             }
@@ -239,17 +240,21 @@ impl TableWriter {
         self.table.as_mut().map_or(Ok(()), Table::maintain)
     }
 
+    /// Sees to it that the index holds the table's rows.
+    fn load(&mut self) -> Result<()> {
+        if let (false, Rows::Mirror(mirror), Some(table)) = (self.is_loaded, &mut self.rows, &mut self.table) {
+            let loaded = mirror.load(table, &mut self.parts, &self.layout)?;
+            let (rows, rows_read, bytes) = (loaded.rows, loaded.rows_read, loaded.index_bytes);
+            tracing::info!(table = %self.schema.name, rows, rows_read, bytes, "key index ready");
+        }
+        self.is_loaded = true;
+        Ok(())
+    }
+
     fn apply_rows(&mut self, batch: &Batch, run: &[&Change]) -> Result<()> {
+        self.load()?;
         match &mut self.rows {
-            Rows::Mirror(mirror) => {
-                if let (false, Some(table)) = (self.is_loaded, &mut self.table) {
-                    let loaded = mirror.load(table, &mut self.parts, &self.layout)?;
-                    let (rows, rows_read, bytes) = (loaded.rows, loaded.rows_read, loaded.index_bytes);
-                    tracing::info!(table = %self.schema.name, rows, rows_read, bytes, "key index ready");
-                }
-                self.is_loaded = true;
-                mirror.apply(&mut self.parts, &self.layout, batch, run, self.table.as_mut())
-            }
+            Rows::Mirror(mirror) => mirror.apply(&mut self.parts, &self.layout, batch, run, self.table.as_mut()),
             Rows::Changelog(changelog) => changelog.apply(&mut self.parts, &self.layout, batch, run),
         }
     }
@@ -284,7 +289,31 @@ impl TableWriter {
         Ok(())
     }
 
+    /// As `empty`, for a history: what it holds stays, and has ended.
+    fn end_versions(&mut self, batch: &Batch, change: &Change) -> Result<()> {
+        self.load()?;
+        let Rows::Mirror(mirror) = &mut self.rows else { return Ok(()) };
+        mirror.end_all(&mut self.parts, &self.layout, batch, change, self.table.as_mut())
+    }
+
+    /// The rows of a snapshot take the place of all that were there, which in a history are the past.
+    fn refuse_second_snapshot(&self) -> Result<()> {
+        let shows_rows = self.table.as_ref().is_some_and(|table| table.files().next().is_some());
+        // What comes from a snapshot that was never shown may go.
+        let holds_changes = !self.parts.is_empty() && !self.is_reading && self.snapshot_due.is_none();
+        if self.settings.mode != Mode::History || !(shows_rows || holds_changes) {
+            return Ok(());
+        }
+        Err(Error::operator(
+            "history_snapshot",
+            format!("a new snapshot of `{}` would take the place of the history that is there", self.schema.name),
+        )
+        .with_remedy("give the sink a new name and location, where another history begins with the snapshot")
+        .with_table(self.schema.name.clone()))
+    }
+
     fn start_snapshot(&mut self) -> Result<()> {
+        self.refuse_second_snapshot()?;
         self.compacting.give_up();
         match &mut self.rows {
             Rows::Mirror(mirror) => {
@@ -316,7 +345,7 @@ impl TableWriter {
 
     /// A table that was dropped and made anew under the same name has other rows, and the log does not say which.
     fn refuse_other_table(&self, op: Op) -> Result<()> {
-        let is_same = self.schema.native_id == self.native_id || self.settings.mode == Mode::Changelog;
+        let is_same = self.schema.native_id == self.native_id || !self.settings.mode.keeps_keys();
         if is_same || op == Op::SnapshotStart || !(is_row(op) || op == Op::Truncate) {
             return Ok(());
         }
@@ -341,17 +370,17 @@ impl TableWriter {
             self.schema = Arc::clone(schema);
             return Ok(());
         }
-        if self.settings.mode == Mode::Mirror && op == Op::SnapshotStart {
+        if self.settings.mode.keeps_keys() && op == Op::SnapshotStart {
             // The snapshot brings its own layout.
             self.schema = Arc::clone(schema);
             return Ok(());
         }
         let mode = self.settings.mode;
-        if mode == Mode::Mirror {
+        if mode.keeps_keys() {
             refuse_keyless(schema)?;
         }
         let (layout, evolution) = self.layout.evolve(schema, self.settings.rules())?;
-        if mode == Mode::Mirror && layout.key_names() != self.layout.key_names() {
+        if mode.keeps_keys() && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
         if evolution.has_new_columns() || evolution.old_rows_forgotten {
@@ -445,7 +474,7 @@ impl TableWriter {
             schema_string: schema_string(&self.layout.columns),
             configuration: self.properties(),
             features: match self.settings.mode {
-                Mode::Mirror => Features::DeletionVectors,
+                Mode::Mirror | Mode::History => Features::DeletionVectors,
                 Mode::Changelog => Features::AppendOnly,
             },
         }
@@ -457,7 +486,7 @@ impl TableWriter {
         let names = names.iter().filter_map(|at| self.layout.columns.get(*at)).map(|column| quoted(&column.name));
         let names = names.collect::<Vec<_>>().join(",");
         let mut properties = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), names)]);
-        if mode == Mode::Mirror {
+        if mode.keeps_keys() {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
         }
         let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
@@ -480,7 +509,7 @@ fn is_row(op: Op) -> bool {
 /// The columns whose bounds readers can use to skip files.
 pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
     match mode {
-        Mode::Mirror => layout.key.clone(),
+        Mode::Mirror | Mode::History => layout.key.clone(),
         Mode::Changelog => ["_position", "_commit_time"].iter().filter_map(|name| layout.own(name)).collect(),
     }
 }

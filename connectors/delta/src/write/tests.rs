@@ -5,6 +5,7 @@ mod ahead;
 mod compacting;
 mod halting;
 mod harness;
+mod history;
 mod limits;
 mod policies;
 
@@ -150,7 +151,7 @@ fn a_killed_sink_leaves_no_file_for_good_sk_32() {
 
 #[test]
 fn a_snapshot_that_was_shown_is_not_read_again() {
-    for mode in [Mode::Mirror, Mode::Changelog] {
+    for mode in [Mode::Mirror, Mode::Changelog, Mode::History] {
         let mut h = Harness::with_mode(Shape::Int, mode);
         h.snapshot_start();
         h.snapshot_rows(&[(1, "a")]);
@@ -168,7 +169,7 @@ fn a_snapshot_that_was_shown_is_not_read_again() {
 #[test]
 fn tables_ahead_of_the_progress_drop_what_they_hold() {
     // SK-33: the tables have committed, the progress has not.
-    for mode in [Mode::Mirror, Mode::Changelog] {
+    for mode in [Mode::Mirror, Mode::Changelog, Mode::History] {
         let mut h = Harness::with_mode(Shape::Int, mode);
         h.send(&[Logical::insert(1, "a", "A")]);
         h.commit();
@@ -181,6 +182,7 @@ fn tables_ahead_of_the_progress_drop_what_they_hold() {
         match mode {
             Mode::Mirror => assert_eq!(h.rows(), [row(1, "a2", "A2"), row(2, "b", "B"), row(3, "c", "C")].into()),
             Mode::Changelog => assert_eq!(h.physical_rows(), 4),
+            Mode::History => assert_eq!(h.versions().len(), 4),
         }
     }
 }

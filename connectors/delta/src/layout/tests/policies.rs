@@ -45,7 +45,7 @@ fn has_shape(layout: &Layout, other: &Layout) -> bool {
 /// What a table's log holds of a layout after a commit and a restart.
 fn reread(layout: &Layout) -> Layout {
     let property = BTreeMap::from([(LEFT_OUT_PROPERTY.to_owned(), layout.left_out_property())]);
-    let read = Layout::read(&schema_string(&layout.columns), &property).unwrap();
+    let read = Layout::read(layout.mode, &schema_string(&layout.columns), &property).unwrap();
     assert!(has_shape(&read, layout));
     read
 }

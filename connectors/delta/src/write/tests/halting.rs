@@ -164,7 +164,7 @@ fn a_table_that_cannot_be_opened_leaves_the_others_open() {
 
 #[test]
 fn a_reading_that_breaks_off_leaves_no_rows() {
-    for mode in [Mode::Mirror, Mode::Changelog] {
+    for mode in [Mode::Mirror, Mode::Changelog, Mode::History] {
         let mut h = Harness::with_mode(Shape::Int, mode);
         h.spill_always(true);
         h.snapshot_start();
@@ -181,7 +181,7 @@ fn a_reading_that_breaks_off_leaves_no_rows() {
 
 #[test]
 fn a_sink_that_is_given_up_leaves_no_files() {
-    for mode in [Mode::Mirror, Mode::Changelog] {
+    for mode in [Mode::Mirror, Mode::Changelog, Mode::History] {
         let mut h = Harness::with_mode(Shape::Int, mode);
         h.spill_always(true);
         h.send(&[Logical::insert(1, "a", "A")]);

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use tidewire_core::{
 };
 use url::Url;
 
-const SNAPSHOT_AT: u64 = 10;
+pub(super) const SNAPSHOT_AT: u64 = 10;
 /// A text that stands for the database's null.
 pub(super) const NULL: &str = "<null>";
 
@@ -70,6 +70,16 @@ impl Logical {
     pub(super) fn update(id: i64, v: &str, big: Option<&str>) -> Logical {
         Logical::Update { old: None, id, v: text(v), big: big.map(text) }
     }
+}
+
+/// A version of a row as a reader of a history sees it. Times in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version {
+    pub(super) id: i64,
+    pub(super) from: (i64, String),
+    pub(super) to: Option<(i64, String)>,
+    pub(super) v: String,
+    pub(super) big: String,
 }
 
 pub(super) type Rows = BTreeMap<i64, (String, String)>;
@@ -168,6 +178,11 @@ impl Harness {
         }
     }
 
+    /// From here on data files are rewritten at the least occasion.
+    pub(super) fn compact_always(&mut self) {
+        self.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 1, vector_files: 2, vector_bytes: 100 });
+    }
+
     /// From here on data files are rewritten, and key indexes written to disk at once.
     pub(super) fn compact_by(&mut self, budget: Budget) {
         self.settings.compaction = Some(budget);
@@ -213,6 +228,11 @@ impl Harness {
     /// The daemon is stopped and goes on with this column as text.
     pub(super) fn want_text(&mut self, column: &str) {
         self.settings.text_columns.insert(format!("{}.{column}", self.schema.name));
+        self.crash();
+    }
+
+    pub(super) fn change_mode(&mut self, mode: Mode) {
+        self.settings.mode = mode;
         self.crash();
     }
 
@@ -315,7 +335,7 @@ impl Harness {
         }
     }
 
-    fn next_commit(&self) -> u64 {
+    pub(super) fn next_commit(&self) -> u64 {
         self.log.last().map_or(SNAPSHOT_AT, |(commit, ..)| *commit) + 10
     }
 
@@ -521,6 +541,35 @@ impl Harness {
         rows
     }
 
+    /// All versions of a history, in order.
+    pub(super) fn versions(&self) -> Vec<Version> {
+        let names = ["id", "v", "big", "_from_position", "_to_position", "_valid_from", "_valid_to", "_is_current"];
+        let mut versions = Vec::new();
+        self.read(&names, |arrays, at| {
+            let array = |column: usize| arrays[column].as_ref().unwrap();
+            let text = |column: usize| {
+                let array = array(column).as_string::<i32>();
+                array.is_valid(at).then(|| array.value(at).to_owned())
+            };
+            let time = |column: usize| {
+                let array = array(column).as_primitive::<TimestampMicrosecondType>();
+                array.is_valid(at).then(|| array.value(at))
+            };
+            let to = text(4).map(|position| (time(6).unwrap(), position));
+            assert_eq!(array(7).as_boolean().value(at), to.is_none());
+            assert_eq!(time(6).is_some(), to.is_some());
+            versions.push(Version {
+                id: array(0).as_primitive::<Int64Type>().value(at),
+                from: (time(5).unwrap(), text(3).unwrap()),
+                to,
+                v: text(1).unwrap(),
+                big: text(2).unwrap(),
+            });
+        });
+        versions.sort();
+        versions
+    }
+
     pub(super) fn texts_by_id(&self, name: &str) -> BTreeMap<i64, Option<String>> {
         let mut texts = BTreeMap::new();
         self.read(&["id", name], |arrays, at| {
@@ -534,9 +583,9 @@ impl Harness {
 
     pub(super) fn texts(&self, name: &str) -> Vec<Option<String>> {
         let mut texts = Vec::new();
-        self.read(&[name], |arrays, at| {
-            let array = arrays[0].as_ref().unwrap().as_string::<i32>();
-            texts.push(array.is_valid(at).then(|| array.value(at).to_owned()));
+        self.read(&["id", name], |arrays, at| {
+            let array = arrays[1].as_ref().map(|array| array.as_string::<i32>());
+            texts.push(array.filter(|array| array.is_valid(at)).map(|array| array.value(at).to_owned()));
         });
         texts
     }
@@ -562,6 +611,11 @@ impl DeltaSink {
 
 pub(super) fn commit_tables(sink: &mut DeltaSink, position: Option<&Position>) -> Result<()> {
     sink.tables.values_mut().try_for_each(|table| table.commit(position))
+}
+
+/// When a transaction was committed, in microseconds.
+pub(super) fn commit_time(commit: u64) -> i64 {
+    transaction(commit).commit_time_micros
 }
 
 fn column(name: &str, data_type: DataType) -> ColumnSchema {

@@ -41,7 +41,7 @@ fn noise() -> String {
 
 #[test]
 fn what_waits_for_an_upload_is_bounded() {
-    for mode in [Mode::Mirror, Mode::Changelog] {
+    for mode in [Mode::Mirror, Mode::Changelog, Mode::History] {
         let mut h = Harness::with_mode(Shape::Int, mode);
         h.move_to_bucket();
         h.spill_always(true);
