@@ -116,3 +116,24 @@ fn a_file_whose_rows_are_all_gone_is_only_removed() {
     h.commit();
     assert_eq!(h.rows(), [row(3, "x", "X")].into());
 }
+
+#[test]
+fn sk_32_an_index_that_was_written_amid_changes_finds_what_stood_before() {
+    for change in [Logical::update(1, "b", None), Logical::Delete(1)] {
+        let mut h = Harness::new(Shape::Int);
+        h.compact_always();
+        h.sink().limits.index_bytes = usize::MAX;
+        h.send(&(0..6).map(|id| Logical::insert(id, "a", "A")).collect::<Vec<_>>());
+        h.commit_tables_only();
+        // The index is written with these changes in it, and the daemon ends before they are committed.
+        h.send(&[change]);
+        h.sink().limits.index_bytes = 0;
+        h.send(&[Logical::insert(9, "a", "A")]);
+        h.send(&[Logical::insert(10, "a", "A")]);
+        h.crash();
+        h.replay();
+        h.send(&[Logical::insert(1, "c", "C")]);
+        h.commit();
+        assert_eq!((h.rows().len(), &h.rows()[&1]), (8, &(text("c"), text("C"))));
+    }
+}
