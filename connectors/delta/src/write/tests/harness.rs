@@ -1,18 +1,15 @@
 //! A source in miniature: logical changes, the batches that carry them, a worker that drops what the sink holds,
 //! and a reader of what the table shows.
 
+mod reading;
+
 use crate::config::{Budget, Settings};
 use crate::layout::{Mode, SchemaChanges, TextColumns};
-use crate::log::Table;
 use crate::model::feed::{head, transaction};
-use crate::model::reading::each_row;
 use crate::model::shape;
 pub(super) use crate::model::source::position;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
-use arrow_array::Array;
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -508,97 +505,6 @@ impl Harness {
     /// From here on the log leaves this column out.
     pub(super) fn leave_out(&mut self, name: &str) {
         self.left_out = Some(name.to_owned());
-    }
-
-    pub(super) fn table(&self) -> Option<Table> {
-        Table::open(self.store().table(&format!("shop/public/{}", self.schema.name.table))).unwrap()
-    }
-
-    pub(super) fn table_version(&self) -> Option<i64> {
-        self.table().map(|table| table.version())
-    }
-
-    /// Calls back for each row that a reader of the table sees, with the asked columns' arrays.
-    fn read(&self, names: &[&str], each: impl FnMut(&[Option<arrow_array::ArrayRef>], usize)) {
-        if let Some(mut table) = self.table() {
-            each_row(&mut table, names, each);
-        }
-    }
-
-    pub(super) fn physical_rows(&self) -> usize {
-        let mut count = 0;
-        self.read(&["id"], |_, _| count += 1);
-        count
-    }
-
-    pub(super) fn rows(&self) -> Rows {
-        let mut rows = Rows::new();
-        self.read(&["id", "v", "big"], |arrays, at| {
-            let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
-            let text = |column: usize| arrays[column].as_ref().unwrap().as_string::<i32>().value(at).to_owned();
-            assert_eq!(rows.insert(id, (text(1), text(2))), None, "key {id} twice");
-        });
-        rows
-    }
-
-    /// All versions of a history, in order.
-    pub(super) fn versions(&self) -> Vec<Version> {
-        let names = ["id", "v", "big", "_from_position", "_to_position", "_valid_from", "_valid_to", "_is_current"];
-        let mut versions = Vec::new();
-        self.read(&names, |arrays, at| {
-            let array = |column: usize| arrays[column].as_ref().unwrap();
-            let text = |column: usize| {
-                let array = array(column).as_string::<i32>();
-                array.is_valid(at).then(|| array.value(at).to_owned())
-            };
-            let time = |column: usize| {
-                let array = array(column).as_primitive::<TimestampMicrosecondType>();
-                array.is_valid(at).then(|| array.value(at))
-            };
-            let to = text(4).map(|position| (time(6).unwrap(), position));
-            assert_eq!(array(7).as_boolean().value(at), to.is_none());
-            assert_eq!(time(6).is_some(), to.is_some());
-            versions.push(Version {
-                id: array(0).as_primitive::<Int64Type>().value(at),
-                from: (time(5).unwrap(), text(3).unwrap()),
-                to,
-                v: text(1).unwrap(),
-                big: text(2).unwrap(),
-            });
-        });
-        versions.sort();
-        versions
-    }
-
-    pub(super) fn texts_by_id(&self, name: &str) -> BTreeMap<i64, Option<String>> {
-        let mut texts = BTreeMap::new();
-        self.read(&["id", name], |arrays, at| {
-            let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
-            let array = arrays[1].as_ref().map(|array| array.as_string::<i32>());
-            let value = array.filter(|array| array.is_valid(at)).map(|array| array.value(at).to_owned());
-            texts.insert(id, value);
-        });
-        texts
-    }
-
-    pub(super) fn texts(&self, name: &str) -> Vec<Option<String>> {
-        let mut texts = Vec::new();
-        self.read(&["id", name], |arrays, at| {
-            let array = arrays[1].as_ref().map(|array| array.as_string::<i32>());
-            texts.push(array.filter(|array| array.is_valid(at)).map(|array| array.value(at).to_owned()));
-        });
-        texts
-    }
-
-    pub(super) fn unchanged(&self) -> Vec<Vec<String>> {
-        let mut lists = Vec::new();
-        self.read(&["_unchanged"], |arrays, at| {
-            let list = arrays[0].as_ref().unwrap().as_list::<i32>();
-            let names = list.is_valid(at).then(|| list.value(at));
-            let names = names.map(|names| names.as_string::<i32>().iter().flatten().map(text).collect());
-            lists.push(names.unwrap_or_default());
-        });
-        lists
     }
 }
 
