@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -179,9 +180,20 @@ pub fn end(child: &mut Child, first: Signal, limit: Duration) -> Result<ExitStat
     }
 }
 
-/// A port nobody listens on now. Another process may take it before the caller does, so callers try again.
+/// Ports below those that the system gives to the near end of a connection: one that it may give away at any time is no
+/// place for a server to come.
+const PORTS: std::ops::Range<u32> = 15_000..32_000;
+
+/// A port nobody listens on now, another at each call. Another process may take it before the caller does, so callers
+/// try again.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?.local_addr()?.port())
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Processes that run side by side begin far from each other.
+    let begin = std::process::id().wrapping_mul(7_919);
+    let ports = (0..count).map(|_| PORTS.start + begin.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % count);
+    let mut free = ports.filter_map(|port| u16::try_from(port).ok());
+    free.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).context("find a free port")
 }
 
 /// The last lines of a text, for error messages.
