@@ -4,6 +4,7 @@
 
 use crate::error::{self, Result};
 use crate::log::action::{self, Action};
+use crate::log::load;
 use crate::log::state::State;
 use crate::store::TableStore;
 use arrow_array::RecordBatch;
@@ -212,6 +213,5 @@ fn schema() -> Schema {
 
 /// Whether a listed name is that of a checkpoint, and of which version.
 pub(super) fn version_of(name: &str) -> Option<i64> {
-    let digits = name.strip_suffix(".checkpoint.parquet")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    load::version_before(name, ".checkpoint.parquet")
 }

@@ -6,6 +6,7 @@
 use crate::error::Result;
 use crate::log::LiveFile;
 use crate::log::action::{DomainMetadata, MetaData, Protocol, Txn};
+use crate::log::load;
 use crate::log::protocol;
 use crate::log::state::State;
 use crate::store::TableStore;
@@ -81,8 +82,7 @@ pub(super) fn name(version: i64) -> String {
 
 /// Whether a listed name is that of a checksum, and of which version.
 pub(super) fn version_of(name: &str) -> Option<i64> {
-    let digits = name.strip_suffix(".crc")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    load::version_before(name, ".crc")
 }
 
 /// Writes the checksum of the version that `state` is at, whose entry is stored and carries `token`. Not for a table

@@ -54,15 +54,7 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     }
     let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
     let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
-    let mut needed: BTreeSet<String> = BTreeSet::new();
-    for (path, file) in &state.files {
-        needed.insert(path.as_ref().to_owned());
-        needed.extend(file.deletion_vector.as_ref().and_then(|vector| vector.file_name()));
-    }
-    for tombstone in state.tombstones.iter().filter(|tombstone| !expired(tombstone)) {
-        needed.insert(tombstone.path.as_ref().to_owned());
-        needed.extend(tombstone.deletion_vector.as_ref().and_then(|vector| vector.file_name()));
-    }
+    let needed = state.named(|tombstone| !expired(tombstone));
     let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut kept = Vec::with_capacity(state.tombstones.len());
     let mut failure = None;

@@ -6,7 +6,6 @@ use crate::log::action::Action;
 use crate::log::state::State;
 use crate::metrics;
 use crate::store::TableStore;
-use std::collections::BTreeSet;
 
 /// Most files removed at one opening, so that a start stays short; the next one goes on.
 const ORPHANS_MAX: usize = 1_000;
@@ -30,7 +29,8 @@ pub(super) fn remove_orphans(store: &TableStore, state: &State) {
     if earlier.is_empty() {
         return;
     }
-    let named = named(state);
+    // A reader of an older version may need what was removed.
+    let named = state.named(|_| true);
     let is_orphan = |name: &&String| is_of_a_table(name) && !named.contains(name.as_str());
     let (orphans, kept): (Vec<&String>, Vec<&String>) = earlier.iter().partition(is_orphan);
     let mut removed = Vec::new();
@@ -50,18 +50,6 @@ pub(super) fn remove_orphans(store: &TableStore, state: &State) {
         ::metrics::counter!(metrics::FILES_CLEANED).increment(files as u64);
     }
     intents.strike(kept.into_iter().chain(removed).map(String::as_str));
-}
-
-/// Every file that the state needs or that a reader of an older version may need.
-fn named(state: &State) -> BTreeSet<String> {
-    let live = state.files.iter().map(|(path, file)| (path, file.deletion_vector.as_ref()));
-    let gone = state.tombstones.iter().map(|tombstone| (&tombstone.path, tombstone.deletion_vector.as_ref()));
-    let mut names = BTreeSet::new();
-    for (path, vector) in live.chain(gone) {
-        names.insert(path.as_ref().to_owned());
-        names.extend(vector_name(vector));
-    }
-    names
 }
 
 fn vector_name(vector: Option<&DvDescriptor>) -> Option<String> {

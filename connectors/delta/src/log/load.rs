@@ -160,6 +160,11 @@ pub(super) fn read_entry(store: &TableStore, version: i64) -> Result<Option<Vec<
 
 /// Whether a listed name is that of an entry, and of which version.
 pub(super) fn entry_version(name: &str) -> Option<i64> {
-    let digits = name.strip_suffix(".json")?;
+    version_before(name, ".json")
+}
+
+/// The version that a listed name has before this ending.
+pub(super) fn version_before(name: &str, ending: &str) -> Option<i64> {
+    let digits = name.strip_suffix(ending)?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

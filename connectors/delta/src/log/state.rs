@@ -6,7 +6,7 @@ use crate::log::LiveFile;
 use crate::log::action::{Action, Add, MetaData, Protocol, Remove, Txn};
 use crate::log::checksum::Sums;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The domain that says which version this writer committed last; a table that is ahead of it has been written
@@ -112,6 +112,19 @@ impl State {
             self.sums.remove(&before);
         }
         Ok(())
+    }
+
+    /// Names of the data files and deletion vectors that are live, or were until a removal that `counts`.
+    pub(super) fn named(&self, counts: impl Fn(&Tombstone) -> bool) -> BTreeSet<String> {
+        let live = self.files.iter().map(|(path, file)| (path, &file.deletion_vector));
+        let removed = self.tombstones.iter().filter(|tombstone| counts(tombstone));
+        let removed = removed.map(|tombstone| (&tombstone.path, &tombstone.deletion_vector));
+        let mut names = BTreeSet::new();
+        for (path, vector) in live.chain(removed) {
+            names.insert(path.as_ref().to_owned());
+            names.extend(vector.as_ref().and_then(DvDescriptor::file_name));
+        }
+        names
     }
 
     /// Everything as actions, for a checkpoint.
