@@ -3,20 +3,10 @@
 mod policies;
 
 use super::*;
+use crate::model::shape::column;
 use proptest::prelude::*;
 use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::{DataType, SchemaVersion, TableName};
-
-fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnSchema {
-    ColumnSchema {
-        name: name.into(),
-        data_type,
-        native_type: "x".into(),
-        nullable,
-        default: None,
-        added_as_null: false,
-    }
-}
 
 fn table(columns: Vec<ColumnSchema>) -> TableSchema {
     TableSchema {

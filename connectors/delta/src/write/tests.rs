@@ -255,13 +255,15 @@ fn own((id, value): (i64, Option<&str>)) -> (i64, Option<String>) {
 
 #[test]
 fn a_value_from_before_its_column_is_not_null() {
-    let mut h = Harness::new(Shape::Int);
-    h.send(&[Logical::insert(1, "a", "A")]);
-    h.commit();
-    h.add_column("extra");
-    h.leave_out("extra");
-    h.try_send(&[Logical::update(1, "b", Some("B"))]).unwrap();
-    assert_eq!(h.try_commit().unwrap_err().code(), "unknown_value");
+    for mode in [Mode::Mirror, Mode::History] {
+        let mut h = Harness::with_mode(Shape::Int, mode);
+        h.send(&[Logical::insert(1, "a", "A")]);
+        h.commit();
+        h.add_column("extra");
+        h.leave_out("extra");
+        h.try_send(&[Logical::update(1, "b", Some("B"))]).unwrap();
+        assert_eq!(h.try_commit().unwrap_err().code(), "unknown_value", "{mode:?}");
+    }
 }
 
 #[test]

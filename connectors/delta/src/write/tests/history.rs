@@ -260,17 +260,6 @@ fn columns_come_and_go() {
 }
 
 #[test]
-fn an_unknown_value_from_before_its_column_stops_a_history_too() {
-    let mut h = Harness::with_mode(Shape::Int, Mode::History);
-    h.send(&[Logical::insert(1, "a", "A")]);
-    h.commit();
-    h.add_column("extra");
-    h.leave_out("extra");
-    h.try_send(&[Logical::update(1, "b", Some("B"))]).unwrap();
-    assert_eq!(h.try_commit().unwrap_err().code(), "unknown_value");
-}
-
-#[test]
 fn a_changed_row_that_the_table_lacks_begins_a_version() {
     let mut p = Pair::new(Shape::Int);
     p.send(&[Logical::update(1, "a", Some("A")), Logical::Delete(2)]);
