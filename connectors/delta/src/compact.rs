@@ -7,19 +7,15 @@ mod plan;
 mod work;
 
 pub(crate) use plan::{Candidate, plan};
-pub(crate) use work::{Facts, Input, Job};
+pub(crate) use work::{Facts, Input, Work};
 
-use crate::ambient;
 use crate::error::Result;
 use crate::index::{Mark, PreparedRun};
+use crate::job::Job;
 use crate::log::{NewFile, Table};
 use crate::store::TableStore;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use tidewire_core::Error;
 use work::Copied;
 
 /// A rewriting under way.
@@ -28,8 +24,8 @@ pub(crate) struct Compaction {
     inputs: Vec<Input>,
     /// The place of the copies' facts among those of the index.
     mark: Option<Mark>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Copied>>>,
+    /// `None` once its copies have been taken.
+    copying: Option<Job<Copied>>,
 }
 
 /// What a commit takes over.
@@ -51,29 +47,20 @@ pub(crate) struct Exchange {
 
 impl Compaction {
     /// Starts the work.
-    pub(crate) fn start(job: Job, mark: Option<Mark>) -> Result<Compaction> {
-        let stop = Arc::clone(&job.stop);
-        let (store, inputs) = (job.store.clone(), job.inputs.clone());
-        let thread = std::thread::Builder::new().name("tidewire-delta-compact".to_owned());
-        let surroundings = ambient::branch();
-        let run = move || {
-            surroundings.enter();
-            job.run()
-        };
-        let thread = thread.spawn(run).map_err(|cause| {
-            Error::retry("delta_compaction", "start a thread that rewrites data files").with_cause(cause)
-        })?;
-        Ok(Compaction { store, inputs, mark, stop, thread: Some(thread) })
+    pub(crate) fn start(work: Work, mark: Option<Mark>) -> Result<Compaction> {
+        let (store, inputs) = (work.store.clone(), work.inputs.clone());
+        let copying = Job::start("tidewire-delta-compact", move |stop| work.run(stop))?;
+        Ok(Compaction { store, inputs, mark, copying: Some(copying) })
     }
 
     /// Whether the copies are written.
     pub(crate) fn is_done(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.copying.as_ref().is_none_or(Job::is_finished)
     }
 
     /// The exchange of files for a commit; waits for the copies. Deletions that no commit has shown must not be open.
     pub(crate) fn finish(mut self, table: &mut Table) -> Result<Exchange> {
-        let copied = self.join().unwrap_or_else(|| Ok(Copied::default()))?;
+        let copied = self.copying.take().map_or_else(|| Ok(Copied::default()), Job::join)?;
         let mut exchange = Exchange::default();
         for input in &self.inputs {
             exchange.gone.extend(input.ordinal);
@@ -89,7 +76,7 @@ impl Compaction {
                 }
             }
             if dead.len() == output.file.num_records {
-                remove(&self.store, &output.file.path);
+                self.store.delete_unnamed(&output.file.path);
                 continue;
             }
             exchange.come.extend(output.ordinal.map(|at| (at, output.file.path.clone(), output.file.size)));
@@ -101,30 +88,13 @@ impl Compaction {
         exchange.facts = self.mark.take().zip(copied.facts);
         Ok(exchange)
     }
-
-    fn join(&mut self) -> Option<Result<Copied>> {
-        let died = |_| Err(Error::bug("delta_compaction", "the thread that rewrites data files died"));
-        self.thread.take().map(|thread| thread.join().unwrap_or_else(died))
-    }
 }
 
 impl Drop for Compaction {
     /// Given up: the copies go.
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(Ok(copied)) = self.join() {
-            for output in copied.outputs {
-                remove(&self.store, &output.file.path);
-            }
-        }
-    }
-}
-
-fn remove(store: &TableStore, path: &str) {
-    match store.delete(path) {
-        Ok(()) => store.intents().into_iter().for_each(|intents| intents.strike([path])),
-        Err(error) => {
-            tracing::debug!(error = %error.chain(), "a copy that no commit names could not be removed");
+        for output in self.copying.take().and_then(|copying| copying.give_up().ok()).unwrap_or_default().outputs {
+            self.store.delete_unnamed(&output.file.path);
         }
     }
 }

@@ -9,7 +9,6 @@ mod batch;
 mod bloom;
 mod builder;
 mod folder;
-mod job;
 mod lsm;
 mod manifest;
 mod map;

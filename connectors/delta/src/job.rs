@@ -1,5 +1,6 @@
 //! Work on a thread of its own that can be waited for and told to stop. Knows nothing of what the work is.
 
+use crate::ambient;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -17,7 +18,11 @@ impl<T: Send + 'static> Job<T> {
     pub(crate) fn start(name: &str, work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static) -> Result<Job<T>> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
-        let thread = Builder::new().name(name.to_owned()).spawn(move || work(&flag));
+        let surroundings = ambient::branch();
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+            surroundings.enter();
+            work(&flag)
+        });
         let thread = thread.map_err(|cause| Error::retry("thread_start", "start a thread").with_cause(cause))?;
         Ok(Job { thread: Some(thread), stop })
     }
@@ -30,7 +35,13 @@ impl<T: Send + 'static> Job<T> {
     /// Waits for the result.
     pub(crate) fn join(mut self) -> Result<T> {
         let result = self.thread.take().map(JoinHandle::join);
-        result.and_then(|joined| joined.ok()).unwrap_or_else(|| Err(Error::bug("index_thread", "a thread panicked")))
+        result.and_then(|joined| joined.ok()).unwrap_or_else(|| Err(Error::bug("thread_panic", "a thread panicked")))
+    }
+
+    /// Tells it to stop, and waits for what it has done all the same.
+    pub(crate) fn give_up(self) -> Result<T> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.join()
     }
 }
 

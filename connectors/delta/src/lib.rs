@@ -3,7 +3,9 @@
 //! layer (`typemap` to `write`) knows rows, keys and batches.
 
 mod ambient;
+
 mod error;
+mod job;
 mod metrics;
 
 mod store;

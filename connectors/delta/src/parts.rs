@@ -264,7 +264,7 @@ impl Parts {
             if deletes.get(&ordinal).is_some_and(|rows| rows.len() == file.num_records) {
                 deletes.remove(&ordinal);
                 self.files.forget(ordinal);
-                remove(&self.store, &file);
+                self.store.delete_unnamed(&file.path);
                 continue;
             }
             if !deletes.contains_key(&ordinal) {
@@ -290,7 +290,7 @@ impl Parts {
         }
         for (_, file) in std::mem::take(&mut self.done) {
             // A store that does not answer is not asked again for each of them: they cost space only.
-            if !remove(&self.store, &file) {
+            if !self.store.delete_unnamed(&file.path) {
                 break;
             }
         }
@@ -356,17 +356,6 @@ impl Drop for Parts {
     fn drop(&mut self) {
         self.remove_unnamed();
     }
-}
-
-fn remove(store: &TableStore, file: &NewFile) -> bool {
-    if let Err(error) = store.delete(&file.path) {
-        tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
-        return false;
-    }
-    if let Some(intents) = store.intents() {
-        intents.strike([file.path.as_str()]);
-    }
-    true
 }
 
 /// The place of each row among those that are not dead.

@@ -233,6 +233,19 @@ impl TableStore {
         }
     }
 
+    /// Removes a file that no commit names, and its name from the list of such. Says whether the store did: one that
+    /// stays costs space only.
+    pub(crate) fn delete_unnamed(&self, name: &str) -> bool {
+        if let Err(error) = self.delete(name) {
+            tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
+            return false;
+        }
+        if let Some(intents) = self.intents() {
+            intents.strike([name]);
+        }
+        true
+    }
+
     /// The list of files that no commit names yet. A new name goes there before its file is created.
     pub(crate) fn intents(&self) -> Option<&Intents> {
         self.intents.as_deref()

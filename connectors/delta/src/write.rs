@@ -25,7 +25,6 @@ use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use found::Found;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 use table::TableWriter;
 use tidewire_core::sink::Selection;
@@ -249,21 +248,16 @@ impl DeltaSink {
         if self.is_compacting() {
             return Ok(());
         }
-        let after = |last: &TableName| (Bound::Excluded(last.clone()), Bound::Unbounded);
-        let last = self.compacted.take();
-        let names =
-            |range: (Bound<TableName>, Bound<TableName>)| self.tables.range(range).map(|(name, _)| name.clone());
-        let mut turn = last.iter().flat_map(|last| names(after(last))).collect::<Vec<_>>();
-        turn.extend(self.tables.keys().cloned());
-        for name in turn {
-            if let Some(table) = self.tables.get_mut(&name)
-                && table.start_compaction().map_err(|error| of_table(error, &name))?
-            {
-                self.compacted = Some(name);
+        let last = self.compacted.as_ref();
+        let mut turn = self.tables.iter_mut().filter(|(_, table)| table.may_compact()).collect::<Vec<_>>();
+        // Those after the last one come first.
+        turn.sort_by_key(|(name, _)| Some(*name) <= last);
+        for (name, table) in turn {
+            if table.start_compaction().map_err(|error| of_table(error, name))? {
+                self.compacted = Some(name.clone());
                 return Ok(());
             }
         }
-        self.compacted = last;
         Ok(())
     }
 

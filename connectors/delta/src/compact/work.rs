@@ -40,9 +40,9 @@ pub(crate) struct Input {
 pub(crate) struct Facts {
     /// Of the table's key.
     pub(crate) codec: KeyCodec,
-    /// Positions in `Job::columns` of the key, in key order.
+    /// Positions in `Work::columns` of the key, in key order.
     pub(crate) key: Vec<usize>,
-    /// Position in `Job::columns` of what tells a history's current rows, the only ones that there are facts of.
+    /// Position in `Work::columns` of what tells a history's current rows, the only ones that there are facts of.
     pub(crate) current: Option<usize>,
     /// Collects them.
     pub(crate) run: RunBuilder,
@@ -50,8 +50,8 @@ pub(crate) struct Facts {
     pub(crate) ordinals: Ordinals,
 }
 
-/// Everything that the thread needs.
-pub(crate) struct Job {
+/// What is to be copied, and everything that this needs.
+pub(crate) struct Work {
     /// The table's directory.
     pub(crate) store: TableStore,
     /// The table's columns.
@@ -62,8 +62,6 @@ pub(crate) struct Job {
     pub(crate) inputs: Vec<Input>,
     /// For a table with a key index.
     pub(crate) facts: Option<Facts>,
-    /// Set when nobody wants the copies any more.
-    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// A copy.
@@ -112,16 +110,16 @@ struct Open {
     pieces: Vec<(usize, u32)>,
 }
 
-impl Job {
-    /// Copies all files. What it has written when it fails is removed.
-    pub(super) fn run(mut self) -> Result<Copied> {
+impl Work {
+    /// Copies all files, until `stop` is set: nobody wants the copies then. What it has written when it fails is removed.
+    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<Copied> {
         // Only a wish: without it the copying is as urgent as anything else.
         let _ = rustix::process::setpriority_process(None, NICENESS);
         let mut outputs = Vec::new();
-        let copied = self.copy(&mut outputs);
+        let copied = self.copy(stop, &mut outputs);
         if let Err(error) = copied {
             for output in outputs {
-                super::remove(&self.store, &output.file.path);
+                self.store.delete_unnamed(&output.file.path);
             }
             return Err(error);
         }
@@ -129,7 +127,7 @@ impl Job {
         Ok(Copied { outputs, facts })
     }
 
-    fn copy(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
+    fn copy(&mut self, stop: &AtomicBool, outputs: &mut Vec<Output>) -> Result<()> {
         let mut open: Option<Open> = None;
         for number in 0..self.inputs.len() {
             let Some(input) = self.inputs.get(number).cloned() else { break };
@@ -137,11 +135,7 @@ impl Job {
                 continue;
             }
             let names = self.columns.iter().map(|column| &*column.name).collect::<Vec<_>>();
-            let reader = ColumnReader::open(&self.store, &input.path, input.size, &names, None)?;
-            if reader.rows != input.rows {
-                let what = format!("holds {} rows, the log says {}", reader.rows, input.rows);
-                return Err(error::damaged(&self.store.place(&input.path), what));
-            }
+            let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &names)?;
             let present = reader.present();
             // A file without a column says that its rows never held a value there; a copy must say the same.
             if open.as_ref().is_some_and(|open| open.present != present) {
@@ -153,7 +147,7 @@ impl Job {
             };
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
             open.pieces.push((number, base));
-            self.copy_file(&input, reader, open)?;
+            self.copy_file(stop, &input, reader, open)?;
         }
         outputs.extend(open.map(Open::finish).transpose()?);
         Ok(())
@@ -169,11 +163,11 @@ impl Job {
         Ok(Open { writer, present, ordinal, pieces: Vec::new() })
     }
 
-    fn copy_file(&mut self, input: &Input, mut reader: ColumnReader, open: &mut Open) -> Result<()> {
+    fn copy_file(&mut self, stop: &AtomicBool, input: &Input, mut reader: ColumnReader, open: &mut Open) -> Result<()> {
         let mut first = 0u32;
         let mut ids = Vec::new();
         while let Some(arrays) = reader.next_arrays()? {
-            if self.stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) {
                 return Err(Error::retry("delta_compaction", "rewriting data files was given up"));
             }
             let rows = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);

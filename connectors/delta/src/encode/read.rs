@@ -132,6 +132,21 @@ impl ColumnReader {
         Ok(ColumnReader { reader, place, names, present, rows: total })
     }
 
+    /// As `open`, for all rows of a file that has as many as the log says.
+    pub(crate) fn open_whole(
+        store: &TableStore,
+        name: &str,
+        size: u64,
+        rows: u64,
+        names: &[&str],
+    ) -> Result<ColumnReader> {
+        let reader = ColumnReader::open(store, name, size, names, None)?;
+        if reader.rows != rows {
+            return Err(error::damaged(&reader.place, format!("holds {} rows, the log says {rows}", reader.rows)));
+        }
+        Ok(reader)
+    }
+
     /// Which of the asked columns the file has.
     pub(crate) fn present(&self) -> Vec<bool> {
         self.present.clone()

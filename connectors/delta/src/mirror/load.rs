@@ -19,6 +19,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Tells the operator how far a build is.
 struct Teller {
+    what: &'static str,
     table: String,
     rows: u64,
     done: u64,
@@ -37,20 +38,22 @@ impl Mirror {
                 parts.files_mut().forget(*ordinal);
             }
         }
-        let files: Vec<(String, u64, u64)> =
-            table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect();
         let mut unseen = Vec::new();
         let mut loaded = Loaded::default();
-        for (path, size, rows) in files {
+        for file in table.files() {
+            let (seen, rows) = (seen.get(&file.path).copied(), file.num_records);
             loaded.rows += rows;
-            let seen = seen.get(&path).copied();
-            let ordinal = parts.files_mut().know(seen, path, size);
+            let ordinal = parts.files_mut().know(seen, file.path.clone(), file.size);
+            if file.deletion_vector.is_none() {
+                // There is nothing to read, and so nothing that looking keys up would have to wait for.
+                parts.files_mut().set_deleted(ordinal, Arc::default());
+            }
             if seen.is_none() {
                 loaded.rows_read += rows;
                 unseen.push((ordinal, rows));
             }
         }
-        let mut teller = Teller::new(table, loaded.rows_read);
+        let mut teller = Teller::new("building the key index", table, loaded.rows_read);
         let is_empty = self.index.run_count() == 0;
         if is_empty && loaded.rows_read > ROWS_IN_MEMORY_MAX {
             self.build(table, parts, layout, &unseen, &mut teller)?;
@@ -75,7 +78,7 @@ impl Mirror {
     ) -> Result<()> {
         let mut codec = self.codec.clone();
         read_keys(table, parts, layout, file, &mut codec, |table, parts, ids, locations| {
-            teller.tell(ids.len());
+            teller.add(ids.len());
             self.prefetch(ids, Some(table), parts)?;
             for (id, location) in ids.iter().zip(locations).filter_map(|(id, at)| Some((id, (*at)?))) {
                 if let Some(other) = self.find(parts, *id)? {
@@ -105,7 +108,7 @@ impl Mirror {
         let mut codec = self.codec.clone();
         for file in files {
             read_keys(table, parts, layout, *file, &mut codec, |_, _, ids, locations| {
-                teller.tell(ids.len());
+                teller.add(ids.len());
                 for (id, location) in ids.iter().zip(locations) {
                     if let Some(location) = location {
                         run.push(*id, *location)?;
@@ -116,7 +119,8 @@ impl Mirror {
         }
         let covered = parts.files().named().map(|(ordinal, path)| (ordinal, path.to_owned())).collect();
         self.index.add_run(mark, run.finish()?, covered, parts.files().gone())?;
-        let twice = self.index.prove_unique(|location| parts.is_live(location), |_, _| {})?;
+        let mut proof = Teller::new("proving that no key has two rows", table, 0);
+        let twice = self.index.prove_unique(|location| parts.is_live(location), |done, of| proof.tell(done, of))?;
         twice.map_or(Ok(()), |(first, second)| Err(two_rows(table, parts, first, second)))
     }
 }
@@ -140,10 +144,7 @@ fn read_keys(
     let mut names = layout.key_names();
     let is_history = layout.current().is_some();
     names.extend(is_history.then_some(CURRENT_COLUMN));
-    let mut reader = ColumnReader::open(table.store(), &path, size, &names, None)?;
-    if reader.rows != rows {
-        return Err(error::damaged(&place, format!("holds {} rows, the log says {rows}", reader.rows)));
-    }
+    let mut reader = ColumnReader::open_whole(table.store(), &path, size, rows, &names)?;
     let (mut row, mut ids, mut locations) = (0u32, Vec::new(), Vec::new());
     while let Some(mut arrays) = reader.next_arrays()? {
         ids.clear();
@@ -173,26 +174,25 @@ fn two_rows(table: &Table, parts: &Parts, first: RowLocation, second: RowLocatio
 }
 
 impl Teller {
-    fn new(table: &Table, rows: u64) -> Teller {
+    fn new(what: &'static str, table: &Table, rows: u64) -> Teller {
         let now = Instant::now();
-        Teller { table: table.store().place(""), rows, done: 0, begun: now, told: now }
+        Teller { what, table: table.store().place(""), rows, done: 0, begun: now, told: now }
     }
 
-    fn tell(&mut self, rows: usize) {
+    /// So many rows more are done.
+    fn add(&mut self, rows: usize) {
         self.done += rows as u64;
+        self.tell(self.done, self.rows);
+    }
+
+    fn tell(&mut self, rows: u64, of: u64) {
         if self.told.elapsed() < TELL_EVERY {
             return;
         }
         self.told = Instant::now();
-        let rate = self.done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-        let left = self.rows.saturating_sub(self.done) as f64 / rate.max(1.0);
-        tracing::info!(
-            table = self.table,
-            rows = self.done,
-            of = self.rows,
-            rows_per_second = rate as u64,
-            seconds_left = left as u64,
-            "building the key index"
-        );
+        let rate = rows as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        let left = of.saturating_sub(rows) as f64 / rate.max(1.0);
+        let (table, rows_per_second, seconds_left) = (&self.table, rate as u64, left as u64);
+        tracing::info!(table, rows, of, rows_per_second, seconds_left, "{}", self.what);
     }
 }

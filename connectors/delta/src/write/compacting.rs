@@ -2,13 +2,12 @@
 //! the originals. Knows nothing of other tables.
 
 use super::table::{Rows, TableWriter};
-use crate::compact::{Candidate, Compaction, Exchange, Facts, Input, Job, plan};
+use crate::compact::{Candidate, Compaction, Exchange, Facts, Input, Work, plan};
 use crate::error::Result;
 use crate::log::{Commit, LiveFile};
 use crate::metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tidewire_core::{ErrorKind, failpoint};
 
@@ -59,8 +58,7 @@ impl TableWriter {
 
     /// Puts copies that are done in the place of the originals. Between commits.
     pub(super) fn finish_compaction(&mut self) -> Result<()> {
-        let is_at_rest = !self.is_reading && self.parts.is_empty() && self.snapshot_due.is_none() && !self.replaces_all;
-        if !is_at_rest || !self.compacting.is_done() {
+        if !self.is_at_rest() || !self.compacting.is_done() {
             return Ok(());
         }
         let (Some(running), Some(table)) = (self.compacting.running.take(), &mut self.table) else { return Ok(()) };
@@ -115,25 +113,30 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Whether the table shows all that it was given.
+    fn is_at_rest(&self) -> bool {
+        !self.is_reading && self.parts.is_empty() && self.snapshot_due.is_none() && !self.replaces_all
+    }
+
+    /// Whether the files have changed since they were last looked at, and may be rewritten now.
+    pub(super) fn may_compact(&self) -> bool {
+        let is_paused = self.compacting.failed.is_some_and(|failed| failed.elapsed() < PAUSE);
+        self.compacting.is_due && !is_paused && self.is_loaded && self.is_at_rest() && !self.compacting.is_running()
+    }
+
     /// Starts rewriting files when the table has too many of them, or too many deleted rows. Says whether it did.
     pub(super) fn start_compaction(&mut self) -> Result<bool> {
-        let Some(budget) = self.settings.compaction else { return Ok(false) };
-        let is_paused = self.compacting.failed.is_some_and(|failed| failed.elapsed() < PAUSE);
-        let is_at_rest = !self.is_reading && self.is_loaded && self.parts.is_empty();
-        if !self.compacting.is_due || is_paused || !is_at_rest || self.compacting.is_running() {
-            return Ok(false);
-        }
-        let Some(table) = &mut self.table else { return Ok(false) };
-        let files = table.files().map(candidate).collect::<Vec<_>>();
-        let chosen = plan(&files, &budget);
+        let (Some(budget), Some(table)) = (self.settings.compaction, &mut self.table) else { return Ok(false) };
+        let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
+        let chosen = plan(&candidates, &budget).into_iter().filter_map(|at| files.get(at));
+        let chosen = chosen.map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
         self.compacting.is_due = !chosen.is_empty();
         if chosen.is_empty() {
             return Ok(false);
         }
-        let all = table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
         let ordinals: BTreeMap<&str, u32> = self.parts.files().named().map(|(ordinal, path)| (path, ordinal)).collect();
         let mut inputs = Vec::with_capacity(chosen.len());
-        for (path, size, rows) in chosen.into_iter().filter_map(|at| all.get(at).cloned()) {
+        for (path, size, rows) in chosen {
             let ordinal = ordinals.get(path.as_str()).copied();
             let deleted = Arc::clone(table.deleted_rows(&path)?);
             inputs.push(Input { ordinal, path, size, rows, deleted });
@@ -146,15 +149,14 @@ impl TableWriter {
             }
             Rows::Changelog(_) => (None, None),
         };
-        let job = Job {
+        let work = Work {
             store: self.store.clone(),
             columns: self.layout.columns.clone(),
             stats: super::table::stats_columns(&self.layout, self.settings.mode),
             inputs,
             facts,
-            stop: Arc::new(AtomicBool::new(false)),
         };
-        self.compacting.running = Some(Compaction::start(job, mark)?);
+        self.compacting.running = Some(Compaction::start(work, mark)?);
         Ok(true)
     }
 }

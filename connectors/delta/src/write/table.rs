@@ -218,8 +218,7 @@ impl TableWriter {
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
-        let commit = self.take_commit(&reached)?;
-        let (commit, touched) = commit;
+        let (commit, touched) = self.take_commit(&reached)?;
         match &mut self.table {
             Some(table) => {
                 table.commit(commit)?;
