@@ -32,7 +32,7 @@ pub(super) struct OpenSink {
     /// Where the snapshot of the run lies in the log, if one is read.
     pub(super) floor: Option<Position>,
     pub(super) pending: Pending,
-    /// When the sink last kept house; `None` after a commit.
+    /// When the sink last kept house; `None` after a commit, and while it wants to be asked again soon.
     pub(super) maintained: Option<Instant>,
     /// When the last commit was; `None` before the first.
     pub(super) committed: Option<Instant>,
