@@ -191,7 +191,7 @@ impl Kafka {
     /// Every record of a topic from its beginning to its end as it is now, partition by partition. A topic that does
     /// not exist has none.
     pub fn consume(&self, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
-        records::consume(&self.brokers(), topic, isolation)
+        records::consume(&self.brokers(), topic, isolation, records::MARKER_LIMIT)
     }
 
     /// Gives a topic these settings and no others of its own.

@@ -41,6 +41,8 @@ pub struct Record {
 }
 
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a reader of committed records waits for transactions to end.
+pub(super) const MARKER_LIMIT: Duration = Duration::from_secs(60);
 const READ_LIMIT: Duration = Duration::from_secs(120);
 
 fn consumer(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
@@ -76,17 +78,50 @@ pub(super) fn topics(brokers: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
-    let consumer = consumer(brokers, isolation)?;
+/// Where each partition ends now. One that is written to all the while may never be seen at its end.
+fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {
     let metadata = consumer.fetch_metadata(None, ANSWER).context("ask for partitions")?;
-    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(Vec::new()) };
-    // Where each partition ends now. One that is written to all the while may never be seen at its end.
-    let mut open = BTreeMap::new();
+    let found = metadata.topics().iter().find(|t| t.name() == topic);
+    found.iter().flat_map(|t| t.partitions()).map(|partition| end(consumer, topic, partition.id())).collect()
+}
+
+/// A broker that was just restarted is up before it leads its partitions.
+fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i32, i64)> {
+    let mut refused = None;
+    let asked = wait::until("a partition to be served", ANSWER, || {
+        Ok(match consumer.fetch_watermarks(topic, partition, ANSWER) {
+            Ok((_, end)) => Some((partition, end)),
+            Err(error) => {
+                refused = Some(error);
+                None
+            }
+        })
+    });
+    asked.with_context(|| format!("ask for the end of {topic}/{partition}: {refused:?}"))
+}
+
+/// A commit is answered when the coordinator has noted it; each partition shows it a little later, and a broker that was
+/// just restarted takes its time. A transaction that nobody ends shows nothing, however long one waits.
+fn wait_for_markers(committed: &BaseConsumer, brokers: &str, topic: &str, limit: Duration) -> Result<()> {
+    let written = ends(&consumer(brokers, Isolation::ReadUncommitted)?, topic)?;
+    let begin = Instant::now();
+    wait::until("transactions to end", READ_LIMIT, || {
+        let shown = ends(committed, topic)?;
+        let is_shown = written.iter().all(|(partition, end)| shown.get(partition) >= Some(end));
+        Ok((is_shown || begin.elapsed() > limit).then_some(()))
+    })
+}
+
+/// Every record of a topic. What is committed is waited for, for so long.
+pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation, limit: Duration) -> Result<Vec<Record>> {
+    let consumer = consumer(brokers, isolation)?;
+    if isolation == Isolation::ReadCommitted {
+        wait_for_markers(&consumer, brokers, topic, limit)?;
+    }
+    let mut open = ends(&consumer, topic)?;
     let mut assignment = TopicPartitionList::new();
-    for partition in found.partitions() {
-        let (_, end) = consumer.fetch_watermarks(topic, partition.id(), ANSWER).context("ask for a partition's end")?;
-        open.insert(partition.id(), end);
-        assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).context("assign a partition")?;
+    for partition in open.keys() {
+        assignment.add_partition_offset(topic, *partition, Offset::Beginning).context("assign a partition")?;
     }
     consumer.assign(&assignment).context("assign partitions")?;
     let begin = Instant::now();

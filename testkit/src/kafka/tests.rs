@@ -75,6 +75,43 @@ fn a_reader_ends_although_the_writer_does_not() {
     assert!(seen.unwrap() >= 20);
 }
 
+/// A commit is answered before each partition shows it. A broker that is killed in between shows it once it is up again
+/// and has read its state: a reader who asks at that moment must not miss the tail.
+#[test]
+fn what_is_committed_is_read_although_the_broker_was_killed() {
+    const PARTITIONS: i32 = 12;
+    let mut kafka = Kafka::start(&KafkaOptions::default()).unwrap();
+    kafka.create_topic("t", PARTITIONS, &[]).unwrap();
+    let producer = producer(&kafka.brokers(), &[("transactional.id", "x")]);
+    producer.init_transactions(WAIT).unwrap();
+    for round in 1..=3 {
+        producer.begin_transaction().unwrap();
+        for partition in 0..PARTITIONS {
+            producer.send(BaseRecord::to("t").key("k").payload("v").partition(partition)).unwrap();
+        }
+        producer.commit_transaction(WAIT).unwrap();
+        kafka.kill().unwrap();
+        kafka.restart().unwrap();
+        let seen = kafka.consume("t", Isolation::ReadCommitted).unwrap().len();
+        assert_eq!(seen, round * usize::try_from(PARTITIONS).unwrap(), "after {round} transactions");
+    }
+}
+
+/// A transaction that is never ended hides what lies behind it, and keeps no reader waiting for ever.
+#[test]
+fn an_open_transaction_does_not_hold_a_reader() {
+    let kafka = Kafka::start(&KafkaOptions::default()).unwrap();
+    kafka.create_topic("t", 1, &[]).unwrap();
+    let producer = producer(&kafka.brokers(), &[("transactional.id", "x")]);
+    producer.init_transactions(WAIT).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::to("t").key("k").payload("v")).unwrap();
+    producer.flush(WAIT).unwrap();
+    let read = |isolation| records::consume(&kafka.brokers(), "t", isolation, Duration::from_secs(1)).unwrap();
+    assert_eq!(read(Isolation::ReadCommitted), []);
+    assert_eq!(read(Isolation::ReadUncommitted).len(), 1);
+}
+
 #[test]
 fn the_secure_listener_lets_only_the_right_password_in() {
     let kafka = Kafka::start(&KafkaOptions { sasl_ssl: true, ..KafkaOptions::default() }).unwrap();
