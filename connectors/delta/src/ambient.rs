@@ -17,6 +17,8 @@ pub(crate) enum Limit {
     Files,
     /// Bytes of key indexes in memory.
     IndexBytes,
+    /// Bytes of a file of an index that may be mapped as a whole.
+    MappedBytes,
     /// Rows of a data file.
     PartRows,
     /// Rows of a row group.

@@ -1,11 +1,17 @@
 //! The bytes of a run: a file mapped into memory, or bytes that are in memory. The only `unsafe` code of this crate.
 //! Knows nothing of what the bytes mean.
+//!
+//! The map serves what every look-up touches. What single look-ups touch here and there is copied: a fault on a mapped page
+//! brings its neighbours into the process too, and soon the whole of a large file counts as the daemon's memory.
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe, because others could change it; said below")]
 
 use memmap2::{Advice, Mmap};
+use rustix::fs::{Advice as FileAdvice, fadvise};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 
 /// Bytes that stay as they are.
@@ -53,6 +59,25 @@ impl Bytes {
                 out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             }
+        }
+    }
+
+    /// As `copy`, but only if no disk has to be waited for; says whether it was done.
+    pub(crate) fn copy_cached(&self, at: u64, out: &mut [u8]) -> io::Result<bool> {
+        let Bytes::Mapped(_, file) = self else { return self.copy(at, out).map(|()| true) };
+        match preadv2(file, &mut [IoSliceMut::new(out)], at, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == out.len()),
+            // Not in the page cache, or a file system that cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(false),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    /// Has the system fetch bytes that will be copied soon, so that many disk reads run at once.
+    pub(crate) fn fetch(&self, at: u64, length: usize) {
+        if let (Bytes::Mapped(_, file), Some(length)) = (self, NonZeroU64::new(length as u64)) {
+            // Advice only: without it the copy waits longer.
+            let _ = fadvise(file, at, Some(length), FileAdvice::WillNeed);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! A sealed file is whole pages of 4 KiB, the CRC-32 of each (little endian), and a footer of 16 bytes: the CRC-32
 //! of these, the number of pages, and a magic number.
 
+use crate::ambient::{Limit, limit};
 use crate::error;
 use crate::index::map::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,8 @@ use tidewire_core::{Error, Result};
 /// Bytes that one checksum covers.
 pub(crate) const PAGE: usize = 4096;
 const FOOTER: usize = 16;
+/// Bytes of a file that may all become part of the process: a few such files are no burden, and a map is read faster.
+const MAPPED_MAX: usize = 16 << 20;
 const MAGIC: [u8; 8] = *b"twsealed";
 
 /// A file of the index that is not what was written.
@@ -22,6 +25,15 @@ pub(crate) fn damaged(place: &str, what: &str) -> Error {
 
 /// The code of [`damaged`].
 pub(crate) const DAMAGED: &str = "index_damaged";
+
+/// Whether a look-up may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Only what is in the page cache.
+    None,
+    /// For the disk.
+    Disk,
+}
 
 /// A sealed file.
 #[derive(Debug)]
@@ -72,14 +84,65 @@ impl Sealed {
     pub(crate) fn get(&self, at: u64, length: usize) -> Result<&[u8]> {
         let last = (at + length.max(1) as u64 - 1) / PAGE as u64;
         for page in at / PAGE as u64..=last {
-            let word = self.checked.get((page / 64) as usize);
-            // Relaxed, because the pages never change: at worst a page is checked twice.
-            if word.is_none_or(|word| word.load(Ordering::Relaxed) >> (page % 64) & 1 == 0) {
+            if !self.is_checked(page) {
                 self.check(page)?;
             }
         }
         let at = at as usize;
         self.bytes.all().get(at..at + length).ok_or_else(|| self.damaged("it ends too early"))
+    }
+
+    /// As `get`, but copied past the map where the bytes are a large file's. `None` when a disk had to be waited for and
+    /// `patience` says not to.
+    pub(crate) fn read<'a>(
+        &'a self,
+        at: u64,
+        length: usize,
+        buffer: &'a mut Vec<u8>,
+        patience: Patience,
+    ) -> Result<Option<&'a [u8]>> {
+        if matches!(self.bytes, Bytes::Owned(_)) || self.bytes.all().len() <= limit(Limit::MappedBytes, MAPPED_MAX) {
+            return self.get(at, length).map(Some);
+        }
+        let (first, last) = (at / PAGE as u64, (at + length.max(1) as u64 - 1) / PAGE as u64);
+        // Pages that were never checked are read whole.
+        let is_checked = (first..=last).all(|page| self.is_checked(page));
+        let (from, size, skip) = match is_checked {
+            true => (at, length, 0),
+            false => (first * PAGE as u64, ((last - first + 1) as usize) * PAGE, (at % PAGE as u64) as usize),
+        };
+        buffer.resize(size, 0);
+        let done = match patience {
+            Patience::None => self.bytes.copy_cached(from, buffer),
+            Patience::Disk => self.bytes.copy(from, buffer).map(|()| true),
+        };
+        if !done.map_err(|cause| error::local_io("read", &self.place, cause))? {
+            return Ok(None);
+        }
+        if !is_checked {
+            for (page, content) in (first..).zip(buffer.chunks(PAGE)) {
+                self.compare(page, content)?;
+                self.note_checked(page);
+            }
+        }
+        buffer.get(skip..skip + length).map(Some).ok_or_else(|| self.damaged("it ends too early"))
+    }
+
+    /// Has the pages of these bytes fetched from the disk.
+    pub(crate) fn fetch(&self, at: u64, length: usize) {
+        self.bytes.fetch(at, length);
+    }
+
+    fn is_checked(&self, page: u64) -> bool {
+        // Relaxed, because the pages never change: at worst a page is checked twice.
+        let word = self.checked.get((page / 64) as usize);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (page % 64) & 1 != 0)
+    }
+
+    fn note_checked(&self, page: u64) {
+        if let Some(word) = self.checked.get((page / 64) as usize) {
+            word.fetch_or(1 << (page % 64), Ordering::Relaxed);
+        }
     }
 
     #[cold]
@@ -88,9 +151,7 @@ impl Sealed {
         let content = self.bytes.all().get(start..start + PAGE).filter(|_| page < self.pages);
         let content = content.ok_or_else(|| self.damaged("it ends too early"))?;
         self.compare(page, content)?;
-        if let Some(word) = self.checked.get((page / 64) as usize) {
-            word.fetch_or(1 << (page % 64), Ordering::Relaxed);
-        }
+        self.note_checked(page);
         Ok(())
     }
 

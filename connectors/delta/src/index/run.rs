@@ -5,6 +5,9 @@
 //! entries in the order of their keys. Each of the four starts a page, and the file is sealed (`page`). A bucket is the
 //! keys with the same first bits; an entry is the rest of its key's bits in whole bytes, big endian, and 7 bytes of
 //! location, big endian: 26 bits of file, 30 bits of row.
+//!
+//! Filter and directory are read through the map: they are small (125 MB and 16 MB for 100 M keys) and hot. Entries are copied
+//! from the file, bucket by bucket; those that are not in the page cache are asked of the disk all at once.
 
 mod header;
 mod stream;
@@ -21,9 +24,10 @@ use crate::index::bloom::{self, BLOCK};
 use crate::index::folder::Name;
 use crate::index::map::Bytes;
 use crate::index::mix::{Mixed, Order};
-use crate::index::page::Sealed;
+use crate::index::page::{Patience, Sealed};
 use header::Layout;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tidewire_core::{Error, Result};
 
 /// A key and where its row lies.
@@ -38,6 +42,8 @@ const ROW_BITS: u32 = 30;
 /// Keys that are taken through the filter, the directory and the buckets together, so that the cache misses of one
 /// overlap those of the next.
 const STRIDE: usize = 1024;
+/// Bytes of a bucket's entries that are copied.
+const COPIED_MAX: usize = 64 << 10;
 
 /// 56 bits.
 fn pack(at: RowLocation) -> Result<u64> {
@@ -60,6 +66,17 @@ pub(crate) struct Run {
     sealed: Sealed,
     layout: Layout,
     name: Name,
+    /// Most keys of the last look-up were in it: the filter would only cost the memory that it takes.
+    is_sure: AtomicBool,
+}
+
+/// A key that is looked for, its place among the keys, and its bucket: from, and up to.
+#[derive(Clone, Copy, Debug)]
+struct Sought {
+    at: u32,
+    key: Mixed,
+    start: u32,
+    end: u32,
 }
 
 impl Run {
@@ -71,7 +88,7 @@ impl Run {
         if layout.pages() != sealed.pages() {
             return Err(sealed.damaged("its size is not what the header says"));
         }
-        Ok(Run { sealed, layout, name })
+        Ok(Run { sealed, layout, name, is_sure: AtomicBool::new(false) })
     }
 
     /// Number of entries.
@@ -100,26 +117,43 @@ impl Run {
 
     /// Appends what is known of these keys, which stand in order: the place among the keys, and the location.
     pub(crate) fn seek(&self, keys: &[Mixed], found: &mut Vec<(u32, RowLocation)>) -> Result<()> {
+        let before = found.len();
+        let is_sure = self.is_sure.load(Ordering::Relaxed);
         let mut likely = Vec::with_capacity(STRIDE);
         let mut spans = Vec::with_capacity(STRIDE);
+        let mut late = Vec::new();
+        let mut buffer = Vec::new();
         for (number, stride) in keys.chunks(STRIDE).enumerate() {
             likely.clear();
             spans.clear();
             for (at, key) in (number * STRIDE..).zip(stride) {
-                if self.may_hold(*key)? {
+                if is_sure || self.may_hold(*key)? {
                     likely.push((at as u32, *key));
                 }
             }
             for (at, key) in &likely {
                 let (start, end) = self.bucket(*key)?;
                 if start < end {
-                    spans.push((*at, *key, start, end));
+                    spans.push(Sought { at: *at, key: *key, start, end });
                 }
             }
-            for (at, key, start, end) in &spans {
-                self.scan(*key, *start, *end, |location| found.push((*at, location)))?;
+            for sought in &spans {
+                match self.entries_of(sought, &mut buffer, Patience::None)? {
+                    Some(entries) => self.scan(sought, entries, |location| found.push((sought.at, location))),
+                    None => late.push(*sought),
+                }
             }
         }
+        for sought in &late {
+            let (at, length) = self.place_of(sought);
+            self.sealed.fetch(at, length);
+        }
+        for sought in &late {
+            if let Some(entries) = self.entries_of(sought, &mut buffer, Patience::Disk)? {
+                self.scan(sought, entries, |location| found.push((sought.at, location)));
+            }
+        }
+        self.is_sure.store((found.len() - before) * 2 > keys.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -142,23 +176,44 @@ impl Run {
         }
     }
 
-    #[inline]
-    fn scan(&self, key: Mixed, start: u32, end: u32, mut found: impl FnMut(RowLocation)) -> Result<()> {
+    /// Where the entries of a bucket are in the file, and their bytes.
+    fn place_of(&self, sought: &Sought) -> (u64, usize) {
         let width = self.layout.width();
-        let at = self.layout.entries_at() + u64::from(start) * width as u64;
-        let entries = self.sealed.get(at, (end - start) as usize * width)?;
-        let sought = self.layout.head_of(key);
+        let at = self.layout.entries_at() + u64::from(sought.start) * width as u64;
+        (at, (sought.end - sought.start) as usize * width)
+    }
+
+    #[inline]
+    fn entries_of<'a>(
+        &'a self,
+        sought: &Sought,
+        buffer: &'a mut Vec<u8>,
+        patience: Patience,
+    ) -> Result<Option<&'a [u8]>> {
+        let (at, length) = self.place_of(sought);
+        // Keys are spread evenly, so a bucket is small; one that is not takes no memory of its own either.
+        if length > COPIED_MAX {
+            self.sealed.get(at, length).map(Some)
+        } else {
+            self.sealed.read(at, length, buffer, patience)
+        }
+    }
+
+    #[inline]
+    fn scan(&self, sought: &Sought, entries: &[u8], mut found: impl FnMut(RowLocation)) {
+        let (key, width) = (sought.key, self.layout.width());
+        let head_sought = self.layout.head_of(key);
         // Keys are spread evenly, so the first look is near the place: a bucket is several cache lines.
-        let guess = self.layout.share(sought, u64::from(end - start)) as usize;
+        let guess = self.layout.share(head_sought, (entries.len() / width) as u64) as usize;
         let head = |at: usize| entries.get(at * width..).map(|entry| self.layout.head(entry));
-        let first = (0..guess).rev().find(|at| head(*at).is_some_and(|head| head < sought)).map_or(0, |at| at + 1);
+        let first = (0..guess).rev().find(|at| head(*at).is_some_and(|head| head < head_sought)).map_or(0, |at| at + 1);
         let entries = entries.get(first * width..).unwrap_or_default();
         for entry in entries.chunks_exact(width) {
             let head = self.layout.head(entry);
-            if head < sought {
+            if head < head_sought {
                 continue;
             }
-            if head > sought {
+            if head > head_sought {
                 break;
             }
             // The head is all of a narrow key.
@@ -166,7 +221,6 @@ impl Run {
                 found(header::location(entry));
             }
         }
-        Ok(())
     }
 }
 

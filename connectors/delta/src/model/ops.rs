@@ -121,10 +121,13 @@ fn surroundings(chance: &mut Chance) -> Own {
         (Limit::CleanSeconds, [0, 0, 0, 3_600]),
         (Limit::CleanFiles, [1, 3, 1_000, 1_000]),
     ];
-    let limits = limits.into_iter().map(|(limit, values)| (limit, *chance.pick(&values))).collect();
+    let mut limits: BTreeMap<Limit, u64> =
+        limits.into_iter().map(|(limit, values)| (limit, *chance.pick(&values))).collect();
     // Where the clock is ahead of the files' own times, old entries of the log expire; where it is behind, none does.
     let years = if chance.percent(60) { 100 } else { 20 };
-    Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(chance.next() >> 1) }
+    let names = chance.next() >> 1;
+    limits.insert(Limit::MappedBytes, (names & 1) << 24);
+    Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(names) }
 }
 
 fn settings(chance: &mut Chance, location: Url) -> Settings {

@@ -1,6 +1,7 @@
 //! The index against a model of a table: whatever happens to both, the first candidate that is live is the row.
 
 use super::*;
+use crate::ambient::{self, Limit, Own};
 use crate::index::Binding;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -290,8 +291,10 @@ proptest! {
     fn the_first_live_candidate_is_the_row(
         narrow: bool,
         on_disk: bool,
+        mapped_bytes in prop_oneof![Just(0), Just(1 << 20)],
         acts in proptest::collection::vec(act(), 0..150),
     ) {
+        ambient::take(Own { limits: BTreeMap::from([(Limit::MappedBytes, mapped_bytes)]), ..Own::default() });
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::new(on_disk.then_some(directory.path()), narrow);
         for act in &acts {

@@ -25,8 +25,20 @@ pub(super) fn choose(runs: &[Sized], marks: &[u64], limits: &Limits) -> Option<R
             return Some(streak);
         }
     }
-    let longest = streaks(runs, marks, |_| true).into_iter().max_by_key(ExactSizeIterator::len)?;
+    let all = streaks(runs, marks, |_| true);
+    if let Some(range) = all.last().filter(|range| range.len() > 1 && is_mostly_newer(runs, range, limits)) {
+        return Some(range.clone());
+    }
+    let longest = all.into_iter().max_by_key(ExactSizeIterator::len)?;
     (runs.len() > limits.runs_max && longest.len() > 1).then_some(longest)
+}
+
+/// Whether the runs that are newer than the oldest are half as large as it. Each of their facts has likely put one of
+/// the oldest out of date, which takes space until they are merged.
+fn is_mostly_newer(runs: &[Sized], range: &Range<usize>, limits: &Limits) -> bool {
+    let oldest = runs.get(range.end - 1).filter(|_| range.end == runs.len()).map_or(0, |run| run.entries);
+    let sum: u64 = runs.get(range.clone()).unwrap_or_default().iter().map(|run| run.entries).sum();
+    oldest >= limits.tier_entries && (sum - oldest) * 2 >= oldest
 }
 
 fn tier(entries: u64, limits: &Limits) -> u32 {
@@ -81,7 +93,13 @@ mod tests {
             // A small run between large ones goes with them.
             (&[1, 12, 1, 13, 14, 15, 400], &[], Some(0..6)),
             // A large one is not rewritten for a few small ones.
-            (&[1, 1, 1, 12, 1, 1, 1], &[], None),
+            (&[1, 1, 1, 13, 1, 1, 1], &[], None),
+            // Newer runs of half the size of the oldest are merged into it.
+            (&[20, 1, 1, 47], &[], None),
+            (&[20, 1, 1, 44], &[], Some(0..4)),
+            (&[1, 1, 9], &[], None),
+            (&[20, 20, 1, 47], &[35], None),
+            (&[20, 24, 1, 47], &[35], Some(1..4)),
             (&[ENTRIES_MAX, 1, 1, 1, 1], &[], Some(1..5)),
             (&[1, 100, 1, 1000, 1, 10_000, 1, 100, 1, 1000, 1, 10_000, 1], &[], Some(0..13)),
         ] {
