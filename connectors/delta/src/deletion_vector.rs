@@ -10,7 +10,7 @@ mod z85;
 use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
 use crate::metrics;
-use crate::store::{Created, TableStore};
+use crate::store::TableStore;
 use bytes::Bytes;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,11 @@ use uuid::Uuid;
 const FILE_VERSION: u8 = 1;
 const MAGIC: u32 = 1_681_511_377;
 /// Largest file and most vectors in one. Readers built on the kernel fetch the whole file for each data file, so
-/// large packs multiply what they read.
+/// large packs multiply what they read from a bucket. On a local disk a file costs more than its bytes: each is synced.
 const PACK_BYTES_MAX: usize = 128 << 10;
 const PACK_VECTORS_MAX: usize = 32;
+const LOCAL_PACK_BYTES_MAX: usize = 1 << 20;
+const LOCAL_PACK_VECTORS_MAX: usize = 256;
 /// Largest vector that is read: every row of a file of 2^32 rows.
 const VECTOR_BYTES_MAX: i32 = 600 << 20;
 
@@ -74,7 +76,8 @@ impl DvDescriptor {
 /// None of the vectors may be empty.
 pub(crate) fn store_all(store: &TableStore, vectors: &mut [RoaringBitmap]) -> Result<Vec<DvDescriptor>> {
     let mut descriptors = Vec::with_capacity(vectors.len());
-    let mut pack = Pack::new();
+    let is_local = store.local_path().is_some();
+    let mut pack = Pack::new(is_local);
     for rows in vectors {
         if rows.is_empty() {
             return Err(Error::bug("empty_deletion_vector", "a deletion vector without rows was to be stored"));
@@ -82,7 +85,7 @@ pub(crate) fn store_all(store: &TableStore, vectors: &mut [RoaringBitmap]) -> Re
         rows.optimize();
         if pack.is_full(payload_size(rows)) {
             pack.store(store, &mut descriptors)?;
-            pack = Pack::new();
+            pack = Pack::new(is_local);
         }
         pack.push(rows)?;
     }
@@ -168,19 +171,25 @@ fn payload_size(rows: &RoaringBitmap) -> usize {
 /// A file of vectors being filled.
 struct Pack {
     uuid: Uuid,
+    bytes_max: usize,
+    vectors_max: usize,
     bytes: Vec<u8>,
     descriptors: Vec<DvDescriptor>,
 }
 
 impl Pack {
-    fn new() -> Pack {
-        Pack { uuid: ambient::uuid(), bytes: vec![FILE_VERSION], descriptors: Vec::new() }
+    fn new(is_local: bool) -> Pack {
+        let (bytes_max, vectors_max) = match is_local {
+            true => (LOCAL_PACK_BYTES_MAX, LOCAL_PACK_VECTORS_MAX),
+            false => (PACK_BYTES_MAX, PACK_VECTORS_MAX),
+        };
+        let vectors_max = limit(Limit::PackVectors, vectors_max);
+        Pack { uuid: ambient::uuid(), bytes_max, vectors_max, bytes: vec![FILE_VERSION], descriptors: Vec::new() }
     }
 
     fn is_full(&self, next: usize) -> bool {
         !self.descriptors.is_empty()
-            && (self.descriptors.len() >= limit(Limit::PackVectors, PACK_VECTORS_MAX)
-                || self.bytes.len() + next + 8 > PACK_BYTES_MAX)
+            && (self.descriptors.len() >= self.vectors_max || self.bytes.len() + next + 8 > self.bytes_max)
     }
 
     fn push(&mut self, rows: &RoaringBitmap) -> Result<()> {
@@ -214,8 +223,7 @@ impl Pack {
         if let Some(intents) = store.intents() {
             intents.record(&name);
         }
-        // A taken name can only be our own first try: the name is random.
-        let (Created::Yes | Created::Exists) = store.put_new(&name, Bytes::from(self.bytes))?;
+        store.put_file(&name, Bytes::from(self.bytes))?;
         ::metrics::counter!(metrics::DELETION_VECTOR_BYTES).increment(size);
         descriptors.extend(self.descriptors);
         Ok(())

@@ -2,7 +2,8 @@
 //! Delta. The calls block: they are made from a plain thread, never from a runtime's worker.
 //!
 //! What a call has answered is durable: local files and their directories are synced before a name appears
-//! (SK-38, SK-39, SK-53), object stores answer after they have stored.
+//! (SK-38, SK-39, SK-53), object stores answer after they have stored. The names of data files alone may be so a little
+//! later: before the next entry that could tell of them.
 
 mod bucket;
 #[cfg(test)]
@@ -149,6 +150,23 @@ impl TableStore {
             Backend::Bucket(prefix) => prefix.put_new(name, content),
             #[cfg(test)]
             Backend::Faulty(store) => store.create(name, content, TableStore::put_new),
+        }
+    }
+
+    /// Creates a data file of this content under a new name, as durably as `DataFile::finish` does. After a kind
+    /// `Retry` error it is unknown whether the name exists.
+    pub(crate) fn put_file(&self, name: &str, content: Bytes) -> Result<()> {
+        match &self.backend {
+            Backend::Local(directory) => directory.put_file(name, &content),
+            // A taken name can only be our own first try: the name is random.
+            Backend::Bucket(prefix) => prefix.put_new(name, content).map(|_| ()),
+            #[cfg(test)]
+            Backend::Faulty(store) => {
+                store.create(name, content, |within, name, content| {
+                    within.put_file(name, content).map(|()| Created::Yes)
+                })?;
+                Ok(())
+            }
         }
     }
 
@@ -316,7 +334,8 @@ impl DataFile {
         }
     }
 
-    /// Makes the file durable and visible; returns its size in bytes. An existing name is an error.
+    /// Makes the file visible and its content durable; its name is so before any name that `put` or `put_new` makes
+    /// afterwards. Returns its size in bytes. An existing name is an error.
     pub(crate) fn finish(self) -> Result<u64> {
         match self.0 {
             Target::Local(file) => file.finish(),

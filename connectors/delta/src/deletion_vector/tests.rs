@@ -19,7 +19,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn bytes_as_other_writers_make_them() {
-    let mut pack = Pack::new();
+    let mut pack = Pack::new(false);
     pack.push(&RoaringBitmap::from_iter([3, 4, 7, 11, 18, 29])).unwrap();
     let expect =
         "010000002cd1d339640100000000000000000000003a3000000100000000000500100000000300040007000b0012001d00acd74a79";
@@ -48,15 +48,20 @@ fn an_inline_vector_is_read() {
 
 #[test]
 fn packs_are_small_and_read_back() {
-    let (_directory, store) = directory();
-    let mut vectors: Vec<RoaringBitmap> = (0..70).map(|n| RoaringBitmap::from_iter([n, n * 1000, 5_000_000])).collect();
-    vectors.push((0..1_000_000).step_by(2).collect());
-    vectors.push(RoaringBitmap::from_iter([1]));
-    let descriptors = store_all(&store, &mut vectors).unwrap();
-    let files: std::collections::BTreeSet<_> = descriptors.iter().filter_map(DvDescriptor::file_name).collect();
-    assert_eq!(files.len(), 5, "32 + 32 + 6, the large one, the last one");
-    for (rows, descriptor) in vectors.iter().zip(&descriptors) {
-        assert_eq!(&load(&store, descriptor).unwrap(), rows);
+    let (_directory, local) = directory();
+    let small = (0..70).map(|n| RoaringBitmap::from_iter([n, n * 1000, 5_000_000]));
+    let large = (0..10).map(|n| (n..1_000_000).step_by(2).collect());
+    let vectors: Vec<RoaringBitmap> = small.chain(large).chain([RoaringBitmap::from_iter([1])]).collect();
+    for (store, expect, why) in [
+        (Store::in_memory().table("t"), 14, "32 + 32 + 6, a large one each, the last one"),
+        (local, 2, "what fits a megabyte"),
+    ] {
+        let descriptors = store_all(&store, &mut vectors.clone()).unwrap();
+        let files: std::collections::BTreeSet<_> = descriptors.iter().filter_map(DvDescriptor::file_name).collect();
+        assert_eq!(files.len(), expect, "{why}");
+        for (rows, descriptor) in vectors.iter().zip(&descriptors) {
+            assert_eq!(&load(&store, descriptor).unwrap(), rows);
+        }
     }
 }
 

@@ -106,9 +106,10 @@ pub(super) fn checksums(store: &TableStore) -> Result<usize> {
     Ok(removed)
 }
 
-/// Removes temporary files that a writer left behind more than an hour ago.
+/// Removes temporary files that a writer left behind more than an hour ago. Only a writer does, as it is the only one:
+/// somebody who looks at the table may meet a large file that a daemon has been writing for longer.
 pub(super) fn temporary_files(store: &TableStore, now_millis: i64) -> Result<()> {
-    if store.local_path().is_none() {
+    if store.local_path().is_none() || store.intents().is_none() {
         return Ok(());
     }
     for directory in ["", "_delta_log"] {

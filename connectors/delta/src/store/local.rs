@@ -1,16 +1,20 @@
 //! A local directory with durable, create-only files.
+//!
+//! A data file's content is synced when it ends, its name with those of others: before the next name that something else
+//! is to find, a log entry above all. An entry therefore never outlives a file that it names.
 
 use crate::error::{self, Result};
 use crate::store::{Created, Object};
 use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 use tidewire_core::{Error, failpoint};
 use url::Url;
@@ -24,10 +28,43 @@ pub(super) enum Parents {
     Expect,
 }
 
+const DATA_FILE_EXISTS: &str = "data_file_exists";
+
 /// A directory.
 #[derive(Clone, Debug)]
 pub(super) struct LocalDirectory {
     path: Arc<Path>,
+    unsynced: Unsynced,
+}
+
+/// Directories with names of data files that are not durable yet, of a whole location.
+#[derive(Clone, Debug, Default)]
+struct Unsynced(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl Unsynced {
+    fn note(&self, directory: &Path) {
+        let mut directories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !directories.contains(directory) {
+            directories.insert(directory.to_owned());
+        }
+    }
+
+    /// Makes the names durable. Whoever comes meanwhile waits: a name may need what another thread is syncing.
+    fn sync(&self) -> Result<()> {
+        let mut directories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(directory) = directories.first() {
+            match OpenDirectory::open(directory) {
+                Ok(opened) => opened.sync()?,
+                // What lay in it is gone with it.
+                Err(error) if fs::symlink_metadata(directory).is_err_and(|cause| is_missing(&cause)) => {
+                    tracing::debug!(error = %error.chain(), "a directory is gone")
+                }
+                Err(error) => return Err(error),
+            }
+            directories.pop_first();
+        }
+        Ok(())
+    }
 }
 
 /// A file that has no name yet but a temporary one.
@@ -37,6 +74,7 @@ pub(super) struct LocalFile {
     temporary: Temporary,
     target: PathBuf,
     size: u64,
+    unsynced: Unsynced,
 }
 
 /// A temporary name, removed when dropped.
@@ -56,13 +94,19 @@ impl LocalDirectory {
             Error::configuration("location_path", format!("`{location}` is no local path"))
                 .with_remedy("write it as `file:///absolute/path`")
         })?;
-        Ok(LocalDirectory { path: path.into() })
+        Ok(LocalDirectory { path: path.into(), unsynced: Unsynced::default() })
     }
 
     pub(super) fn child(&self, relative: &str) -> LocalDirectory {
         let mut path = self.path.to_path_buf();
         path.extend(relative.split('/').filter(|segment| !segment.is_empty()));
-        LocalDirectory { path: path.into() }
+        LocalDirectory { path: path.into(), unsynced: self.unsynced.clone() }
+    }
+
+    /// Directories whose names are not durable yet.
+    #[cfg(test)]
+    pub(super) fn unsynced(&self) -> Vec<PathBuf> {
+        self.unsynced.0.lock().unwrap().iter().cloned().collect()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -77,6 +121,16 @@ impl LocalDirectory {
         let mut file = self.start(name, parents)?;
         file.file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
         file.link()
+    }
+
+    pub(super) fn put_file(&self, name: &str, content: &[u8]) -> Result<()> {
+        let mut file = self.start(name, Parents::Create)?;
+        file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
+        match file.finish() {
+            // The name is random, so it is of this very call, whose answer a network got wrong.
+            Err(error) if error.code() == DATA_FILE_EXISTS => Ok(()),
+            finished => finished.map(|_| ()),
+        }
     }
 
     pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<()> {
@@ -186,17 +240,32 @@ impl LocalDirectory {
             .create_new(true)
             .open(&temporary)
             .map_err(|e| error::local_io("create", &temporary.display().to_string(), e))?;
-        Ok(LocalFile { file, temporary: Temporary(temporary), target, size: 0 })
+        let unsynced = self.unsynced.clone();
+        Ok(LocalFile { file, temporary: Temporary(temporary), target, size: 0, unsynced })
     }
 }
 
 impl LocalFile {
+    /// The content is durable, and the name will be before any that is put.
     pub(super) fn finish(self) -> Result<u64> {
-        let (size, target) = (self.size, self.target.clone());
-        match self.link()? {
-            Created::Yes => Ok(size),
-            Created::Exists => Err(Error::bug("data_file_exists", format!("`{}` exists already", target.display()))),
+        let place = self.target.display().to_string();
+        self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        failpoint::pass("delta_store_synced");
+        let linked = fs::hard_link(&self.temporary.0, &self.target);
+        // Not before, or another thread could sync the directory without the name.
+        self.unsynced.note(self.directory());
+        failpoint::pass("delta_store_linked");
+        match linked {
+            Ok(()) => Ok(self.size),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::bug(DATA_FILE_EXISTS, format!("`{place}` exists already")))
+            }
+            Err(e) => Err(error::local_io("link", &place, e)),
         }
+    }
+
+    fn directory(&self) -> &Path {
+        self.target.parent().unwrap_or(Path::new("/"))
     }
 
     /// Gives the synced content its name, unless that is taken.
@@ -205,7 +274,8 @@ impl LocalFile {
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
         failpoint::pass("delta_store_synced");
         // Opened before there is anything to lose: once the name exists, only the disk can keep it from being durable.
-        let directory = OpenDirectory::open(self.target.parent().unwrap_or(Path::new("/")))?;
+        let directory = OpenDirectory::open(self.directory())?;
+        self.unsynced.sync()?;
         let linked = fs::hard_link(&self.temporary.0, &self.target);
         // The temporary name goes first, so that one sync of the directory covers both.
         failpoint::pass("delta_store_linked");
@@ -228,7 +298,8 @@ impl LocalFile {
     fn replace(self) -> Result<()> {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
-        let directory = OpenDirectory::open(self.target.parent().unwrap_or(Path::new("/")))?;
+        let directory = OpenDirectory::open(self.directory())?;
+        self.unsynced.sync()?;
         fs::rename(&self.temporary.0, &self.target).map_err(|e| error::local_io("rename", &place, e))?;
         directory.sync()
     }

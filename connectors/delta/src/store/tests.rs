@@ -118,6 +118,32 @@ fn a_name_whose_directory_cannot_be_synced_is_not_made() {
     assert_eq!(names(&store, "", ""), ["0"]);
 }
 
+/// A data file's name becomes durable together with others, but before an entry that tells of it: where that cannot be
+/// done there is no entry.
+#[test]
+fn sk_38_no_entry_outlives_the_names_before_it() {
+    let (directory, store) = backends().swap_remove(0);
+    store.put_new("_delta_log/0.json", "0".into()).unwrap();
+    let mut file = store.data_file("part/x=1/a").unwrap();
+    file.write_all(b"rows").unwrap();
+    file.finish().unwrap();
+    store.put_file("vectors", "bits".into()).unwrap();
+    let Backend::Local(local) = &store.backend else { panic!("the first is local") };
+    assert_eq!(local.unsynced().len(), 2);
+    // A directory that cannot be opened cannot be synced.
+    let parent = directory.path().join("a b/100%25/t/part/x=1");
+    let away = directory.path().join("away");
+    std::fs::rename(&parent, &away).unwrap();
+    std::os::unix::fs::symlink(&parent, &parent).unwrap();
+    assert!(store.put_new("_delta_log/1.json", "1".into()).is_err());
+    assert!(store.put("hint", "1".into()).is_err());
+    assert_eq!(store.get("_delta_log/1.json").unwrap(), None);
+    std::fs::remove_file(&parent).unwrap();
+    std::fs::rename(&away, &parent).unwrap();
+    assert_eq!(store.put_new("_delta_log/1.json", "1".into()).unwrap(), Created::Yes);
+    assert!(local.unsynced().is_empty());
+}
+
 #[test]
 fn locations_are_checked() {
     let code = |location: &str, options: &[(&str, &str)]| {

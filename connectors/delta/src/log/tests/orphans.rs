@@ -144,3 +144,22 @@ fn a_list_that_names_anything_else_removes_nothing() {
     lake.claimed();
     assert_eq!(lake.names(), ["strange"]);
 }
+
+/// A large file may be written for longer than an hour, and somebody may look at the table meanwhile.
+#[test]
+fn only_a_writer_removes_what_a_writer_left_behind() {
+    let lake = Lake::new();
+    let table = Table::create(lake.store(), new_table(), commit(0)).unwrap();
+    let root = table.store().local_path().unwrap();
+    let (old, young) = (root.join(".tidewire-1.tmp"), root.join(".tidewire-2.tmp"));
+    for path in [&old, &young] {
+        std::fs::write(path, b"rows").unwrap();
+    }
+    let two_hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    std::fs::File::options().write(true).open(&old).unwrap().set_modified(two_hours_ago).unwrap();
+    let url = Url::from_directory_path(lake.directory.path().join("lake")).unwrap();
+    let looked_at = Store::open(&url, &BTreeMap::new()).unwrap().table("shop/orders");
+    assert!(Table::open(looked_at).unwrap().is_some() && old.exists());
+    lake.claimed();
+    assert!(!old.exists() && young.exists());
+}
