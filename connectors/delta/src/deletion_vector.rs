@@ -11,7 +11,6 @@ use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
 use crate::metrics;
 use crate::store::TableStore;
-use bytes::Bytes;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -223,7 +222,7 @@ impl Pack {
         if let Some(intents) = store.intents() {
             intents.record(&name);
         }
-        store.put_file(&name, Bytes::from(self.bytes))?;
+        store.put_file(&name, &self.bytes)?;
         ::metrics::counter!(metrics::DELETION_VECTOR_BYTES).increment(size);
         descriptors.extend(self.descriptors);
         Ok(())

@@ -12,7 +12,7 @@ mod intent;
 mod local;
 mod race;
 
-use crate::error::Result;
+use crate::error::{self, Result};
 use bytes::Bytes;
 use intent::Intents;
 use std::collections::BTreeMap;
@@ -22,6 +22,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tidewire_core::Error;
 use url::Url;
+
+/// The code of a data file's error whose name is taken by another file.
+const DATA_FILE_EXISTS: &str = "data_file_exists";
 
 /// A sink's location. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -153,21 +156,12 @@ impl TableStore {
         }
     }
 
-    /// Creates a data file of this content under a new name, as durably as `DataFile::finish` does. After a kind
-    /// `Retry` error it is unknown whether the name exists.
-    pub(crate) fn put_file(&self, name: &str, content: Bytes) -> Result<()> {
-        match &self.backend {
-            Backend::Local(directory) => directory.put_file(name, &content),
-            // A taken name can only be our own first try: the name is random.
-            Backend::Bucket(prefix) => prefix.put_new(name, content).map(|_| ()),
-            #[cfg(test)]
-            Backend::Faulty(store) => {
-                store.create(name, content, |within, name, content| {
-                    within.put_file(name, content).map(|()| Created::Yes)
-                })?;
-                Ok(())
-            }
-        }
+    /// Writes a data file of this content.
+    pub(crate) fn put_file(&self, name: &str, content: &[u8]) -> Result<()> {
+        let mut file = self.data_file(name)?;
+        let written = io::Write::write_all(&mut file, content);
+        written.map_err(|cause| error::local_io("write", &self.place(name), cause))?;
+        file.finish().map(|_| ())
     }
 
     /// As `put_new`, but refuses when the directory of `name` is gone (where the store has directories).

@@ -2,7 +2,7 @@
 //! conditional writes). Owns the small runtime that its requests run on.
 
 use crate::error::{self, Result};
-use crate::store::{Created, Object};
+use crate::store::{Created, DATA_FILE_EXISTS, Object};
 use bytes::{Bytes, BytesMut};
 use deltalake::logstore::{
     LogStore, ObjectStoreRef, StorageConfig, logstore_for, logstore_with, object_store_factories,
@@ -310,11 +310,14 @@ impl BucketFile {
         Ok(self.size)
     }
 
-    /// A lost answer of our own try leaves exactly our file under its random name.
+    /// A lost answer of our own try leaves exactly our file under its random name. Azure gives the same answer for other
+    /// reasons too, as that the container is being deleted: then there is no file.
     fn same_size(&self, place: &str) -> Result<u64> {
         match self.prefix.head(&self.name)? {
             Some(found) if found.size == self.size => Ok(self.size),
-            _ => Err(Error::bug("data_file_exists", format!("`{place}` exists already"))),
+            Some(_) => Err(Error::bug(DATA_FILE_EXISTS, format!("`{place}` exists already"))),
+            None => Err(Error::retry("storage_refused", format!("`{place}` was refused as taken, and does not exist"))
+                .with_remedy("check the state of the bucket or container, and its rules of retention")),
         }
     }
 

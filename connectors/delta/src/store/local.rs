@@ -4,7 +4,7 @@
 //! is to find, a log entry above all. An entry therefore never outlives a file that it names.
 
 use crate::error::{self, Result};
-use crate::store::{Created, Object};
+use crate::store::{Created, DATA_FILE_EXISTS, Object};
 use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::collections::BTreeSet;
@@ -27,8 +27,6 @@ pub(super) enum Parents {
     /// Refuse: it was there, so the table has been taken away.
     Expect,
 }
-
-const DATA_FILE_EXISTS: &str = "data_file_exists";
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -121,16 +119,6 @@ impl LocalDirectory {
         let mut file = self.start(name, parents)?;
         file.file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
         file.link()
-    }
-
-    pub(super) fn put_file(&self, name: &str, content: &[u8]) -> Result<()> {
-        let mut file = self.start(name, Parents::Create)?;
-        file.write_all(content).map_err(|e| error::local_io("write", &self.place(name), e))?;
-        match file.finish() {
-            // The name is random, so it is of this very call, whose answer a network got wrong.
-            Err(error) if error.code() == DATA_FILE_EXISTS => Ok(()),
-            finished => finished.map(|_| ()),
-        }
     }
 
     pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<()> {
@@ -257,9 +245,11 @@ impl LocalFile {
         failpoint::pass("delta_store_linked");
         match linked {
             Ok(()) => Ok(self.size),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Error::bug(DATA_FILE_EXISTS, format!("`{place}` exists already")))
-            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match fs::metadata(&self.target) {
+                // The name is random, so the file is of this very call, whose answer a network got wrong.
+                Ok(found) if found.len() == self.size => Ok(self.size),
+                _ => Err(Error::bug(DATA_FILE_EXISTS, format!("`{place}` exists already"))),
+            },
             Err(e) => Err(error::local_io("link", &place, e)),
         }
     }

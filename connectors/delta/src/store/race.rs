@@ -56,6 +56,7 @@ mod tests {
         CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
         PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     };
+    use std::io::Write;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tidewire_core::ErrorKind;
@@ -71,6 +72,8 @@ mod tests {
         Denies,
         /// Its answers get lost, the next try finds the name taken.
         TellsNoWinner,
+        /// Refuses with the answer of a taken name, as Azure does for reasons of its own.
+        RefusesAsTaken,
     }
 
     /// A store in memory with a fault, which counts its writes.
@@ -93,6 +96,7 @@ mod tests {
             self.writes.fetch_add(1, Ordering::Relaxed);
             let taken = || object_store::Error::AlreadyExists { path: at.to_string(), source: "taken".into() };
             match self.fault {
+                Fault::RefusesAsTaken => Err(taken()),
                 Fault::None => self.inner.put_opts(at, what, opts).await,
                 Fault::LooksFirst => {
                     if self.inner.head(at).await.is_ok() {
@@ -157,6 +161,20 @@ mod tests {
             assert!(told.is_none_or(|error| error.remedy().is_some()), "{fault:?}");
             assert_eq!(store.writes.load(Ordering::Relaxed), NAMES * CREATORS);
             assert!(prefix.list("", "").unwrap().is_empty(), "{fault:?} left something behind");
+        }
+    }
+
+    /// A file that is not there must not be taken for one whose answer got lost: a commit would name it.
+    #[test]
+    fn a_refusal_is_no_taken_name_sk_31() {
+        for (fault, expect) in [(Fault::RefusesAsTaken, Some("storage_refused")), (Fault::TellsNoWinner, None)] {
+            let store = Faulty { inner: InMemory::new(), fault, writes: AtomicUsize::new(0) };
+            let prefix = BucketPrefix::of(Arc::new(store), "lake");
+            let table = super::super::Store::new(super::super::Backend::Bucket(prefix)).table("t");
+            let mut rows = table.data_file("rows").unwrap();
+            rows.write_all(b"rows").unwrap();
+            let told = [rows.finish().err(), table.put_file("vectors", b"bits").err()];
+            assert_eq!(told.map(|error| error.map(|error| error.code())), [expect; 2], "{fault:?}");
         }
     }
 

@@ -127,7 +127,7 @@ fn sk_38_no_entry_outlives_the_names_before_it() {
     let mut file = store.data_file("part/x=1/a").unwrap();
     file.write_all(b"rows").unwrap();
     file.finish().unwrap();
-    store.put_file("vectors", "bits".into()).unwrap();
+    store.put_file("vectors", b"bits").unwrap();
     let Backend::Local(local) = &store.backend else { panic!("the first is local") };
     assert_eq!(local.unsynced().len(), 2);
     // A directory that cannot be opened cannot be synced.
