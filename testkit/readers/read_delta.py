@@ -1,7 +1,7 @@
 """Prints a Delta table as one of its real readers sees it: a header line with the column names, then one JSON array
 a row, each value as canonical text (null stays null, lists are lists), so that any two readers and the source
-can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION]; a store's settings come
-as a JSON object in TIDEWIRE_STORAGE_OPTIONS."""
+can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION], or changes PATH for delta-rs's
+change data feed from the beginning; a store's settings come as a JSON object in TIDEWIRE_STORAGE_OPTIONS."""
 
 import datetime
 import decimal
@@ -51,6 +51,10 @@ def read(reader, path, version):
         table = DeltaTable(path, version=version, storage_options=options)
         batches = QueryBuilder().register("t", table).execute("select * from t").read_all()
         return pyarrow.table(batches)
+    if reader == "changes":
+        from deltalake import DeltaTable
+
+        return pyarrow.table(DeltaTable(path, storage_options=options).load_cdf(starting_version=0).read_all())
     if reader == "polars":
         import polars
 
@@ -67,7 +71,7 @@ def read(reader, path, version):
         at = f", version => {version}" if version is not None else ""
         found = connection.execute(f"select * from delta_scan('{path}'{at})")
         return found.to_arrow_table()
-    raise SystemExit(f"no reader `{reader}`: use deltalake, polars or duckdb")
+    raise SystemExit(f"no reader `{reader}`: use deltalake, polars, duckdb or changes")
 
 
 def load_extension(connection):

@@ -1,11 +1,13 @@
 //! Says whether what arrived is what the source holds, with none of our code in between: the source's own SELECT, the
 //! records folded by key, the tables as their real readers see them, and the log as the database's own tools print it.
 
+mod feed;
 mod fold;
 mod mysql;
 mod postgres;
 mod witness;
 
+pub use feed::check_feed;
 pub use fold::{Change, Fold, Place};
 pub use witness::{Counts, Witness};
 

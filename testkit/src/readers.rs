@@ -165,14 +165,23 @@ pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
 
 /// Reads a table whole, at a version.
 pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64>) -> Result<Table> {
-    let Location { address, options } = at.into();
+    run(reader.name(), reader.command()?, at.into(), version)
+}
+
+/// Reads a table's change data feed, from its first version on, with delta-rs.
+pub fn read_changes(at: impl Into<Location>) -> Result<Table> {
+    let mut command = process::guarded(&fetch::python::interpreter()?);
+    command.args(["-c", SCRIPT, "changes"]);
+    run("load_cdf", command, at.into(), None)
+}
+
+fn run(name: &str, mut command: Command, at: Location, version: Option<u64>) -> Result<Table> {
+    let Location { address, options } = at;
     let options: serde_json::Map<String, Value> = options.into_iter().map(|(k, v)| (k, v.into())).collect();
-    let mut command = reader.command()?;
     command.arg(&address).stdin(Stdio::null());
     command.env(OPTIONS, Value::from(options).to_string());
     command.args(version.map(|v| v.to_string()));
     let output = command.output().context("start a reader")?;
-    let name = reader.name();
     if !output.status.success() {
         bail!("{name} cannot read {address}: {}", process::tail(&String::from_utf8_lossy(&output.stderr)));
     }

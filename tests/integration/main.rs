@@ -11,6 +11,7 @@ mod rig;
 mod connect;
 mod crash;
 mod faults;
+mod feed;
 mod first_flow;
 mod golden;
 mod halted;

@@ -53,6 +53,9 @@ pub struct Config {
     /// Per cent of a data file's rows that may be deleted before it is rewritten; default 20.
     #[serde(default)]
     pub deleted_rows_percent: Option<u64>,
+    /// Let readers ask what each commit changed (Delta's change data feed); mirrors only, default no.
+    #[serde(default)]
+    pub change_data_feed: bool,
     /// Keep column names that Delta forbids. Not available yet.
     #[serde(default)]
     pub column_mapping: bool,
@@ -109,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) schema_changes: SchemaChanges,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
+    /// Whether commits say what they changed.
+    pub(crate) change_data_feed: bool,
 }
 
 /// Half of what delta-rs can read without a deadlock.
@@ -176,6 +181,9 @@ impl Settings {
         }
         let budget =
             Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX };
+        if config.change_data_feed && mode != Mode::Mirror {
+            fault("change_data_feed", "is for `mode = \"mirror\"`: the other modes are feeds themselves".to_owned());
+        }
         if config.column_mapping {
             fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
         }
@@ -191,6 +199,7 @@ impl Settings {
                 text_columns: config.text_columns.into_iter().collect(),
                 schema_changes,
                 compaction: config.compaction.unwrap_or(true).then_some(budget),
+                change_data_feed: config.change_data_feed,
             }),
             _ => Err(faults),
         }
@@ -254,6 +263,17 @@ mod tests {
             "column_mapping",
         ];
         assert_eq!(keys, expect);
+    }
+
+    #[test]
+    fn a_change_data_feed_is_for_mirrors() {
+        for (mode, good) in [("mirror", true), ("changelog", false), ("history", false)] {
+            let json = format!(r#"{{"location": "file:///srv/lake", "mode": "{mode}", "change_data_feed": true}}"#);
+            let faults = parse(&json).err().unwrap_or_default();
+            assert!(faults.iter().all(|fault| fault.key == "change_data_feed"));
+            assert_eq!(faults.is_empty(), good, "{mode}");
+        }
+        assert!(!parse(r#"{"location": "file:///srv/lake"}"#).unwrap().change_data_feed);
     }
 
     #[test]

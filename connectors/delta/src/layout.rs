@@ -4,6 +4,8 @@
 mod evolve;
 mod refusal;
 
+pub(crate) use refusal::feed_columns;
+
 pub(crate) use evolve::{Evolution, LEFT_OUT_PROPERTY, Rules, SchemaChanges, Step};
 
 use crate::typemap::{ColumnType, TableColumn, column_name, family};
@@ -166,6 +168,7 @@ fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
         nullable: true,
         family: "".into(),
         dropped: false,
+        added: false,
         added_as_null: false,
         source: None,
     }
@@ -180,6 +183,7 @@ fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableCol
             nullable: column.nullable || mode == Mode::Changelog,
             family: family(&column.data_type).into(),
             dropped: false,
+            added: false,
             added_as_null: column.added_as_null,
             source: None,
         }

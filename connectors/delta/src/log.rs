@@ -18,6 +18,9 @@ mod protocol;
 mod state;
 mod upkeep;
 
+pub(crate) use clean::new_change_file;
+pub(crate) use protocol::CHANGE_FEED_PROPERTY;
+
 use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
@@ -124,6 +127,9 @@ pub(crate) struct Commit {
     pub(crate) removes: Vec<String>,
     /// Row numbers newly deleted, by path of a live file or of one in `adds`.
     pub(crate) deletes: BTreeMap<String, RoaringBitmap>,
+    /// Files of the change data feed, which may be among `adds`. Without one readers take whole files that come and go for
+    /// the changes; with one they look at nothing else.
+    pub(crate) changes: Vec<NewFile>,
     /// A change of the schema or the properties.
     pub(crate) metadata: Option<NewMetadata>,
     /// Who commits, and how far it has come: (application id, version).
@@ -179,7 +185,8 @@ impl Table {
     pub(crate) fn create(store: TableStore, new: NewTable, first: Commit) -> Result<Table> {
         store.probe_create_only()?;
         let now = now_millis();
-        let protocol = protocol::new_protocol(new.features, &new.schema_string);
+        let configuration = protocol::new_configuration(new.features, new.configuration);
+        let protocol = protocol::new_protocol(new.features, &new.schema_string, &configuration);
         let metadata = MetaData {
             id: new.id,
             name: None,
@@ -187,7 +194,7 @@ impl Table {
             format: action::Format::default(),
             schema_string: new.schema_string,
             partition_columns: Vec::new(),
-            configuration: protocol::new_configuration(new.features, new.configuration),
+            configuration,
             created_time: Some(now),
         };
         protocol::check(&protocol, &metadata, &store.place(""))?;
@@ -360,7 +367,8 @@ impl Table {
     fn clean_log(&mut self, now_millis: i64) -> Result<()> {
         let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
         let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
-        let removed = removed + clean::checksums(&self.store)?;
+        let removed =
+            removed + clean::checksums(&self.store)? + clean::change_files(&self.store, &self.state, now_millis)?;
         ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
         self.upkeep.cleaned();
         Ok(())

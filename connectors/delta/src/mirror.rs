@@ -9,6 +9,7 @@
 //! the versions that are current, one a key.
 
 mod ending;
+mod feeding;
 mod load;
 
 pub(crate) use ending::current_rows;
@@ -154,7 +155,7 @@ impl Mirror {
             let versions = versions.as_ref();
             match (new, old) {
                 (Some(new), old) => self.upsert(parts, layout, versions, row(change), (*new, *old))?,
-                (None, Some(old)) => self.delete(parts, versions, *old)?,
+                (None, Some(old)) => self.delete(parts, layout, versions, row(change), *old)?,
                 (None, None) => {}
             }
         }
@@ -309,11 +310,24 @@ impl Mirror {
         }
         let carried = if old.is_some() { left } else { superseded };
         add(parts, layout, row, carried)?;
+        let follows = match superseded {
+            Some(row) => parts.was_there(row),
+            None => parts.returns(new),
+        };
+        if follows {
+            parts.follows_old_row();
+        }
         let location = match versions {
             Some(versions) => versions.open(parts)?,
             None => parts.end_row(),
         };
         self.buffered.push(Some(new));
+        if let (Some(gone), Some(old)) = (left, old) {
+            Mirror::leaves(parts, layout, (old, gone), false, row, true)?;
+        }
+        if let Some(gone) = superseded {
+            Mirror::leaves(parts, layout, (new, gone), true, row, old.is_none())?;
+        }
         for gone in left.into_iter().chain(superseded) {
             match versions_end {
                 Some(versions) => self.end(parts, versions, gone)?,
@@ -332,11 +346,21 @@ impl Mirror {
         Ok(())
     }
 
-    fn delete(&mut self, parts: &mut Parts, versions: Option<&Versions>, old: KeyId) -> Result<()> {
+    fn delete(
+        &mut self,
+        parts: &mut Parts,
+        layout: &Layout,
+        versions: Option<&Versions>,
+        row: Row<'_>,
+        old: KeyId,
+    ) -> Result<()> {
         let mut gone = self.find(parts, old)?;
         if versions.is_some() && gone.is_some_and(|gone| parts.is_in_open_file(gone)) {
             self.close(parts)?;
             gone = self.find(parts, old)?;
+        }
+        if let Some(gone) = gone {
+            Mirror::leaves(parts, layout, (old, gone), false, row, true)?;
         }
         match (gone, versions) {
             (Some(gone), Some(versions)) => self.end(parts, versions, gone)?,

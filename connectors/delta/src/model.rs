@@ -9,6 +9,7 @@
 mod chance;
 mod datum;
 pub(crate) mod feed;
+mod following;
 mod foreign;
 mod ops;
 pub(crate) mod reading;

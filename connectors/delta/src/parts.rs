@@ -6,6 +6,7 @@
 //! written to the open file already, the rest lie in the buffer. A row that is deleted while in the buffer never
 //! reaches the file; the rows after it then move up, which `Flushed` reports.
 
+pub(crate) mod feed;
 pub(crate) mod files;
 pub(crate) mod holes;
 
@@ -19,6 +20,7 @@ use crate::store::TableStore;
 use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter;
+use feed::Feed;
 use files::{FileEntry, Files};
 use holes::{Holes, Origin};
 use roaring::RoaringBitmap;
@@ -48,6 +50,8 @@ pub(crate) struct Sealed {
     pub(crate) adds: Vec<NewFile>,
     /// Row numbers to delete, by path.
     pub(crate) deletes: BTreeMap<String, RoaringBitmap>,
+    /// Files of the change data feed.
+    pub(crate) changes: Vec<NewFile>,
     /// Ordinals of the files in `adds` and `deletes`, with their paths.
     pub(crate) touched: Vec<(u32, String)>,
 }
@@ -68,6 +72,7 @@ pub(crate) struct Parts {
     files: Files,
     deletes: BTreeMap<u32, RoaringBitmap>,
     nulls: BTreeSet<usize>,
+    feed: Option<Feed>,
 }
 
 impl Parts {
@@ -88,6 +93,7 @@ impl Parts {
             files: Files::default(),
             deletes: BTreeMap::new(),
             nulls: BTreeSet::new(),
+            feed: None,
         };
         parts.set_columns(columns, key);
         parts.next_file();
@@ -129,6 +135,7 @@ impl Parts {
     /// Changes the columns. The rows added before must have been closed off by `close`.
     pub(crate) fn set_columns(&mut self, columns: Vec<TableColumn>, key: Vec<usize>) {
         self.buffer = columns.iter().map(|column| Column::new(&column.column_type)).collect();
+        self.feed_columns(&columns);
         self.columns = columns;
         self.key = key;
     }
@@ -203,30 +210,40 @@ impl Parts {
 
     /// Memory that the buffer takes, in bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
+        let feed = self.feed.as_ref().map_or(0, Feed::buffered_bytes);
         if self.rows == 0 {
-            return 0;
+            return feed;
         }
-        self.buffer.iter().map(Column::size_bytes).sum::<usize>() + self.holes.size_bytes()
+        feed + self.buffer.iter().map(Column::size_bytes).sum::<usize>() + self.holes.size_bytes()
     }
 
-    /// Memory that the open file's row group takes, in bytes.
+    fn writers(&self) -> impl Iterator<Item = &PartWriter> {
+        self.open.iter().chain(self.feed.as_ref().and_then(Feed::writer))
+    }
+
+    /// Memory that the open files' row groups take, in bytes.
     pub(crate) fn writer_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, PartWriter::memory_bytes)
+        self.writers().map(PartWriter::memory_bytes).sum()
     }
 
-    /// Memory that the open file takes until it is closed, in bytes.
+    /// Memory that the open files take until they are closed, in bytes.
     pub(crate) fn upload_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, PartWriter::upload_bytes)
+        self.writers().map(PartWriter::upload_bytes).sum()
     }
 
-    /// Size of the open file, if there is one.
+    /// Size of the open files, if there are any.
     pub(crate) fn open_file_bytes(&self) -> Option<usize> {
-        self.open.as_ref().map(PartWriter::size_bytes)
+        self.writers().map(PartWriter::size_bytes).reduce(|a, b| a + b)
     }
 
-    /// Writes out what the open file's row group holds in memory.
+    /// Number of open files.
+    pub(crate) fn open_files(&self) -> usize {
+        self.writers().count()
+    }
+
+    /// Writes out what the open files' row groups hold in memory.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
-        self.open.as_mut().map_or(Ok(()), PartWriter::end_row_group)
+        self.open.iter_mut().chain(self.feed.as_mut().and_then(Feed::open)).try_for_each(PartWriter::end_row_group)
     }
 
     /// Whether there is nothing for a commit.
@@ -236,7 +253,9 @@ impl Parts {
 
     /// Writes the buffer to the open file; closes it when it is large enough.
     pub(crate) fn flush(&mut self) -> Result<Option<Moved>> {
+        let had_rows = self.rows > 0;
         let moved = self.write_buffer()?;
+        self.write_feed(had_rows, false)?;
         let rows_max = limit(Limit::PartRows, PART_ROWS_MAX);
         if self.open.as_ref().is_some_and(|open| open.size_bytes() >= PART_BYTES_MAX || open.rows() >= rows_max) {
             self.close_open()?;
@@ -246,7 +265,9 @@ impl Parts {
 
     /// Writes the buffer and closes the file.
     pub(crate) fn close(&mut self) -> Result<Option<Moved>> {
+        let had_rows = self.rows > 0;
         let moved = self.write_buffer()?;
+        self.write_feed(had_rows, true)?;
         self.close_open()?;
         Ok(moved)
     }
@@ -258,7 +279,7 @@ impl Parts {
 
     /// Hands over what a commit shall name. Call `close` first.
     pub(crate) fn seal(&mut self) -> Sealed {
-        let mut sealed = Sealed::default();
+        let mut sealed = Sealed { changes: self.take_named(), ..Sealed::default() };
         let mut deletes = std::mem::take(&mut self.deletes);
         for (ordinal, file) in std::mem::take(&mut self.done) {
             if deletes.get(&ordinal).is_some_and(|rows| rows.len() == file.num_records) {
@@ -288,9 +309,10 @@ impl Parts {
         {
             intents.strike([open.name()]);
         }
-        for (_, file) in std::mem::take(&mut self.done) {
+        let done = std::mem::take(&mut self.done).into_iter().map(|(_, file)| file.path);
+        for path in done.chain(self.discard_feed()) {
             // A store that does not answer is not asked again for each of them: they cost space only.
-            if !self.store.delete_unnamed(&file.path) {
+            if !self.store.delete_unnamed(&path) {
                 break;
             }
         }
@@ -323,6 +345,7 @@ impl Parts {
             column.finish().map_err(|cause| Error::bug("delta_column", "finish a column").with_cause(cause))
         };
         let mut arrays = self.buffer.iter_mut().map(finish).collect::<Result<Vec<ArrayRef>>>()?;
+        arrays.extend(self.feed.as_ref().map(|feed| feed.change_types(rows)));
         let mut moved = None;
         let mut kept = rows;
         if !dead.is_empty() {
@@ -338,12 +361,19 @@ impl Parts {
             kept = arrays.first().map_or(0, |array| array.len() as u32);
             moved = Some(Moved { file: self.ordinal, base: self.base, places });
         }
+        if let (0, Some(feed)) = (kept, &mut self.feed) {
+            feed.drop_new_rows();
+        }
         if kept > 0 {
+            let columns = self.file_columns();
             let open = match &mut self.open {
                 Some(open) => open,
-                none => none.insert(PartWriter::create(&self.store, &self.columns, &self.key)?),
+                none => none.insert(PartWriter::create(&self.store, &columns, &self.key)?),
             };
             holes.write(&self.store, &self.files, &self.columns, arrays, open)?;
+            if let Some(feed) = &mut self.feed {
+                feed.follow(self.ordinal, self.base, moved.as_ref());
+            }
             self.base += kept;
         }
         Ok(moved)

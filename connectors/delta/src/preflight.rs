@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Layout, table_path};
+use crate::layout::{Layout, feed_columns, table_path};
 use crate::log::Table;
 use crate::mirror::{IndexHome, Mirror};
 use crate::store::Store;
@@ -20,6 +20,9 @@ pub(crate) fn tables(settings: &Settings, tables: Tables<'_>) -> Vec<Finding> {
     let mut paths: BTreeMap<String, (&str, &TableSchema)> = BTreeMap::new();
     for (source, schema) in tables {
         let fault = Layout::create(schema, settings.mode, &settings.text_columns).and_then(|layout| {
+            if settings.change_data_feed {
+                feed_columns(schema, &layout.columns)?;
+            }
             if settings.mode.keeps_keys() {
                 Mirror::new(schema, &layout, &IndexHome::default()).map(|_| ())
             } else {

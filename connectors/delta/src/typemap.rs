@@ -243,6 +243,8 @@ pub(crate) struct TableColumn {
     pub(crate) family: Arc<str>,
     /// Whether the source has dropped the column: it stays, and new rows have null.
     pub(crate) dropped: bool,
+    /// Whether it came to a table that had rows, so that files may lack it.
+    pub(crate) added: bool,
     /// Whether files that lack the column have null there in truth, and not for want of the value.
     pub(crate) added_as_null: bool,
     /// The source's column whose values it takes, where that is not told by the name.
@@ -262,6 +264,8 @@ const SOURCE_KEY: &str = "tidewire.source";
 const ADDED_KEY: &str = "tidewire.added";
 /// Of [`ADDED_KEY`]: the rows from before had null.
 const AS_NULL: &str = "null";
+/// Of [`ADDED_KEY`]: they had some value.
+const AS_VALUE: &str = "value";
 
 /// The schema string of a table.
 pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
@@ -273,8 +277,9 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
         if column.dropped {
             metadata.insert(DROPPED_KEY.to_owned(), Json::String("true".to_owned()));
         }
-        if column.added_as_null {
-            metadata.insert(ADDED_KEY.to_owned(), Json::String(AS_NULL.to_owned()));
+        if column.added || column.added_as_null {
+            let word = if column.added_as_null { AS_NULL } else { AS_VALUE };
+            metadata.insert(ADDED_KEY.to_owned(), Json::String(word.to_owned()));
         }
         if let Some(source) = &column.source {
             metadata.insert(SOURCE_KEY.to_owned(), Json::String(source.to_string()));
@@ -301,6 +306,7 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
             nullable: field.get("nullable")?.as_bool()?,
             family: note(FAMILY_KEY).unwrap_or_default().into(),
             dropped: note(DROPPED_KEY) == Some("true"),
+            added: note(ADDED_KEY).is_some(),
             added_as_null: note(ADDED_KEY) == Some(AS_NULL),
             source: note(SOURCE_KEY).map(Arc::from),
         })
@@ -402,7 +408,8 @@ mod tests {
                 .into_iter()
                 .map(|(column_type, name, [nullable, dropped, added_as_null, moved])| TableColumn {
                     source: moved.then(|| format!("{name}'s").into()),
-                    name: name.into(), column_type, nullable, family: "text".into(), dropped, added_as_null,
+                    name: name.into(), column_type, nullable, family: "text".into(), dropped,
+                    added: added_as_null, added_as_null,
                 })
                 .collect();
             prop_assert_eq!(parse_schema_string(&schema_string(&columns)), Some(columns));

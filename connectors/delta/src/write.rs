@@ -203,8 +203,7 @@ impl DeltaSink {
 
     /// Ends the largest files while too many are open.
     fn close_files(&mut self) -> Result<()> {
-        let is_open = |table: &TableWriter| usize::from(table.open_file_bytes().is_some());
-        while self.tables.values().map(is_open).sum::<usize>() > self.limits.files {
+        while self.tables.values().map(TableWriter::open_files).sum::<usize>() > self.limits.files {
             let Some((name, table)) = self.tables.iter_mut().max_by_key(|(_, table)| table.open_file_bytes()) else {
                 return Ok(());
             };

@@ -52,7 +52,16 @@ pub(crate) fn file_schema(columns: &[TableColumn]) -> Arc<Schema> {
 impl PartWriter {
     /// Starts a file of these columns; `key` are the positions of those that get statistics.
     pub(crate) fn create(store: &TableStore, columns: &[TableColumn], key: &[usize]) -> Result<PartWriter> {
-        let name = format!("part-{}.zstd.parquet", ambient::uuid());
+        PartWriter::create_as(format!("part-{}.zstd.parquet", ambient::uuid()), store, columns, key)
+    }
+
+    /// As `create`, under a name in the table's directory.
+    pub(crate) fn create_as(
+        name: String,
+        store: &TableStore,
+        columns: &[TableColumn],
+        key: &[usize],
+    ) -> Result<PartWriter> {
         if let Some(intents) = store.intents() {
             intents.record(&name);
         }

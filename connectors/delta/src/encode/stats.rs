@@ -252,6 +252,7 @@ mod tests {
             nullable: true,
             family: "".into(),
             dropped: false,
+            added: false,
             added_as_null: false,
             source: None,
         }];

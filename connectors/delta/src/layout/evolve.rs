@@ -254,7 +254,7 @@ impl Fit<'_> {
     }
 
     fn add(&mut self, at: usize, column: TableColumn) {
-        self.layout.columns.push(TableColumn { nullable: true, ..column });
+        self.layout.columns.push(TableColumn { nullable: true, added: true, ..column });
         self.layout.sources.push(Some(at));
     }
 

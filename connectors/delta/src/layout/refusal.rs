@@ -5,7 +5,7 @@ use super::evolve::Step;
 use crate::typemap::TableColumn;
 use std::fmt;
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, Error, TableSchema};
+use tidewire_core::{ColumnSchema, Error, Result, TableSchema};
 
 /// The way out that is always there.
 pub(super) const READ_ANEW: &str = "give the sink a new name and location, which reads its tables anew";
@@ -95,6 +95,18 @@ pub(super) fn changed(schema: &TableSchema, steps: &[Step]) -> Error {
          stopped{how}"
     );
     refuse(schema, "schema_change_refused", message, remedy)
+}
+
+/// Columns that readers of a change data feed add to a row.
+const FEED_COLUMNS: [&str; 3] = ["_change_type", "_commit_version", "_commit_timestamp"];
+
+/// A table with a change data feed may not have columns of the feed's names.
+pub(crate) fn feed_columns(schema: &TableSchema, columns: &[TableColumn]) -> Result<()> {
+    let is_of_feed = |column: &&TableColumn| FEED_COLUMNS.iter().any(|name| column.name.eq_ignore_ascii_case(name));
+    let Some(column) = columns.iter().find(is_of_feed) else { return Ok(()) };
+    let message = format!("column `{}` of `{}` has a name that the change data feed needs", column.name, schema.name);
+    let remedy = "rename the column at the source, leave the table out of this sink, or set `change_data_feed = false`";
+    Err(refuse(schema, "feed_column_name", message, remedy))
 }
 
 /// A change that was not made.

@@ -24,6 +24,8 @@ pub(super) struct Action {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) add: Option<Add>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cdc: Option<Cdc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) txn: Option<Txn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) domain_metadata: Option<DomainMetadata>,
@@ -123,6 +125,18 @@ pub(super) struct Remove {
     pub(super) size: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deletion_vector: Option<DvDescriptor>,
+}
+
+/// A file of the change data feed: what the version changed. No part of what the table holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cdc {
+    pub(super) path: Arc<str>,
+    #[serde(default)]
+    pub(super) partition_values: BTreeMap<String, Option<String>>,
+    pub(super) size: i64,
+    /// Always false.
+    pub(super) data_change: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

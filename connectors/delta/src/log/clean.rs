@@ -2,16 +2,18 @@
 //! checkpoint stands for, temporary files of writers that died. Deletes only what an expired removal names: never
 //! by listing what looks unused.
 
-use crate::ambient::{Limit, limit};
+use crate::ambient::{self, Limit, limit};
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
-use crate::log::{checkpoint, checksum, load};
+use crate::log::{checkpoint, checksum, load, protocol};
 use crate::metrics;
 use crate::store::TableStore;
 use std::collections::BTreeSet;
 
 /// Most files removed in one go, so that house-keeping stays short.
 const FILES_MAX: usize = 1_000;
+/// The folder of the files of changes.
+const CHANGES: &str = "_change_data";
 const HOUR_MILLIS: i64 = 3_600_000;
 /// Where a duration cannot be read: Delta's own default for files, one week.
 const FALLBACK_MILLIS: i64 = 7 * 24 * HOUR_MILLIS;
@@ -106,13 +108,39 @@ pub(super) fn checksums(store: &TableStore) -> Result<usize> {
     Ok(removed)
 }
 
+/// The name of a new file of changes. It begins with the time, so that nothing but its name need be known to tell when it
+/// has expired: no checkpoint keeps it, and a listing of all files of changes is short.
+pub(crate) fn new_change_file() -> String {
+    format!("{CHANGES}/cdc-{:013}-{}.zstd.parquet", ambient::now_millis(), ambient::uuid())
+}
+
+/// Removes files of changes that are older than the retention of removed files, and returns their number. Those whose
+/// commit is still to come are left alone.
+pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -> Result<usize> {
+    if !state.protocol.as_ref().is_some_and(protocol::has_change_feed) {
+        return Ok(0);
+    }
+    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let written = |name: &str| name.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
+    let mut removed = 0;
+    for object in store.list(CHANGES, "")? {
+        let name = format!("{CHANGES}/{}", object.name);
+        let is_noted = store.intents().is_some_and(|intents| intents.holds(&name));
+        if written(&object.name).is_some_and(|written| written < cutoff) && !is_noted {
+            store.delete(&name)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
 /// Removes temporary files that a writer left behind more than an hour ago. Only a writer does, as it is the only one:
 /// somebody who looks at the table may meet a large file that a daemon has been writing for longer.
 pub(super) fn temporary_files(store: &TableStore, now_millis: i64) -> Result<()> {
     if store.local_path().is_none() || store.intents().is_none() {
         return Ok(());
     }
-    for directory in ["", "_delta_log"] {
+    for directory in ["", "_delta_log", CHANGES] {
         for object in store.list(directory, "")? {
             let ours = object.name.starts_with(".tidewire-") && object.name.ends_with(".tmp");
             if ours && object.modified_millis < now_millis.saturating_sub(HOUR_MILLIS) {

@@ -3,7 +3,7 @@
 
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
-use crate::log::action::{Action, Add, CommitInfo, DomainMetadata, MetaData, Remove, Txn};
+use crate::log::action::{Action, Add, Cdc, CommitInfo, DomainMetadata, MetaData, Remove, Txn};
 use crate::log::load::WriterMark;
 use crate::log::state::{State, WRITER_DOMAIN};
 use crate::log::{Commit, NewFile, NewMetadata, protocol};
@@ -76,6 +76,11 @@ impl Entry {
         for ((add, vector), rows) in kept.into_iter().zip(descriptors).zip(vectors) {
             all.insert(Arc::clone(&add.path), rows);
             actions.push(Action { add: Some(Add { deletion_vector: Some(vector), ..add }), ..Action::default() });
+        }
+        for file in commit.changes {
+            let size = i64::try_from(file.size).map_err(|e| failed(e.into()))?;
+            let cdc = Cdc { path: file.path.into(), partition_values: BTreeMap::new(), size, data_change: false };
+            actions.push(Action { cdc: Some(cdc), ..Action::default() });
         }
         let (app_id, version) = commit.txn;
         let txn = Txn { app_id, version, last_updated: Some(now_millis) };
@@ -225,7 +230,7 @@ fn metadata_actions(state: &State, new: &NewMetadata) -> Result<Vec<Action>> {
     let mut configuration = metadata.configuration.clone();
     configuration.extend(new.configuration.clone());
     let metadata = MetaData { schema_string: new.schema_string.clone(), configuration, ..metadata.clone() };
-    let protocol = protocol::extend(protocol, &new.schema_string);
+    let protocol = protocol::extend(protocol, &new.schema_string, &metadata.configuration);
     let protocol = protocol.map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
     Ok(protocol.into_iter().chain([Action { meta_data: Some(metadata), ..Action::default() }]).collect())
 }

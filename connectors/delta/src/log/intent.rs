@@ -15,7 +15,8 @@ pub(super) fn landed(store: &TableStore, actions: &[Action]) {
     let Some(intents) = store.intents() else { return };
     let adds = || actions.iter().filter_map(|action| action.add.as_ref());
     let vectors: Vec<String> = adds().filter_map(|add| vector_name(add.deletion_vector.as_ref())).collect();
-    intents.strike(adds().map(|add| &*add.path).chain(vectors.iter().map(String::as_str)));
+    let changes = actions.iter().filter_map(|action| action.cdc.as_ref()).map(|cdc| &*cdc.path);
+    intents.strike(adds().map(|add| &*add.path).chain(vectors.iter().map(String::as_str)).chain(changes));
 }
 
 /// Removes what an earlier owner of the list wrote and no commit names.
@@ -57,7 +58,7 @@ fn vector_name(vector: Option<&DvDescriptor>) -> Option<String> {
 }
 
 /// Whether a name is one that this writer gives to files of rows and of deletion vectors. The list is a file that
-/// anybody may have changed.
+/// anybody may have changed. Of files of changes the state does not say which are named: they go by their age.
 fn is_of_a_table(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (name.starts_with("part-") || name.starts_with("deletion_vector_")) && name.chars().all(is_plain)

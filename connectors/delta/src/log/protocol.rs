@@ -12,10 +12,16 @@ const DELETION_VECTORS: &str = "deletionVectors";
 const TIMESTAMP_NTZ: &str = "timestampNtz";
 const DOMAIN_METADATA: &str = "domainMetadata";
 const APPEND_ONLY: &str = "appendOnly";
-const KNOWN: [&str; 4] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY];
+const CHANGE_FEED: &str = "changeDataFeed";
+const KNOWN: [&str; 5] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY, CHANGE_FEED];
+
+/// The property that turns the change data feed on.
+pub(crate) const CHANGE_FEED_PROPERTY: &str = "delta.enableChangeDataFeed";
+
+type Properties = BTreeMap<String, String>;
 
 /// The protocol of a new table. Few reader features: each one locks out readers.
-pub(super) fn new_protocol(features: Features, schema_string: &str) -> Protocol {
+pub(super) fn new_protocol(features: Features, schema_string: &str, properties: &Properties) -> Protocol {
     let mut readers = BTreeSet::new();
     let mut writers = BTreeSet::from([DOMAIN_METADATA]);
     match features {
@@ -29,19 +35,35 @@ pub(super) fn new_protocol(features: Features, schema_string: &str) -> Protocol 
     if has_timestamp_ntz(schema_string) {
         readers.insert(TIMESTAMP_NTZ);
     }
+    if feeds_changes(properties) {
+        writers.insert(CHANGE_FEED);
+    }
     writers.extend(readers.iter());
     from_features(readers.into_iter().map(str::to_owned).collect(), writers.into_iter().map(str::to_owned).collect())
 }
 
-/// The protocol that a schema change needs; `None` when the present one will do.
-pub(super) fn extend(present: &Protocol, schema_string: &str) -> Option<Protocol> {
-    if !has_timestamp_ntz(schema_string) || has(present.writer_features.as_deref(), TIMESTAMP_NTZ) {
-        return None;
+/// The protocol that a change of schema or properties needs; `None` when the present one will do.
+pub(super) fn extend(present: &Protocol, schema_string: &str, properties: &Properties) -> Option<Protocol> {
+    let set = |list: Option<&Vec<String>>| list.into_iter().flatten().cloned().collect::<BTreeSet<String>>();
+    let (mut readers, mut writers) = (set(present.reader_features.as_ref()), set(present.writer_features.as_ref()));
+    let before = writers.len();
+    if has_timestamp_ntz(schema_string) {
+        readers.insert(TIMESTAMP_NTZ.to_owned());
+        writers.insert(TIMESTAMP_NTZ.to_owned());
     }
-    let with = |list: Option<&Vec<String>>| -> BTreeSet<String> {
-        list.into_iter().flatten().cloned().chain([TIMESTAMP_NTZ.to_owned()]).collect()
-    };
-    Some(from_features(with(present.reader_features.as_ref()), with(present.writer_features.as_ref())))
+    if feeds_changes(properties) {
+        writers.insert(CHANGE_FEED.to_owned());
+    }
+    (writers.len() > before).then(|| from_features(readers, writers))
+}
+
+fn feeds_changes(properties: &Properties) -> bool {
+    properties.get(CHANGE_FEED_PROPERTY).is_some_and(|value| value == "true")
+}
+
+/// Whether the table has, or has had, a change data feed.
+pub(super) fn has_change_feed(protocol: &Protocol) -> bool {
+    has(protocol.writer_features.as_deref(), CHANGE_FEED)
 }
 
 fn from_features(readers: BTreeSet<String>, writers: BTreeSet<String>) -> Protocol {
@@ -141,7 +163,7 @@ mod tests {
     #[test]
     fn readers_need_only_what_is_used() {
         let features = |features, data_type| {
-            let protocol = new_protocol(features, &schema(data_type));
+            let protocol = new_protocol(features, &schema(data_type), &Properties::new());
             (protocol.min_reader_version, protocol.reader_features.unwrap_or_default().join(","))
         };
         assert_eq!(features(Features::AppendOnly, r#""string""#), (1, String::new()));
@@ -153,19 +175,26 @@ mod tests {
 
     #[test]
     fn a_schema_change_extends_the_protocol_once() {
-        let before = new_protocol(Features::AppendOnly, &schema(r#""long""#));
-        assert_eq!(extend(&before, &schema(r#""long""#)), None);
-        let after = extend(&before, &schema(r#""timestamp_ntz""#)).unwrap();
+        let none = Properties::new();
+        let before = new_protocol(Features::AppendOnly, &schema(r#""long""#), &none);
+        assert_eq!(extend(&before, &schema(r#""long""#), &none), None);
+        let after = extend(&before, &schema(r#""timestamp_ntz""#), &none).unwrap();
         assert_eq!(
             (after.min_reader_version, after.reader_features.as_deref()),
             (3, Some(&[TIMESTAMP_NTZ.to_owned()][..]))
         );
-        assert_eq!(extend(&after, &schema(r#""timestamp_ntz""#)), None);
+        assert_eq!(extend(&after, &schema(r#""timestamp_ntz""#), &none), None);
+        // A feed is a matter of writers only.
+        let feed = Properties::from([(CHANGE_FEED_PROPERTY.to_owned(), "true".to_owned())]);
+        let fed = extend(&before, &schema(r#""long""#), &feed).unwrap();
+        assert_eq!((fed.min_reader_version, has_change_feed(&fed)), (1, true));
+        assert_eq!(extend(&fed, &schema(r#""long""#), &feed), None);
+        assert_eq!(fed, new_protocol(Features::AppendOnly, &schema(r#""long""#), &feed));
     }
 
     #[test]
     fn unknown_features_stop_the_writer_sk_35() {
-        let good = new_protocol(Features::DeletionVectors, "{}");
+        let good = new_protocol(Features::DeletionVectors, "{}", &Properties::new());
         let metadata = MetaData {
             id: "1".to_owned(),
             name: None,

@@ -131,16 +131,18 @@ fn surroundings(chance: &mut Chance) -> Own {
 }
 
 fn settings(chance: &mut Chance, location: Url) -> Settings {
+    let mode = if chance.percent(75) { Mode::Mirror } else { Mode::Changelog };
     Settings {
         location,
         storage: BTreeMap::new(),
         table: "{source}/{schema}/{table}".to_owned(),
-        mode: if chance.percent(75) { Mode::Mirror } else { Mode::Changelog },
+        mode,
         commit_interval: Duration::from_secs(5),
         commit_rows: 1_000,
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
+        change_data_feed: mode == Mode::Mirror && chance.percent(50),
         compaction: chance.percent(70).then(|| Budget {
             target_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
             deleted_percent: *chance.pick(&[1, 20, 90]),

@@ -4,6 +4,7 @@
 use super::chance::Chance;
 use super::datum::{Datum, Row};
 use super::feed;
+use super::following::Follower;
 use super::foreign::Expect;
 use super::reading::each_row_of_file;
 use super::source::Source;
@@ -52,6 +53,8 @@ pub(super) struct World {
     readings: BTreeMap<TableName, Vec<(Position, Mark)>>,
     versions: BTreeMap<TableName, i64>,
     files: Files,
+    /// Readers of the tables' feeds.
+    followers: BTreeMap<TableName, Follower>,
     /// The truth as it was asked for last, by table: by place and beginning.
     truths: BTreeMap<TableName, (Mark, Beginning, Vec<Seen>)>,
     /// What was done to tables by others.
@@ -80,6 +83,7 @@ impl World {
             readings: BTreeMap::new(),
             versions: BTreeMap::new(),
             files: Files::default(),
+            followers: BTreeMap::new(),
             truths: BTreeMap::new(),
             foreign: BTreeMap::new(),
             halted: BTreeSet::new(),
@@ -313,6 +317,10 @@ impl World {
         };
         let before = self.versions.insert(name.clone(), version);
         assert!(before.is_none_or(|before| before <= version), "{name} went from version {before:?} to {version}");
+        if self.settings.change_data_feed {
+            let rows = seen.iter().map(|seen| seen.values.clone());
+            self.followers.entry(name.clone()).or_default().follow(&store, version, rows);
+        }
         let at = place.as_ref().map_or(Mark::default(), |place| place.position().mark);
         let floor = place.as_ref().and_then(|place| place.snapshot_floor());
         let beginning: Beginning = floor.map(|floor| {

@@ -75,6 +75,13 @@ impl Intents {
         self.lock().get_or_insert_with(|| self.load()).earlier.iter().cloned().collect()
     }
 
+    /// Whether a name is on the list.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let mut list = self.lock();
+        let list = list.get_or_insert_with(|| self.load());
+        list.own.contains(name) || list.earlier.contains(name)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<List>> {
         // Nothing in it is torn by a panic.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)

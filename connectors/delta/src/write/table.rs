@@ -4,8 +4,8 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Evolution, LEFT_OUT_PROPERTY, Layout, Mode};
-use crate::log::{Commit, Features, NewMetadata, NewTable, Table, new_table_id};
+use crate::layout::{Evolution, LEFT_OUT_PROPERTY, Layout, Mode, feed_columns};
+use crate::log::{CHANGE_FEED_PROPERTY, Commit, Features, NewMetadata, NewTable, Table, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
@@ -92,6 +92,11 @@ impl TableWriter {
                 (layout, evolution.metadata_changed || !has_key)
             }
         };
+        if settings.change_data_feed {
+            feed_columns(schema, &layout.columns)?;
+        }
+        let metadata_due =
+            metadata_due || table.as_ref().is_some_and(|table| feeds(table) != settings.change_data_feed);
         let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
         let directory = store.intents().map(|intents| intents.directory().join("index"));
         let home = IndexHome { directory, table_id };
@@ -99,7 +104,10 @@ impl TableWriter {
             Mode::Mirror | Mode::History => Rows::Mirror(Box::new(Mirror::new(schema, &layout, &home)?)),
             Mode::Changelog => Rows::Changelog(Changelog::default()),
         };
-        let parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
+        let mut parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
+        if settings.change_data_feed {
+            parts.feed_changes();
+        }
         Ok(TableWriter {
             is_loaded: table.is_none() || !mode.keeps_keys(),
             settings,
@@ -166,7 +174,12 @@ impl TableWriter {
         self.parts.upload_bytes()
     }
 
-    /// Size of the open file, if there is one.
+    /// Number of open files.
+    pub(crate) fn open_files(&self) -> usize {
+        self.parts.open_files()
+    }
+
+    /// Size of the open files, if there are any.
     pub(crate) fn open_file_bytes(&self) -> Option<usize> {
         self.parts.open_file_bytes()
     }
@@ -215,6 +228,7 @@ impl TableWriter {
         if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
             return Ok(());
         }
+        self.settle_feed()?;
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
@@ -232,6 +246,20 @@ impl TableWriter {
         self.replaces_all = false;
         self.metadata_due = false;
         Ok(())
+    }
+
+    /// What the coming commit's feed names. Where all files go, readers see the changes from the files alone.
+    fn settle_feed(&mut self) -> Result<()> {
+        let shows_files = self.table.as_ref().is_some_and(|table| table.files().next().is_some());
+        match &mut self.rows {
+            Rows::Mirror(mirror) if !(self.replaces_all && shows_files) => {
+                mirror.settle_feed(&mut self.parts, &self.layout)
+            }
+            _ => {
+                self.parts.take_written();
+                Ok(())
+            }
+        }
     }
 
     /// House-keeping of the table's log.
@@ -321,6 +349,9 @@ impl TableWriter {
                     Some(_) => self.layout.read_anew(&self.schema, rules)?,
                     None => (Layout::create(&self.schema, rules.mode, rules.texts)?, Evolution::default()),
                 };
+                if self.settings.change_data_feed {
+                    feed_columns(&self.schema, &layout.columns)?;
+                }
                 telling::tell(&self.schema.name, &evolution);
                 self.metadata_due |= evolution.metadata_changed || layout.key_names() != self.layout.key_names();
                 mirror.clear(&mut self.parts)?;
@@ -382,6 +413,9 @@ impl TableWriter {
         if mode.keeps_keys() && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
+        if self.settings.change_data_feed {
+            feed_columns(schema, &layout.columns)?;
+        }
         if evolution.has_new_columns() || evolution.old_rows_forgotten {
             // The rows so far go to a file without the new columns; readers see null there.
             self.close()?;
@@ -424,6 +458,7 @@ impl TableWriter {
             adds: sealed.adds,
             removes,
             deletes: sealed.deletes,
+            changes: sealed.changes,
             metadata: metadata.filter(|_| self.table.is_some()),
             txn: (self.identity.app_id(), version),
             domains: vec![(POSITION_DOMAIN.to_owned(), serde_json::to_string(&place).map_err(json)?)],
@@ -488,6 +523,10 @@ impl TableWriter {
         if mode.keeps_keys() {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
         }
+        let has_feed = self.settings.change_data_feed;
+        if has_feed || self.table.as_ref().is_some_and(feeds) {
+            properties.insert(CHANGE_FEED_PROPERTY.to_owned(), has_feed.to_string());
+        }
         let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
         if !self.layout.left_out.is_empty() || self.table.as_ref().is_some_and(had_left_out) {
             properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());
@@ -499,6 +538,11 @@ impl TableWriter {
 /// The key's columns as the table's property keeps them: a JSON array, in key order.
 fn key_property(layout: &Layout) -> String {
     serde_json::Value::from(layout.key_names()).to_string()
+}
+
+/// Whether the table's commits say what they changed.
+fn feeds(table: &Table) -> bool {
+    table.configuration().get(CHANGE_FEED_PROPERTY).is_some_and(|value| value == "true")
 }
 
 fn is_row(op: Op) -> bool {

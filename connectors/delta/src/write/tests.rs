@@ -3,6 +3,7 @@
 
 mod ahead;
 mod compacting;
+mod feed;
 mod halting;
 mod harness;
 mod history;

@@ -136,3 +136,33 @@ fn clean_up_catches_up_in_steps_sk_3d() {
     assert!(table.upkeep.is_clean(), "and then it rests for an hour");
     assert_eq!(content(&mut reopen(&directory)), content(&mut table));
 }
+
+#[test]
+fn files_of_changes_go_after_their_retention() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = [(CHANGE_FEED_PROPERTY.to_owned(), "true".to_owned())].into();
+    let url = Url::from_directory_path(directory.path()).unwrap();
+    let store = Store::open(&url, &BTreeMap::new()).unwrap().with_intents(directory.path().join("state"));
+    let new = NewTable { configuration, ..new_table() };
+    let mut table = Table::create(store.table("shop/public/orders"), new, commit(0)).unwrap();
+    let now = now_millis();
+    let names = [new_change_file(), "_change_data/cdc-strange.parquet".to_owned()];
+    for name in &names {
+        table.store().put_new(name, Bytes::new()).unwrap();
+    }
+    let clean = |table: &Table, hours: i64| {
+        clean::change_files(table.store(), &table.state, now + hours * 3_600_000).unwrap();
+        table.store().list("_change_data", "").unwrap().len()
+    };
+    assert_eq!([clean(&table, 23), clean(&table, 25)], [2, 1], "what others named stays");
+    // One whose commit is still to come.
+    let coming = new_change_file();
+    table.store.intents().unwrap().record(&coming);
+    table.store.put_new(&coming, Bytes::new()).unwrap();
+    assert_eq!(clean(&table, 25), 2);
+    table.store.intents().unwrap().strike([&*coming]);
+    assert_eq!(clean(&table, 25), 1);
+    table.state.protocol.as_mut().unwrap().writer_features = None;
+    table.store.put_new(&coming, Bytes::new()).unwrap();
+    assert_eq!(clean(&table, 25), 2, "a folder of a table without a feed is not ours");
+}

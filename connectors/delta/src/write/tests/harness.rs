@@ -131,6 +131,7 @@ impl Harness {
             text_columns: TextColumns::new(),
             schema_changes: SchemaChanges::Evolve,
             compaction: None,
+            change_data_feed: false,
         };
         let descriptor = SourceDescriptor {
             name: "shop".into(),
@@ -225,6 +226,12 @@ impl Harness {
     /// The daemon is stopped and goes on with this column as text.
     pub(super) fn want_text(&mut self, column: &str) {
         self.settings.text_columns.insert(format!("{}.{column}", self.schema.name));
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on with a change data feed, or without.
+    pub(super) fn feed_changes(&mut self, on: bool) {
+        self.settings.change_data_feed = on;
         self.crash();
     }
 

@@ -1,8 +1,10 @@
 //! What a reader of the harness's table sees.
 
 use super::{Harness, Rows, Version, text};
+use crate::encode::read::ColumnReader;
 use crate::log::Table;
 use crate::model::reading::each_row;
+use crate::parts::feed::CHANGE_COLUMN;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
@@ -38,6 +40,47 @@ impl Harness {
             assert_eq!(rows.insert(id, (text(1), text(2))), None, "key {id} twice");
         });
         rows
+    }
+
+    /// A property of the table.
+    pub(in crate::write::tests) fn property(&self, name: &str) -> Option<String> {
+        self.table()?.configuration().get(name).cloned()
+    }
+
+    /// What the newest version's files of changes say: key, what happened, `v`; sorted.
+    pub(in crate::write::tests) fn changes(&self) -> Vec<(i64, String, String)> {
+        let mut changes = Vec::new();
+        self.read_changes(&["id", CHANGE_COLUMN, "v"], |arrays, at| {
+            let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
+            let text = |column: usize| arrays[column].as_ref().unwrap().as_string::<i32>().value(at).to_owned();
+            changes.push((id, text(1), text(2)));
+        });
+        changes.sort();
+        changes
+    }
+
+    /// A text column of these files.
+    pub(in crate::write::tests) fn changed_texts(&self, name: &str) -> Vec<Option<String>> {
+        let mut texts = Vec::new();
+        self.read_changes(&[name], |arrays, at| {
+            let array = arrays[0].as_ref().unwrap().as_string::<i32>();
+            texts.push(array.is_valid(at).then(|| array.value(at).to_owned()));
+        });
+        texts
+    }
+
+    fn read_changes(&self, names: &[&str], mut each: impl FnMut(&[Option<arrow_array::ArrayRef>], usize)) {
+        let table = self.table().unwrap();
+        let entry = table.store().get(&format!("_delta_log/{:020}.json", table.version())).unwrap().unwrap();
+        for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let action: serde_json::Value = serde_json::from_slice(line).unwrap();
+            let Some(file) = action.get("cdc") else { continue };
+            let (path, size) = (file["path"].as_str().unwrap(), file["size"].as_u64().unwrap());
+            let mut reader = ColumnReader::open(table.store(), path, size, names, None).unwrap();
+            while let Some(arrays) = reader.next_arrays().unwrap() {
+                (0..arrays.iter().flatten().next().unwrap().len()).for_each(|at| each(&arrays, at));
+            }
+        }
     }
 
     /// All versions of a history, in order.

@@ -1,0 +1,149 @@
+//! A reader of a table's change data feed, who knows of the table only what the feed has told, version by version.
+
+use super::datum::{Datum, Row};
+use crate::deletion_vector::{self, DvDescriptor};
+use crate::encode::read::ColumnReader;
+use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED};
+use crate::store::TableStore;
+use crate::typemap::parse_schema_string;
+use arrow_array::cast::AsArray;
+use roaring::RoaringBitmap;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows, each with how often it is there.
+type Bag = BTreeMap<Row, i64>;
+
+/// What has been read so far.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    version: i64,
+    names: Vec<Arc<str>>,
+    key: Vec<Arc<str>>,
+    rows: Bag,
+}
+
+impl Default for Follower {
+    fn default() -> Follower {
+        Follower { version: -1, names: Vec::new(), key: Vec::new(), rows: Bag::new() }
+    }
+}
+
+/// What one version did.
+#[derive(Default)]
+struct Changes {
+    more: Vec<Row>,
+    less: Vec<Row>,
+    /// What happened to each key.
+    words: BTreeMap<Vec<Option<Datum>>, Vec<String>>,
+}
+
+impl Follower {
+    /// Reads on to a version, at which a reader of the table sees these rows.
+    pub(super) fn follow(&mut self, store: &TableStore, version: i64, seen: impl Iterator<Item = Row>) {
+        let mut bag = Bag::new();
+        seen.for_each(|row| *bag.entry(row).or_default() += 1);
+        while self.version < version {
+            let next = self.version + 1;
+            match store.get(&format!("_delta_log/{next:020}.json")).unwrap() {
+                Some(entry) => self.read(store, &entry),
+                // Cleaned away before anybody could follow: it begins here.
+                None => {
+                    let newest = store.get(&format!("_delta_log/{version:020}.json")).unwrap().unwrap();
+                    self.rows.clone_from(&bag);
+                    self.declare(&actions(&newest));
+                    self.version = version;
+                    return;
+                }
+            }
+            self.version = next;
+        }
+        assert_eq!(self.rows, bag, "what the feed told until version {version} of {}", store.place(""));
+    }
+
+    fn declare(&mut self, actions: &[Value]) {
+        let Some(metadata) = actions.iter().find_map(|action| action.get("metaData")) else { return };
+        let columns = parse_schema_string(metadata["schemaString"].as_str().unwrap()).unwrap();
+        self.names = columns.into_iter().map(|column| column.name).collect();
+        self.key = serde_json::from_str(metadata["configuration"]["tidewire.key"].as_str().unwrap()).unwrap();
+    }
+
+    fn read(&mut self, store: &TableStore, entry: &[u8]) {
+        let actions = actions(entry);
+        let before = self.names.clone();
+        self.declare(&actions);
+        let all = |kind: &str| actions.iter().filter_map(|action| action.get(kind)).cloned().collect::<Vec<_>>();
+        let mut changes = Changes::default();
+        let files = all("cdc");
+        for file in &files {
+            self.read_changes(store, file, &mut changes);
+        }
+        for (file, is_add) in all("add").iter().map(|add| (add, true)).chain(all("remove").iter().map(|f| (f, false))) {
+            if !files.is_empty() || file["dataChange"] == false {
+                continue;
+            }
+            let names = if is_add { &self.names } else { &before };
+            let rows = read_rows(store, file, names, None).into_iter().map(|(row, _)| row);
+            if is_add { changes.more.extend(rows) } else { changes.less.extend(rows) }
+        }
+        for words in changes.words.values_mut() {
+            words.sort();
+            let net: [&[&str]; 3] = [&[INSERTED], &[DELETED], &[AFTER, BEFORE]];
+            assert!(net.contains(&&*words.iter().map(String::as_str).collect::<Vec<_>>()), "{words:?} of one key");
+        }
+        changes.more.into_iter().for_each(|row| *self.rows.entry(row).or_default() += 1);
+        for row in changes.less {
+            let count = self.rows.get_mut(&row).unwrap_or_else(|| panic!("{row:?} goes, and was never there"));
+            *count -= 1;
+            if *count == 0 {
+                self.rows.remove(&row);
+            }
+        }
+        assert!(self.rows.values().all(|count| *count > 0));
+    }
+
+    fn read_changes(&self, store: &TableStore, file: &Value, changes: &mut Changes) {
+        assert_eq!(file["dataChange"], false);
+        for (row, word) in read_rows(store, file, &self.names, Some(CHANGE_COLUMN)) {
+            let word = word.unwrap();
+            let key = self.key.iter().map(|name| row.get(name).cloned()).collect();
+            match &*word {
+                INSERTED | AFTER => changes.more.push(row),
+                BEFORE | DELETED => changes.less.push(row),
+                other => panic!("a change is called {other}"),
+            }
+            changes.words.entry(key).or_default().push(word);
+        }
+    }
+}
+
+fn actions(entry: &[u8]) -> Vec<Value> {
+    entry
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect()
+}
+
+/// The rows of a file that its vector leaves, each with the text of a further column.
+fn read_rows(store: &TableStore, file: &Value, names: &[Arc<str>], word: Option<&str>) -> Vec<(Row, Option<String>)> {
+    let vector: Option<DvDescriptor> = file.get("deletionVector").map(|v| serde_json::from_value(v.clone()).unwrap());
+    let dead = vector.map_or_else(RoaringBitmap::new, |vector| deletion_vector::load(store, &vector).unwrap());
+    let (path, size) = (file["path"].as_str().unwrap(), file["size"].as_u64().unwrap());
+    let asked = names.iter().map(|name| &**name).chain(word).collect::<Vec<_>>();
+    let mut reader = ColumnReader::open(store, path, size, &asked, None).unwrap();
+    let (mut rows, mut number) = (Vec::new(), 0);
+    while let Some(arrays) = reader.next_arrays().unwrap() {
+        for at in 0..arrays.iter().flatten().next().unwrap().len() {
+            let values = names.iter().zip(&arrays);
+            let values = values.filter_map(|(name, array)| Some((Arc::clone(name), Datum::read(array.as_ref()?, at)?)));
+            let called = word.map(|_| arrays.last().unwrap().as_ref().unwrap().as_string::<i32>().value(at).to_owned());
+            if !dead.contains(number) {
+                rows.push((values.collect(), called));
+            }
+            number += 1;
+        }
+    }
+    rows
+}

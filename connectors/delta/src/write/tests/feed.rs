@@ -1,0 +1,118 @@
+//! The change data feed of single commits: the net change of each key, whatever was written before the commit's end.
+
+use super::harness::{Harness, Logical, Shape, row, text};
+use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED};
+
+/// Key, what happened, `v`.
+type Told = &'static [(i64, &'static str, &'static str)];
+
+fn fed(shape: Shape) -> Harness {
+    let mut h = Harness::new(shape);
+    h.feed_changes(true);
+    h
+}
+
+fn rename(old: i64, id: i64) -> Logical {
+    Logical::Update { old: Some(old), id, v: text("moved"), big: None }
+}
+
+#[test]
+fn a_commit_shows_the_net_change_of_each_key() {
+    let insert = |id| Logical::insert(id, "new", "big");
+    let update = |id, v| Logical::update(id, v, None);
+    let table: [(&str, Vec<Logical>, Told); 10] = [
+        ("rows that come need no feed", vec![insert(5)], &[]),
+        ("an update", vec![update(1, "b")], &[(1, BEFORE, "a"), (1, AFTER, "b")]),
+        ("two of one row", vec![update(1, "b"), update(1, "c")], &[(1, BEFORE, "a"), (1, AFTER, "c")]),
+        ("a delete", vec![Logical::Delete(1)], &[(1, DELETED, "a")]),
+        ("what comes and goes", vec![insert(5), Logical::Delete(5)], &[]),
+        ("what goes and comes", vec![Logical::Delete(1), insert(1)], &[(1, BEFORE, "a"), (1, AFTER, "new")]),
+        ("a row that is changed and goes", vec![update(1, "b"), Logical::Delete(1)], &[(1, DELETED, "a")]),
+        ("a key that moves", vec![rename(1, 7)], &[(1, DELETED, "a"), (7, INSERTED, "moved")]),
+        (
+            "keys that are swapped",
+            vec![rename(1, 9), rename(2, 1), rename(9, 2)],
+            &[(1, BEFORE, "a"), (1, AFTER, "moved"), (2, BEFORE, "a"), (2, AFTER, "moved")],
+        ),
+        (
+            "all at once",
+            vec![
+                update(1, "b"),
+                insert(5),
+                Logical::Delete(2),
+                update(5, "c"),
+                Logical::Delete(1),
+                insert(2),
+                insert(1),
+            ],
+            &[(1, BEFORE, "a"), (1, AFTER, "new"), (2, BEFORE, "a"), (2, AFTER, "new"), (5, INSERTED, "c")],
+        ),
+    ];
+    for (what, changes, expected) in table {
+        for (shape, spill) in [(Shape::Int, false), (Shape::Int, true), (Shape::Composite, true)] {
+            let mut h = fed(shape);
+            h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "a", "A")]);
+            h.commit();
+            h.spill_always(spill);
+            h.replay();
+            for change in &changes {
+                h.send(std::slice::from_ref(change));
+            }
+            h.commit();
+            let mut expected: Vec<_> = expected.iter().map(|(id, word, v)| (*id, text(word), text(v))).collect();
+            expected.sort();
+            assert_eq!(h.changes(), expected, "{what}, spilled: {spill}");
+        }
+    }
+}
+
+#[test]
+fn an_emptied_table_says_so_by_its_files() {
+    let mut h = fed(Shape::Int);
+    h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "a", "A")]);
+    h.commit();
+    h.send(&[Logical::update(1, "b", None), Logical::Truncate, Logical::insert(2, "c", "C")]);
+    h.commit();
+    // With a file of changes readers would not look at those that go.
+    assert_eq!((h.changes(), h.rows()), (vec![], [row(2, "c", "C")].into()));
+}
+
+#[test]
+fn old_rows_are_shown_as_the_table_had_them() {
+    let mut h = fed(Shape::Int);
+    h.send(&[Logical::insert(1, "a", "A")]);
+    h.commit();
+    h.add_column_as_null("more");
+    h.send(&[Logical::update(1, "b", None)]);
+    h.commit();
+    h.drop_column("big");
+    h.send(&[Logical::update(1, "c", None), Logical::Delete(1)]);
+    h.commit();
+    assert_eq!(h.changes(), [(1, text(DELETED), text("b"))]);
+    assert_eq!(h.changed_texts("big"), [Some(text("A"))]);
+}
+
+#[test]
+fn the_feed_can_be_turned_on_and_off() {
+    let mut h = Harness::new(Shape::Int);
+    let property = |h: &Harness| h.property("delta.enableChangeDataFeed");
+    h.send(&[Logical::insert(1, "a", "A")]);
+    h.commit();
+    assert_eq!(property(&h), None);
+    for on in [true, false, true] {
+        h.feed_changes(on);
+        h.replay();
+        h.send(&[Logical::update(1, if on { "b" } else { "c" }, None)]);
+        h.commit();
+        assert_eq!((property(&h), h.changes().len()), (Some(on.to_string()), if on { 2 } else { 0 }));
+    }
+}
+
+#[test]
+fn a_column_of_the_feeds_name_halts_its_table() {
+    let mut h = fed(Shape::Int);
+    h.add_column_as_null("_Change_Type");
+    let error = h.try_send(&[Logical::insert(1, "a", "A")]).unwrap_err();
+    assert_eq!(error.code(), "feed_column_name");
+    assert!(error.table().is_some() && error.remedy().is_some());
+}
