@@ -21,6 +21,7 @@ mod lineage;
 mod metrics;
 mod mysql;
 mod notify;
+mod partition;
 mod schema;
 mod snapshot;
 mod stores;

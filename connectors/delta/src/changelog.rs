@@ -97,6 +97,14 @@ impl Changelog {
             Value::Unknown => cell(before, at),
             known => known,
         };
+        if parts.is_partitioned() {
+            let held = |at: usize| match layout.sources.get(at).copied().flatten().map_or(Value::Null, value) {
+                Value::Unknown => Value::Null,
+                known => known,
+            };
+            let chosen = parts.choose(None, held);
+            chosen.map_err(|(at, unfit)| unfit_error(schema, layout, at, unfit, value))?;
+        }
         self.unchanged.clear();
         for (at, source) in layout.sources.iter().enumerate() {
             let Some(source) = source else {

@@ -6,7 +6,7 @@
 mod plan;
 mod work;
 
-pub(crate) use plan::{Candidate, plan};
+pub(crate) use plan::{Candidate, plan, plan_partitioned};
 pub(crate) use work::{Facts, Input, Work};
 
 use crate::error::Result;
@@ -39,8 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) deletes: BTreeMap<String, RoaringBitmap>,
     /// Ordinals of the originals, where they have one.
     pub(crate) gone: Vec<u32>,
-    /// Ordinals of the copies, where they have one, with path and size.
-    pub(crate) come: Vec<(u32, String, u64)>,
+    /// Ordinals of the copies, where they have one.
+    pub(crate) come: Vec<(u32, NewFile)>,
     /// Facts of the copies' rows for the index.
     pub(crate) facts: Option<(Mark, PreparedRun)>,
 }
@@ -79,7 +79,7 @@ impl Compaction {
                 self.store.delete_unnamed(&output.file.path);
                 continue;
             }
-            exchange.come.extend(output.ordinal.map(|at| (at, output.file.path.clone(), output.file.size)));
+            exchange.come.extend(output.ordinal.map(|at| (at, output.file.clone())));
             if !dead.is_empty() {
                 exchange.deletes.insert(output.file.path.clone(), dead);
             }

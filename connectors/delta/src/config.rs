@@ -1,6 +1,6 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
-use crate::layout::{Mode, Rules, SchemaChanges, TextColumns, check_template};
+use crate::layout::{Mode, PartitionBy, Rules, SchemaChanges, TextColumns, check_template};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,6 +56,9 @@ pub struct Config {
     /// Let readers ask what each commit changed (Delta's change data feed); mirrors only, default no.
     #[serde(default)]
     pub change_data_feed: bool,
+    /// Columns that tables are partitioned by: `schema.table`, or a pattern of such, to a list of columns.
+    #[serde(default)]
+    pub partition_by: BTreeMap<String, Vec<String>>,
     /// Keep column names that Delta forbids. Not available yet.
     #[serde(default)]
     pub column_mapping: bool,
@@ -114,6 +117,7 @@ pub(crate) struct Settings {
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
     pub(crate) change_data_feed: bool,
+    pub(crate) partition_by: PartitionBy,
 }
 
 /// Half of what delta-rs can read without a deadlock.
@@ -181,8 +185,9 @@ impl Settings {
         }
         let budget =
             Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX };
-        if config.change_data_feed && mode != Mode::Mirror {
-            fault("change_data_feed", "is for `mode = \"mirror\"`: the other modes are feeds themselves".to_owned());
+        let partition_by = partition_by(config.partition_by, &mut fault);
+        if config.change_data_feed {
+            check_feed(mode, &partition_by, &mut fault);
         }
         if config.column_mapping {
             fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
@@ -200,9 +205,26 @@ impl Settings {
                 schema_changes,
                 compaction: config.compaction.unwrap_or(true).then_some(budget),
                 change_data_feed: config.change_data_feed,
+                partition_by,
             }),
             _ => Err(faults),
         }
+    }
+}
+
+fn partition_by(by: BTreeMap<String, Vec<String>>, fault: &mut impl FnMut(&str, String)) -> PartitionBy {
+    PartitionBy::parse(by).unwrap_or_else(|faults| {
+        faults.into_iter().for_each(|message| fault("partition_by", message));
+        PartitionBy::default()
+    })
+}
+
+fn check_feed(mode: Mode, partition_by: &PartitionBy, fault: &mut impl FnMut(&str, String)) {
+    if mode != Mode::Mirror {
+        fault("change_data_feed", "is for `mode = \"mirror\"`: the other modes are feeds themselves".to_owned());
+    }
+    if !partition_by.is_empty() {
+        fault("change_data_feed", "is not available yet for partitioned tables (`partition_by`)".to_owned());
     }
 }
 
@@ -230,6 +252,7 @@ fn location(text: &str) -> Result<Url, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidewire_core::TableName;
 
     fn parse(json: &str) -> Result<Settings, Vec<ConfigFault>> {
         Settings::check(serde_json::from_str(json).unwrap())
@@ -274,6 +297,21 @@ mod tests {
             assert_eq!(faults.is_empty(), good, "{mode}");
         }
         assert!(!parse(r#"{"location": "file:///srv/lake"}"#).unwrap().change_data_feed);
+    }
+
+    #[test]
+    fn a_table_has_the_partitions_of_its_best_pattern() {
+        let json = r#"{"location": "file:///srv/lake", "partition_by": {"public.*": ["a"], "public.or*": ["b"],
+            "public.orders": ["c", "d"]}}"#;
+        let by = parse(json).unwrap().partition_by;
+        for (table, columns) in [("orders", &["c", "d"][..]), ("order", &["b"]), ("items", &["a"])] {
+            assert_eq!(by.of(&TableName::new("public", table)), columns);
+        }
+        assert!(by.of(&TableName::new("sales", "orders")).is_empty());
+        let json = r#"{"location": "file:///srv/lake", "partition_by": {"a.b": [], "!a.c": ["x"], "orders": ["x"],
+            "a.d": ["x"]}, "change_data_feed": true}"#;
+        let faults = parse(json).unwrap_err();
+        assert_eq!(faults.iter().filter(|fault| fault.key == "partition_by").count(), 3, "{faults:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod column;
 pub(crate) mod file;
 pub(crate) mod key;
+pub(crate) mod partition;
 pub(crate) mod read;
 pub(crate) mod stats;
 pub(crate) mod text;

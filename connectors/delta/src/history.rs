@@ -73,6 +73,7 @@ impl Versions {
 
     /// Adds a copy of a version that ends at the moment. The version must not lie in the open file.
     pub(crate) fn close(&self, parts: &mut Parts, version: RowLocation) -> Result<()> {
+        parts.choose_as(version);
         for at in 0..parts.columns_mut().len() {
             let is_ours = [self.valid_to, self.current, self.to_position].contains(&at);
             let pushed = match at {

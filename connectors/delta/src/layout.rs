@@ -2,8 +2,10 @@
 //! the source's schema means for the table is the matter of `evolve`.
 
 mod evolve;
+mod partition;
 mod refusal;
 
+pub(crate) use partition::PartitionBy;
 pub(crate) use refusal::feed_columns;
 
 pub(crate) use evolve::{Evolution, LEFT_OUT_PROPERTY, Rules, SchemaChanges, Step};
@@ -92,6 +94,8 @@ pub(crate) struct Layout {
     pub(crate) sources: Vec<Option<usize>>,
     /// Positions in `columns` of the key, in key order.
     pub(crate) key: Vec<usize>,
+    /// Positions in `columns` of those that the table is partitioned by.
+    pub(crate) partition: Vec<usize>,
     /// Columns of the source that the table does not have, by the source's names.
     pub(crate) left_out: BTreeSet<Arc<str>>,
 }
@@ -107,7 +111,8 @@ impl Layout {
         columns.iter_mut().for_each(|column| column.added_as_null = false);
         let sources = (0..columns.len()).map(Some).collect();
         columns.extend(mode.own_columns());
-        let mut layout = Layout { mode, columns, sources, key: Vec::new(), left_out: BTreeSet::new() };
+        let mut layout =
+            Layout { mode, columns, sources, key: Vec::new(), partition: Vec::new(), left_out: BTreeSet::new() };
         layout.sources.resize(layout.columns.len(), None);
         layout.refuse_collisions(schema)?;
         layout.place_key(schema);

@@ -18,6 +18,7 @@ mod protocol;
 mod state;
 mod upkeep;
 
+pub(crate) use action::Partition;
 pub(crate) use clean::new_change_file;
 pub(crate) use protocol::CHANGE_FEED_PROPERTY;
 
@@ -59,6 +60,8 @@ pub(crate) struct LiveFile {
     pub(crate) stats: Option<Arc<str>>,
     /// When it was written, in milliseconds since 1970.
     pub(crate) modification_time: i64,
+    /// What its rows have in the partition columns.
+    pub(crate) partition: Partition,
     /// Its deleted rows' place, if it has any.
     pub(crate) deletion_vector: Option<DvDescriptor>,
     deleted: Option<Arc<RoaringBitmap>>,
@@ -78,6 +81,8 @@ pub(crate) struct NewTable {
     pub(crate) id: String,
     /// The schema in Delta's JSON.
     pub(crate) schema_string: String,
+    /// Names of the columns that it is partitioned by.
+    pub(crate) partition_columns: Vec<String>,
     /// Table properties, added to those that the features need.
     pub(crate) configuration: BTreeMap<String, String>,
     /// Whether rows are deleted in place, or files are only added.
@@ -114,6 +119,8 @@ pub(crate) struct NewFile {
     pub(crate) num_records: u64,
     /// Statistics as a JSON object with `numRecords`; without them only the count is written.
     pub(crate) stats: Option<String>,
+    /// What its rows have in the partition columns.
+    pub(crate) partition: Partition,
 }
 
 /// One atomic step of a table.
@@ -193,7 +200,7 @@ impl Table {
             description: None,
             format: action::Format::default(),
             schema_string: new.schema_string,
-            partition_columns: Vec::new(),
+            partition_columns: new.partition_columns,
             configuration,
             created_time: Some(now),
         };
@@ -236,6 +243,11 @@ impl Table {
     /// The table's id: a new one under an old path is a new table.
     pub(crate) fn metadata_id(&self) -> &str {
         self.state.metadata.as_ref().map_or("", |metadata| &metadata.id)
+    }
+
+    /// The columns that the table is partitioned by.
+    pub(crate) fn partition_columns(&self) -> &[String] {
+        self.state.metadata.as_ref().map_or(&[], |metadata| &metadata.partition_columns)
     }
 
     /// The table's properties.

@@ -253,8 +253,9 @@ impl Mirror {
         let ids = std::mem::take(&mut self.buffered);
         let Some(Moved { file, base, places }) = moved else { return Ok(()) };
         for (row, (id, place)) in (0u32..).zip(ids.into_iter().zip(places)) {
-            if let (Some(id), Some(place)) = (id, place.filter(|place| *place != row)) {
-                self.index.insert(id, RowLocation { file, row: base + place });
+            if let (Some(id), Some(place)) = (id, place.filter(|place| *place != RowLocation { file, row: base + row }))
+            {
+                self.index.insert(id, place);
             }
         }
         Ok(())
@@ -409,6 +410,11 @@ impl<'a> Row<'a> {
 
 /// Pushes a row; values that the change does not have come from where the row lay before.
 fn add(parts: &mut Parts, layout: &Layout, row: Row<'_>, prior: Option<RowLocation>) -> Result<()> {
+    if parts.is_partitioned() {
+        let value = |at: usize| layout.sources.get(at).copied().flatten().map_or(Value::Null, |at| row.new_value(at));
+        let chosen = parts.choose(prior, value);
+        chosen.map_err(|(at, unfit)| unfit_error(row.schema, layout, at, unfit, |source| row.new_value(source)))?;
+    }
     for (at, source) in layout.sources.iter().enumerate() {
         // Our own columns follow; a dropped one is null from here on.
         if source.is_none() && !layout.columns.get(at).is_some_and(|column| column.dropped) {
@@ -448,6 +454,11 @@ pub(crate) fn unfit_error<'a>(
         Unfit::Year => "lies outside the years 1 to 9999",
         Unfit::Digits => "has too many digits",
         Unfit::Shape => "has several dimensions or does not begin at 1",
+        Unfit::Empty => {
+            return Error::operator("partition_value_empty", format!("{place} is an empty text, which readers take for null in a partition column"))
+                .with_remedy("take the column out of `partition_by` and give the sink a new name and location, or correct the row at the source")
+                .with_table(schema.name.clone());
+        }
         Unfit::Unknown => {
             return Error::operator(
                 "unknown_value",

@@ -9,6 +9,7 @@
 pub(crate) mod feed;
 pub(crate) mod files;
 pub(crate) mod holes;
+mod partition;
 
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
@@ -23,6 +24,7 @@ use arrow_select::filter::filter;
 use feed::Feed;
 use files::{FileEntry, Files};
 use holes::{Holes, Origin};
+use partition::Partitions;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::{Error, Value};
@@ -32,15 +34,15 @@ const PART_BYTES_MAX: usize = 128 << 20;
 /// Rows of a file, far below what a 32-bit row number can count.
 const PART_ROWS_MAX: u64 = 1 << 30;
 
-/// Rows that moved when the buffer was written: of `file`, the row that was `base + i` is now `base + moved[i]`.
+/// Rows that moved when the buffer was written: of `file`, the row that was `base + i` is now at `places[i]`.
 #[derive(Debug)]
 pub(crate) struct Moved {
     /// The file's ordinal.
     pub(crate) file: u32,
     /// Row number of the buffer's first row.
     pub(crate) base: u32,
-    /// For each buffered row its place among those kept, `None` for one that was deleted.
-    pub(crate) places: Vec<Option<u32>>,
+    /// For each buffered row its new place, `None` for one that was deleted.
+    pub(crate) places: Vec<Option<RowLocation>>,
 }
 
 /// What a commit takes over.
@@ -73,6 +75,7 @@ pub(crate) struct Parts {
     deletes: BTreeMap<u32, RoaringBitmap>,
     nulls: BTreeSet<usize>,
     feed: Option<Feed>,
+    partitions: Option<Partitions>,
 }
 
 impl Parts {
@@ -94,6 +97,7 @@ impl Parts {
             deletes: BTreeMap::new(),
             nulls: BTreeSet::new(),
             feed: None,
+            partitions: None,
         };
         parts.set_columns(columns, key);
         parts.next_file();
@@ -149,13 +153,16 @@ impl Parts {
     pub(crate) fn end_row(&mut self) -> RowLocation {
         let row = self.base + self.rows;
         self.rows += 1;
+        if let Some(partitions) = &mut self.partitions {
+            partitions.end_row();
+        }
         RowLocation { file: self.ordinal, row }
     }
 
     /// Whether the row lies in the file in the making but no longer in the buffer, so that its values can only be
     /// read once that file is closed.
     pub(crate) fn is_in_open_file(&self, location: RowLocation) -> bool {
-        location.file == self.ordinal && location.row < self.base
+        (location.file == self.ordinal && location.row < self.base) || self.is_open_partition(location.file)
     }
 
     /// Pushes to column `at` of the row in the making the value that the column has at `from`, now or, for a row
@@ -181,6 +188,10 @@ impl Parts {
             return column.repeat(row as usize);
         }
         column.push_null();
+        // What a file's rows have in a partition column is not in the file: `choose` has taken it over.
+        if self.partitions.as_ref().is_some_and(|partitions| partitions.is_by(at)) {
+            return Ok(());
+        }
         self.holes.add(self.rows, at, from);
         Ok(())
     }
@@ -211,6 +222,7 @@ impl Parts {
     /// Memory that the buffer takes, in bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
         let feed = self.feed.as_ref().map_or(0, Feed::buffered_bytes);
+        let feed = feed + self.partitions.as_ref().map_or(0, Partitions::buffered_bytes);
         if self.rows == 0 {
             return feed;
         }
@@ -218,7 +230,8 @@ impl Parts {
     }
 
     fn writers(&self) -> impl Iterator<Item = &PartWriter> {
-        self.open.iter().chain(self.feed.as_ref().and_then(Feed::writer))
+        let partitions = self.partitions.iter().flat_map(Partitions::writers);
+        self.open.iter().chain(self.feed.as_ref().and_then(Feed::writer)).chain(partitions)
     }
 
     /// Memory that the open files' row groups take, in bytes.
@@ -243,12 +256,14 @@ impl Parts {
 
     /// Writes out what the open files' row groups hold in memory.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
-        self.open.iter_mut().chain(self.feed.as_mut().and_then(Feed::open)).try_for_each(PartWriter::end_row_group)
+        let partitions = self.partitions.iter_mut().flat_map(Partitions::writers_mut);
+        let open = self.open.iter_mut().chain(self.feed.as_mut().and_then(Feed::open));
+        open.chain(partitions).try_for_each(PartWriter::end_row_group)
     }
 
     /// Whether there is nothing for a commit.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows == 0 && self.open.is_none() && self.done.is_empty() && self.deletes.is_empty()
+        self.rows == 0 && self.writers().next().is_none() && self.done.is_empty() && self.deletes.is_empty()
     }
 
     /// Writes the buffer to the open file; closes it when it is large enough.
@@ -304,10 +319,10 @@ impl Parts {
 
     /// Removes the files that only this buffer knows.
     fn remove_unnamed(&mut self) {
-        if let Some(open) = self.open.take()
-            && let Some(intents) = self.store.intents()
-        {
-            intents.strike([open.name()]);
+        let open = self.open.take().map(|open| open.name().to_owned());
+        let open = open.into_iter().chain(self.partitions.iter_mut().flat_map(Partitions::discard)).collect::<Vec<_>>();
+        if let Some(intents) = self.store.intents() {
+            intents.strike(open.iter().map(String::as_str));
         }
         let done = std::mem::take(&mut self.done).into_iter().map(|(_, file)| file.path);
         for path in done.chain(self.discard_feed()) {
@@ -324,6 +339,7 @@ impl Parts {
     }
 
     fn close_open(&mut self) -> Result<()> {
+        self.close_partitions()?;
         if let Some(open) = self.open.take() {
             self.nulls.extend(open.nulls());
             let file = open.finish()?;
@@ -335,6 +351,9 @@ impl Parts {
     }
 
     fn write_buffer(&mut self) -> Result<Option<Moved>> {
+        if self.partitions.is_some() {
+            return self.write_partitions();
+        }
         let rows = std::mem::take(&mut self.rows);
         let dead = std::mem::take(&mut self.dead);
         let mut holes = std::mem::take(&mut self.holes);
@@ -359,7 +378,10 @@ impl Parts {
             let places = places(rows, &dead);
             holes.keep(&places);
             kept = arrays.first().map_or(0, |array| array.len() as u32);
-            moved = Some(Moved { file: self.ordinal, base: self.base, places });
+            let (file, base) = (self.ordinal, self.base);
+            let place = |place| RowLocation { file, row: base + place };
+            let places = places.into_iter().map(|at: Option<u32>| at.map(place)).collect();
+            moved = Some(Moved { file, base, places });
         }
         if let (0, Some(feed)) = (kept, &mut self.feed) {
             feed.drop_new_rows();

@@ -20,6 +20,7 @@ pub(crate) fn tables(settings: &Settings, tables: Tables<'_>) -> Vec<Finding> {
     let mut paths: BTreeMap<String, (&str, &TableSchema)> = BTreeMap::new();
     for (source, schema) in tables {
         let fault = Layout::create(schema, settings.mode, &settings.text_columns).and_then(|layout| {
+            let layout = layout.partition(schema, &settings.partition_by)?;
             if settings.change_data_feed {
                 feed_columns(schema, &layout.columns)?;
             }

@@ -29,6 +29,7 @@ impl ProgressTable {
             let new = NewTable {
                 id: new_table_id(),
                 schema_string: SCHEMA.to_owned(),
+                partition_columns: Vec::new(),
                 configuration: BTreeMap::new(),
                 features: Features::AppendOnly,
             };

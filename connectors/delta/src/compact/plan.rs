@@ -1,6 +1,8 @@
 //! Which files to rewrite next. Pure.
 
 use crate::config::Budget;
+use crate::log::Partition;
+use std::collections::BTreeMap;
 
 /// What is known of a live file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +63,25 @@ fn too_many_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
     });
     chosen.sort_by_key(|at| files.get(*at).map(Candidate::live_bytes));
     up_to_target(files, budget, chosen)
+}
+
+/// The files to rewrite of a table with partitions, whose files are of these; all are of one.
+pub(crate) fn plan_partitioned(files: &[Candidate], partitions: &[Partition], budget: &Budget) -> Vec<usize> {
+    let mut by_partition: BTreeMap<&Partition, Vec<usize>> = BTreeMap::new();
+    for (at, partition) in partitions.iter().enumerate() {
+        by_partition.entry(partition).or_default().push(at);
+    }
+    let of = |places: &[usize]| places.iter().filter_map(|at| files.get(*at)).copied().collect::<Vec<_>>();
+    let own = by_partition.values().find_map(|places| {
+        let chosen = plan(&of(places), budget);
+        (!chosen.is_empty()).then(|| chosen.iter().filter_map(|at| places.get(*at)).copied().collect())
+    });
+    // What all of them together are too much of, the partition of the worst file has to make good.
+    own.unwrap_or_else(|| {
+        let chosen = over_budget(files, budget);
+        let first = chosen.first().and_then(|at| partitions.get(*at));
+        chosen.iter().filter(|at| partitions.get(**at) == first).copied().collect()
+    })
 }
 
 fn over_budget(files: &[Candidate], budget: &Budget) -> Vec<usize> {
@@ -128,6 +149,17 @@ mod tests {
         ] {
             assert_eq!(plan(&files, &BUDGET), chosen, "{what}");
         }
+        let of = |name: &str| Partition::new(BTreeMap::from([("p".to_owned(), Some(name.to_owned()))]));
+        let (small, names) = ([file(MB, 0, 0); 32], [of("a"), of("b")]);
+        let partitions: Vec<Partition> = (0..32).map(|at| Partition::clone(&names[usize::from(at >= 15)])).collect();
+        assert_eq!(
+            plan_partitioned(&small, &partitions, &BUDGET),
+            (15..32).collect::<Vec<_>>(),
+            "those of one partition"
+        );
+        let vectors = [file(140 * MB, 10, 3 * MB), file(140 * MB, 12, 3 * MB), file(140 * MB, 11, MB)];
+        let partitions = [of("a"), of("b"), of("b")];
+        assert_eq!(plan_partitioned(&vectors, &partitions, &BUDGET), [1], "all vectors together");
         let many = vec![file(140 * MB, 1, 9); 257];
         assert_eq!(plan(&many, &BUDGET), [0], "the number of files with vectors");
     }

@@ -3,10 +3,11 @@
 
 use crate::encode::file::PartWriter;
 use crate::encode::key::KeyCodec;
+use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{PreparedRun, RowLocation, RunBuilder};
-use crate::log::{NewFile, Table};
+use crate::log::{NewFile, Partition, Table};
 use crate::mirror::current_rows;
 use crate::parts::files::Ordinals;
 use crate::store::TableStore;
@@ -34,6 +35,8 @@ pub(crate) struct Input {
     pub(crate) rows: u64,
     /// The deleted ones.
     pub(crate) deleted: Arc<RoaringBitmap>,
+    /// What its rows have in the partition columns.
+    pub(crate) partition: Partition,
 }
 
 /// What the facts of copied rows are made with.
@@ -106,6 +109,7 @@ struct Open {
     writer: PartWriter,
     /// Which of the table's columns it has.
     present: Vec<bool>,
+    partition: Partition,
     ordinal: Option<u32>,
     pieces: Vec<(usize, u32)>,
 }
@@ -138,12 +142,13 @@ impl Work {
             let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &names)?;
             let present = reader.present();
             // A file without a column says that its rows never held a value there; a copy must say the same.
-            if open.as_ref().is_some_and(|open| open.present != present) {
+            let is_other = |open: &Open| open.present != present || open.partition != input.partition;
+            if open.as_ref().is_some_and(is_other) {
                 outputs.extend(open.take().map(Open::finish).transpose()?);
             }
             let open = match &mut open {
                 Some(open) => open,
-                none => none.insert(self.begin(present)?),
+                none => none.insert(self.begin(present, &input.partition)?),
             };
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
             open.pieces.push((number, base));
@@ -153,14 +158,14 @@ impl Work {
         Ok(())
     }
 
-    fn begin(&self, present: Vec<bool>) -> Result<Open> {
+    fn begin(&self, present: Vec<bool>, partition: &Partition) -> Result<Open> {
         let is_present = |at: &usize| present.get(*at).copied().unwrap_or(false);
         let places = (0..self.columns.len()).filter(is_present).collect::<Vec<_>>();
         let columns = places.iter().filter_map(|at| self.columns.get(*at)).cloned().collect::<Vec<_>>();
         let stats = self.stats.iter().filter_map(|at| places.iter().position(|place| place == at)).collect::<Vec<_>>();
-        let writer = PartWriter::create(&self.store, &columns, &stats)?;
+        let writer = PartWriter::create_for(&self.store, &columns, &stats, &[], Arc::clone(partition))?;
         let ordinal = self.facts.as_ref().map(|facts| facts.ordinals.take());
-        Ok(Open { writer, present, ordinal, pieces: Vec::new() })
+        Ok(Open { writer, present, partition: Arc::clone(partition), ordinal, pieces: Vec::new() })
     }
 
     fn copy_file(&mut self, stop: &AtomicBool, input: &Input, mut reader: ColumnReader, open: &mut Open) -> Result<()> {
@@ -177,7 +182,12 @@ impl Work {
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
             if let (Some(facts), Some(file)) = (&mut self.facts, open.ordinal) {
                 ids.clear();
-                let key = facts.key.iter().map(|at| arrays.get(*at).cloned().flatten()).collect::<Option<Vec<_>>>();
+                let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
+                let part = |at: &usize| match arrays.get(*at)? {
+                    Some(array) => Some(Arc::clone(array)),
+                    None => array_of(self.columns.get(*at)?, &input.partition, length),
+                };
+                let key = facts.key.iter().map(part).collect::<Option<Vec<_>>>();
                 let read = key.and_then(|key| facts.codec.ids_of_arrays(&key, &mut ids));
                 let bad =
                     || error::damaged(&self.store.place(&input.path), "its key columns are not those of the table");

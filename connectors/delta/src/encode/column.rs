@@ -28,6 +28,8 @@ pub(crate) enum Unfit {
     Digits,
     /// An array with several dimensions, or one that does not begin at 1.
     Shape,
+    /// An empty text where it would be taken for null.
+    Empty,
     /// The log did not carry the value.
     Unknown,
     /// A value of another kind than the column's type announces.

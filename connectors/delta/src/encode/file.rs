@@ -4,7 +4,7 @@
 use super::stats::Stats;
 use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
-use crate::log::NewFile;
+use crate::log::{NewFile, Partition};
 use crate::store::{DataFile, TableStore};
 use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -34,6 +34,9 @@ pub(crate) struct PartWriter {
     name: String,
     writer: ArrowWriter<DataFile>,
     schema: Arc<Schema>,
+    /// Positions of the table's columns that the file has; all of them without.
+    kept: Option<Vec<usize>>,
+    partition: Partition,
     stats: Stats,
     rows: u64,
     /// Columns that the table's schema calls free of null.
@@ -53,6 +56,24 @@ impl PartWriter {
     /// Starts a file of these columns; `key` are the positions of those that get statistics.
     pub(crate) fn create(store: &TableStore, columns: &[TableColumn], key: &[usize]) -> Result<PartWriter> {
         PartWriter::create_as(format!("part-{}.zstd.parquet", ambient::uuid()), store, columns, key)
+    }
+
+    /// As `create`, for rows that all have these values in the table's partition columns, which lie at `by`: the file has
+    /// none of those, and `write` takes them all the same.
+    pub(crate) fn create_for(
+        store: &TableStore,
+        columns: &[TableColumn],
+        key: &[usize],
+        by: &[usize],
+        partition: Partition,
+    ) -> Result<PartWriter> {
+        let kept = (0..columns.len()).filter(|at| !by.contains(at)).collect::<Vec<_>>();
+        let held = kept.iter().filter_map(|at| columns.get(*at)).cloned().collect::<Vec<_>>();
+        let key = key.iter().filter_map(|at| kept.iter().position(|kept| kept == at)).collect::<Vec<_>>();
+        let mut writer = PartWriter::create(store, &held, &key)?;
+        writer.partition = partition;
+        writer.kept = (!by.is_empty()).then_some(kept);
+        Ok(writer)
     }
 
     /// As `create`, under a name in the table's directory.
@@ -84,11 +105,16 @@ impl PartWriter {
             .map_err(|cause| write_error(&store.place(&name), cause))?;
         let stats = Stats::new(columns, key);
         let required = columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(at, _)| at).collect();
-        Ok(PartWriter { name, writer, schema, stats, rows: 0, required, nulls: BTreeSet::new() })
+        let (kept, partition) = (None, Partition::default());
+        Ok(PartWriter { name, writer, schema, kept, partition, stats, rows: 0, required, nulls: BTreeSet::new() })
     }
 
     /// Appends rows; the columns are those of `create`, in their order.
     pub(crate) fn write(&mut self, arrays: Vec<ArrayRef>) -> Result<()> {
+        let arrays = match &self.kept {
+            Some(kept) => kept.iter().filter_map(|at| arrays.get(*at).cloned()).collect(),
+            None => arrays,
+        };
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|cause| Error::bug("delta_batch", "put columns together").with_cause(cause))?;
         self.stats.observe(&batch);
@@ -108,9 +134,10 @@ impl PartWriter {
         self.rows
     }
 
-    /// Columns that hold null although the table's schema says that they never do.
-    pub(crate) fn nulls(&self) -> &BTreeSet<usize> {
-        &self.nulls
+    /// Columns that hold null although the table's schema says that they never do, by their position in the table.
+    pub(crate) fn nulls(&self) -> impl Iterator<Item = usize> {
+        let place = |at: &usize| self.kept.as_ref().map_or(Some(*at), |kept| kept.get(*at).copied());
+        self.nulls.iter().filter_map(place)
     }
 
     /// Bytes that the file has or will have, without what compression of the open row group still saves.
@@ -140,7 +167,8 @@ impl PartWriter {
     pub(crate) fn finish(self) -> Result<NewFile> {
         let file = self.writer.into_inner().map_err(|cause| write_error(&self.name, cause))?;
         let size = file.finish()?;
-        Ok(NewFile { path: self.name, size, num_records: self.rows, stats: Some(self.stats.json(self.rows)) })
+        let stats = Some(self.stats.json(self.rows));
+        Ok(NewFile { path: self.name, size, num_records: self.rows, stats, partition: self.partition })
     }
 }
 

@@ -206,7 +206,8 @@ fn milliseconds(micros: i128, suffix: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-fn scaled(unscaled: i128, scale: u8) -> String {
+/// A decimal's digits with its point.
+pub(super) fn scaled(unscaled: i128, scale: u8) -> String {
     let scale = usize::from(scale);
     let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
     let sign = if unscaled < 0 { "-" } else { "" };

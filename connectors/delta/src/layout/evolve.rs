@@ -109,7 +109,14 @@ impl Layout {
             .transpose()
             .ok()?
             .map_or_else(BTreeSet::new, |names: Vec<String>| names.into_iter().map(Arc::from).collect());
-        Some(Layout { mode, sources: vec![None; columns.len()], columns, key: Vec::new(), left_out })
+        Some(Layout {
+            mode,
+            sources: vec![None; columns.len()],
+            columns,
+            key: Vec::new(),
+            partition: Vec::new(),
+            left_out,
+        })
     }
 
     /// The columns that are left out, as the table's property keeps them.
@@ -128,6 +135,7 @@ impl Layout {
             columns: self.columns.clone(),
             sources: vec![None; self.columns.len()],
             key: Vec::new(),
+            partition: Vec::new(),
             left_out: BTreeSet::new(),
         };
         let mut fit = Fit { schema, rules, layout, was_left_out: &self.left_out, evolution: Evolution::default() };

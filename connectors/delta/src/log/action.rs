@@ -53,6 +53,10 @@ pub(super) struct CommitInfo {
     pub(super) user_metadata: Option<String>,
 }
 
+/// The values that all rows of a file have in the partition columns, by column and as the log writes them; `None` is null.
+/// Empty in a table without such columns.
+pub(crate) type Partition = Arc<BTreeMap<String, Option<String>>>;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Protocol {
@@ -100,7 +104,7 @@ impl Default for Format {
 pub(super) struct Add {
     pub(super) path: Arc<str>,
     #[serde(default)]
-    pub(super) partition_values: BTreeMap<String, Option<String>>,
+    pub(super) partition_values: Partition,
     pub(super) size: i64,
     pub(super) modification_time: i64,
     pub(super) data_change: bool,
@@ -120,7 +124,7 @@ pub(super) struct Remove {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) extended_file_metadata: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) partition_values: Option<BTreeMap<String, Option<String>>>,
+    pub(super) partition_values: Option<Partition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,7 +137,7 @@ pub(super) struct Remove {
 pub(super) struct Cdc {
     pub(super) path: Arc<str>,
     #[serde(default)]
-    pub(super) partition_values: BTreeMap<String, Option<String>>,
+    pub(super) partition_values: Partition,
     pub(super) size: i64,
     /// Always false.
     pub(super) data_change: bool,

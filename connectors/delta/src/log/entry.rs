@@ -79,7 +79,7 @@ impl Entry {
         }
         for file in commit.changes {
             let size = i64::try_from(file.size).map_err(|e| failed(e.into()))?;
-            let cdc = Cdc { path: file.path.into(), partition_values: BTreeMap::new(), size, data_change: false };
+            let cdc = Cdc { path: file.path.into(), partition_values: file.partition, size, data_change: false };
             actions.push(Action { cdc: Some(cdc), ..Action::default() });
         }
         let (app_id, version) = commit.txn;
@@ -148,7 +148,7 @@ impl Plan<'_> {
             deletion_timestamp: Some(self.now_millis),
             data_change: self.data_change,
             extended_file_metadata: Some(true),
-            partition_values: Some(BTreeMap::new()),
+            partition_values: Some(Arc::clone(&file.partition)),
             size: i64::try_from(file.size).ok(),
             // The old vector is part of the identity: without it the old logical file would stay alive.
             deletion_vector: file.deletion_vector.clone(),
@@ -161,7 +161,7 @@ impl Plan<'_> {
         let plain = |stats: Arc<str>, vector: Option<DvDescriptor>| -> Result<Add> {
             Ok(Add {
                 path: file.path.as_str().into(),
-                partition_values: BTreeMap::new(),
+                partition_values: Arc::clone(&file.partition),
                 size: i64::try_from(file.size).map_err(|e| failed(e.into()))?,
                 modification_time: self.now_millis,
                 data_change: self.data_change,

@@ -120,9 +120,6 @@ pub(super) fn check(protocol: &Protocol, metadata: &MetaData, place: &str) -> Re
     if !has(protocol.writer_features.as_deref(), DOMAIN_METADATA) {
         return refuse(format!("does not declare `{DOMAIN_METADATA}`"));
     }
-    if !metadata.partition_columns.is_empty() {
-        return refuse("is partitioned".to_owned());
-    }
     if metadata.configuration.contains_key("delta.setTransactionRetentionDuration") {
         // An idle table's progress would expire, and everything would be replayed.
         return refuse("sets `delta.setTransactionRetentionDuration`".to_owned());
@@ -209,9 +206,8 @@ mod tests {
         let mut foreign = good.clone();
         foreign.writer_features.get_or_insert_default().push("rowTracking".to_owned());
         let old = Protocol { min_writer_version: 2, ..good.clone() };
-        let partitioned = MetaData { partition_columns: vec!["day".to_owned()], ..metadata.clone() };
-        for (protocol, metadata) in [(&foreign, &metadata), (&old, &metadata), (&good, &partitioned)] {
-            assert_eq!(check(protocol, metadata, "t").unwrap_err().code(), "unsupported_delta_table");
+        for protocol in [&foreign, &old] {
+            assert_eq!(check(protocol, &metadata, "t").unwrap_err().code(), "unsupported_delta_table");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::deletion_vector::DvDescriptor;
 use crate::error::{self, Result};
 use crate::log::LiveFile;
-use crate::log::action::{Action, Add, MetaData, Protocol, Remove, Txn};
+use crate::log::action::{Action, Add, MetaData, Partition, Protocol, Remove, Txn};
 use crate::log::checksum::Sums;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,7 @@ pub(super) struct Tombstone {
     pub(super) path: Arc<str>,
     pub(super) deletion_timestamp: i64,
     pub(super) size: Option<i64>,
+    pub(super) partition: Partition,
     pub(super) deletion_vector: Option<DvDescriptor>,
 }
 
@@ -91,6 +92,7 @@ impl State {
             // Without a time it counts as removed long ago, as the protocol's default says.
             deletion_timestamp: remove.deletion_timestamp.unwrap_or(0),
             size: remove.size,
+            partition: remove.partition_values.clone().unwrap_or_default(),
             deletion_vector: remove.deletion_vector.clone(),
         });
     }
@@ -104,6 +106,7 @@ impl State {
             num_records: row_count.ok_or_else(|| bad("has no row count"))?.num_records,
             stats: add.stats.clone(),
             modification_time: add.modification_time,
+            partition: self.whole(&add.partition_values),
             deletion_vector: add.deletion_vector,
             deleted: None,
         };
@@ -112,6 +115,15 @@ impl State {
             self.sums.remove(&before);
         }
         Ok(())
+    }
+
+    /// The values of all partition columns: a checkpoint leaves null out.
+    fn whole(&self, values: &Partition) -> Partition {
+        let columns = self.metadata.as_ref().map_or(&[][..], |metadata| &metadata.partition_columns);
+        if columns.iter().all(|column| values.contains_key(column)) {
+            return Arc::clone(values);
+        }
+        Arc::new(columns.iter().map(|column| (column.clone(), values.get(column).cloned().flatten())).collect())
     }
 
     /// Names of the data files and deletion vectors that are live, or were until a removal that `counts`.
@@ -149,7 +161,7 @@ impl State {
                 deletion_timestamp: Some(tombstone.deletion_timestamp),
                 data_change: false,
                 extended_file_metadata: Some(true),
-                partition_values: Some(BTreeMap::new()),
+                partition_values: Some(self.whole(&tombstone.partition)),
                 size: tombstone.size,
                 deletion_vector: tombstone.deletion_vector.clone(),
             }),
@@ -169,7 +181,7 @@ impl LiveFile {
     pub(super) fn to_add(&self, path: &Arc<str>, data_change: bool) -> Add {
         Add {
             path: Arc::clone(path),
-            partition_values: BTreeMap::new(),
+            partition_values: Arc::clone(&self.partition),
             // It was read from an i64, or checked when it was added.
             size: i64::try_from(self.size).unwrap_or(i64::MAX),
             modification_time: self.modification_time,

@@ -30,7 +30,7 @@ fn new_table() -> NewTable {
 }
 
 fn file(path: &str, rows: u64) -> NewFile {
-    NewFile { path: path.to_owned(), size: rows * 8, num_records: rows, stats: None }
+    NewFile { path: path.to_owned(), size: rows * 8, num_records: rows, stats: None, partition: Partition::default() }
 }
 
 fn create(directory: &TempDir) -> Table {

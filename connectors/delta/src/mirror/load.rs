@@ -2,12 +2,14 @@
 //! is built from the key columns alone, in bounded memory, and proves that no key has two rows.
 
 use super::{Loaded, Mirror, current_rows};
+use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{RowLocation, RunBuilder};
 use crate::layout::{CURRENT_COLUMN, Layout};
 use crate::log::Table;
 use crate::parts::Parts;
+use arrow_array::{Array, ArrayRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +45,7 @@ impl Mirror {
         for file in table.files() {
             let (seen, rows) = (seen.get(&file.path).copied(), file.num_records);
             loaded.rows += rows;
-            let ordinal = parts.files_mut().know(seen, file.path.clone(), file.size);
+            let ordinal = parts.files_mut().know(seen, file.path.clone(), file.size, &file.partition);
             if file.deletion_vector.is_none() {
                 // There is nothing to read, and so nothing that looking keys up would have to wait for.
                 parts.files_mut().set_deleted(ordinal, Arc::default());
@@ -135,9 +137,8 @@ fn read_keys(
     codec: &mut crate::encode::key::KeyCodec,
     mut each: impl FnMut(&mut Table, &mut Parts, &[crate::encode::key::KeyId], &[Option<RowLocation>]) -> Result<()>,
 ) -> Result<()> {
-    let Some((path, size)) = parts.files().get(file).map(|entry| (entry.path.clone(), entry.size)) else {
-        return Ok(());
-    };
+    let Some(entry) = parts.files().get(file).cloned() else { return Ok(()) };
+    let (path, size) = (entry.path, entry.size);
     let deleted = Arc::clone(table.deleted_rows(&path)?);
     parts.files_mut().set_deleted(file, Arc::clone(&deleted));
     let place = table.store().place(&path);
@@ -149,11 +150,18 @@ fn read_keys(
     while let Some(mut arrays) = reader.next_arrays()? {
         ids.clear();
         locations.clear();
+        let whole = if is_history { arrays.last().cloned().flatten() } else { None };
         let current = arrays.pop_if(|_| is_history).map(|array| {
             current_rows(array).ok_or_else(|| error::damaged(&place, "it does not tell which rows are current"))
         });
         let current = current.transpose()?;
-        let arrays = arrays.into_iter().collect::<Option<Vec<_>>>();
+        let length = arrays.iter().flatten().chain(&whole).map(|array| array.len()).next().unwrap_or(0);
+        // A partition column is not in the file.
+        let column = |(array, at): (Option<ArrayRef>, &usize)| match array {
+            None if layout.partition.contains(at) => array_of(layout.columns.get(*at)?, &entry.partition, length),
+            array => array,
+        };
+        let arrays = arrays.into_iter().zip(&layout.key).map(column).collect::<Option<Vec<_>>>();
         let read = arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids));
         read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
         for (at, row) in (row..).take(ids.len()).enumerate() {

@@ -12,6 +12,7 @@ use arrow_array::{BooleanArray, new_null_array};
 use arrow_select::filter::filter;
 use roaring::RoaringBitmap;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,13 @@ pub(super) fn act(chance: &mut Chance, store: &TableStore, act: Act) -> bool {
             let name = format!("part-{}.parquet", ambient::uuid());
             let content = store.get(&first.path).unwrap().unwrap();
             assert_eq!(store.put_new(&name, content).unwrap(), Created::Yes);
-            let add = NewFile { path: name, size: first.size, num_records: first.num_records, stats: None };
+            let add = NewFile {
+                path: name,
+                size: first.size,
+                num_records: first.num_records,
+                stats: None,
+                partition: Arc::clone(&first.partition),
+            };
             ("WRITE", vec![added(&add, true)])
         }
         (Act::Optimize, [first, second, ..]) => {
@@ -74,7 +81,7 @@ pub(super) fn act(chance: &mut Chance, store: &TableStore, act: Act) -> bool {
 
 fn added(file: &NewFile, data_change: bool) -> Value {
     json!({"add": {
-        "path": file.path, "partitionValues": {}, "size": file.size, "modificationTime": 1, "dataChange": data_change,
+        "path": file.path, "partitionValues": &*file.partition, "size": file.size, "modificationTime": 1, "dataChange": data_change,
         "stats": json!({"numRecords": file.num_records}).to_string(),
     }})
 }
@@ -82,7 +89,7 @@ fn added(file: &NewFile, data_change: bool) -> Value {
 fn removed(file: &LiveFile, data_change: bool) -> Value {
     let mut remove = json!({
         "path": file.path, "deletionTimestamp": ambient::now_millis(), "dataChange": data_change,
-        "extendedFileMetadata": true, "partitionValues": {}, "size": file.size,
+        "extendedFileMetadata": true, "partitionValues": &*file.partition, "size": file.size,
     });
     if let Some(vector) = &file.deletion_vector {
         remove["deletionVector"] = serde_json::to_value(vector).unwrap();
@@ -97,7 +104,13 @@ fn delete(chance: &mut Chance, table: &mut Table, file: &LiveFile) -> Vec<Value>
     let mut actions = vec![removed(file, true)];
     if rows.len() < file.num_records && chance.percent(70) {
         let vector = deletion_vector::store_all(table.store(), &mut [rows]).unwrap().remove(0);
-        let file = NewFile { path: file.path.clone(), size: file.size, num_records: file.num_records, stats: None };
+        let file = NewFile {
+            path: file.path.clone(),
+            size: file.size,
+            num_records: file.num_records,
+            stats: None,
+            partition: Arc::clone(&file.partition),
+        };
         let mut add = added(&file, true);
         add["add"]["deletionVector"] = serde_json::to_value(vector).unwrap();
         actions.push(add);

@@ -6,12 +6,14 @@ use super::source::Source;
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, SchemaChanges, TextColumns};
+use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns};
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use tidewire_core::DataType;
 use url::Url;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +88,11 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     std::fs::create_dir_all(&path).unwrap();
     let location = Url::from_directory_path(&path).unwrap();
     let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
-    let settings = settings(&mut chance, location);
-    let source = Source::new(&mut chance);
+    let mut settings = settings(&mut chance, location);
+    let mut source = Source::new(&mut chance);
+    if !settings.change_data_feed && chance.percent(40) {
+        settings.partition_by = partition_by(&mut chance, &mut source);
+    }
     let planned = 25 + chance.below(40);
     let mut run = Traced(World::new(chance, source, store, settings));
     let world = &mut run.0;
@@ -142,6 +147,7 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
+        partition_by: PartitionBy::default(),
         change_data_feed: mode == Mode::Mirror && chance.percent(50),
         compaction: chance.percent(70).then(|| Budget {
             target_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
@@ -150,6 +156,27 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
             vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
         }),
     }
+}
+
+/// Partitions for some of the tables: by flags, and by parts of keys and numbers of many values.
+fn partition_by(chance: &mut Chance, source: &mut Source) -> PartitionBy {
+    let mut by = BTreeMap::new();
+    for table in &mut source.tables {
+        let schema = Arc::clone(&table.schema);
+        let is_fit = |at: &usize| match schema.columns[*at].data_type {
+            DataType::Bool => true,
+            DataType::Int { .. } | DataType::Decimal { .. } => schema.key.len() > 1 || !schema.key.contains(at),
+            _ => false,
+        };
+        let fit = (0..schema.columns.len()).filter(is_fit).collect::<Vec<_>>();
+        if fit.is_empty() || chance.percent(20) {
+            continue;
+        }
+        let column = Arc::clone(&schema.columns[*chance.pick(&fit)].name);
+        by.insert(schema.name.to_string(), vec![column.to_string()]);
+        table.kept = Some(column);
+    }
+    PartitionBy::parse(by).unwrap()
 }
 
 fn step(world: &mut World, op: Op) {

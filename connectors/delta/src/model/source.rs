@@ -74,6 +74,8 @@ pub(super) struct SourceTable {
     /// Keys that rows may have.
     keys: usize,
     columns_added: usize,
+    /// A column that is never dropped.
+    pub(super) kept: Option<Arc<str>>,
 }
 
 pub(super) struct Source {
@@ -95,6 +97,7 @@ impl Source {
             unsent: BTreeMap::new(),
             keys: *chance.pick(&[6, 25, 120, 400]),
             columns_added: 0,
+            kept: None,
         });
         Source { tables: tables.collect(), log: Vec::new(), idle_until: 10 }
     }
@@ -264,7 +267,8 @@ impl SourceTable {
 
     fn alter(&mut self, chance: &mut Chance) -> Option<Event> {
         if chance.percent(40) {
-            let (name, next) = shape::drop_column(chance, &self.schema)?;
+            let (name, next) =
+                shape::drop_column(chance, &self.schema).filter(|(name, _)| self.kept.as_ref() != Some(name))?;
             self.schema = next;
             self.rows.values_mut().for_each(|row| drop(row.remove(&name)));
             self.unsent.values_mut().for_each(|columns| {

@@ -92,8 +92,9 @@ impl Feed {
     /// The buffered new rows are in a file, where the first of them is `base`.
     pub(super) fn follow(&mut self, file: u32, base: u32, moved: Option<&Moved>) {
         let fresh = std::mem::take(&mut self.fresh);
-        let place = |row: u32| moved.map_or(Some(row), |moved| moved.places.get(row as usize).copied().flatten());
-        self.updates.entry(file).or_default().extend(fresh.iter().filter_map(place).map(|row| base + row));
+        let moved_to = |moved: &Moved, row: u32| moved.places.get(row as usize).copied().flatten().map(|at| at.row);
+        let place = |row: u32| moved.map_or(Some(base + row), |moved| moved_to(moved, row));
+        self.updates.entry(file).or_default().extend(fresh.iter().filter_map(place));
     }
 
     /// Memory that the old rows take, in bytes.

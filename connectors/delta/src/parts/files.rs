@@ -2,6 +2,7 @@
 //! An ordinal is never given out twice, so what the key index holds of a file stays true when the file is gone.
 
 use crate::index::RowLocation;
+use crate::log::Partition;
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub(crate) struct FileEntry {
     pub(crate) path: String,
     /// Size in bytes.
     pub(crate) size: u64,
+    /// What its rows have in the partition columns.
+    pub(crate) partition: Partition,
     /// Rows that commits have deleted; `None` when they have not been read yet.
     deleted: Option<Arc<RoaringBitmap>>,
 }
@@ -57,18 +60,24 @@ impl Files {
     }
 
     /// Makes a file of the table known, under an ordinal that it has already or a new one.
-    pub(crate) fn know(&mut self, ordinal: Option<u32>, path: String, size: u64) -> u32 {
+    pub(crate) fn know(&mut self, ordinal: Option<u32>, path: String, size: u64, partition: &Partition) -> u32 {
         let ordinal = ordinal.unwrap_or_else(|| self.ordinals.take());
         self.ordinals.skip_to(ordinal.saturating_add(1));
-        self.known.insert(ordinal, FileEntry { path, size, deleted: None });
+        self.known.insert(ordinal, FileEntry { path, size, partition: Arc::clone(partition), deleted: None });
         self.unread += 1;
         ordinal
     }
 
     /// A file in the making.
     pub(crate) fn begin(&mut self) -> u32 {
+        self.begin_for(Partition::default())
+    }
+
+    /// A file in the making, of rows that have these values in the partition columns.
+    pub(crate) fn begin_for(&mut self, partition: Partition) -> u32 {
         let ordinal = self.ordinals.take();
-        self.known.insert(ordinal, FileEntry { path: String::new(), size: 0, deleted: Some(Arc::default()) });
+        let entry = FileEntry { path: String::new(), size: 0, partition, deleted: Some(Arc::default()) };
+        self.known.insert(ordinal, entry);
         ordinal
     }
 

@@ -62,6 +62,17 @@ impl Holes {
         self.0 = held.into_iter().filter_map(|((row, column), origin)| Some(((place(row)?, column), origin))).collect();
     }
 
+    /// Those of each partition's rows, at the rows' places there: for each row `within` has both.
+    pub(crate) fn split(self, within: &[Option<(u32, u32)>]) -> BTreeMap<u32, Holes> {
+        let mut parts: BTreeMap<u32, Holes> = BTreeMap::new();
+        for ((row, column), origin) in self.0 {
+            if let Some((partition, place)) = within.get(row as usize).copied().flatten() {
+                parts.entry(partition).or_default().add(place, column, origin);
+            }
+        }
+        parts
+    }
+
     /// Writes rows with their holes filled, in slices small enough for memory.
     pub(crate) fn write(
         self,

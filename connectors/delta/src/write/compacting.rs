@@ -2,7 +2,7 @@
 //! the originals. Knows nothing of other tables.
 
 use super::table::{Rows, TableWriter};
-use crate::compact::{Candidate, Compaction, Exchange, Facts, Input, Work, plan};
+use crate::compact::{Candidate, Compaction, Exchange, Facts, Input, Work, plan, plan_partitioned};
 use crate::error::Result;
 use crate::log::{Commit, LiveFile};
 use crate::metrics;
@@ -97,16 +97,16 @@ impl TableWriter {
         ::metrics::counter!(metrics::COMPACTIONS).increment(1);
         ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
         tracing::debug!(table = %self.schema.name, files, copies, bytes, "data files rewritten");
-        for (ordinal, path, size) in &come {
-            self.parts.files_mut().know(Some(*ordinal), path.clone(), *size);
-            let deleted = Arc::clone(table.deleted_rows(path)?);
+        for (ordinal, file) in &come {
+            self.parts.files_mut().know(Some(*ordinal), file.path.clone(), file.size, &file.partition);
+            let deleted = Arc::clone(table.deleted_rows(&file.path)?);
             self.parts.files_mut().set_deleted(*ordinal, deleted);
         }
         for ordinal in gone {
             self.parts.files_mut().forget(ordinal);
         }
         if let (Rows::Mirror(mirror), Some((mark, facts))) = (&mut self.rows, facts) {
-            let covered = come.into_iter().map(|(ordinal, path, _)| (ordinal, path)).collect();
+            let covered = come.into_iter().map(|(ordinal, file)| (ordinal, file.path)).collect();
             mirror.add_facts(mark, facts, covered, &self.parts)?;
         }
         self.compacting.files_changed();
@@ -128,18 +128,24 @@ impl TableWriter {
     pub(super) fn start_compaction(&mut self) -> Result<bool> {
         let (Some(budget), Some(table)) = (self.settings.compaction, &mut self.table) else { return Ok(false) };
         let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
-        let chosen = plan(&candidates, &budget).into_iter().filter_map(|at| files.get(at));
-        let chosen = chosen.map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
+        let chosen = if self.layout.partition.is_empty() {
+            plan(&candidates, &budget)
+        } else {
+            let partitions = files.iter().map(|file| Arc::clone(&file.partition)).collect::<Vec<_>>();
+            plan_partitioned(&candidates, &partitions, &budget)
+        };
+        let chosen = chosen.into_iter().filter_map(|at| files.get(at));
+        let chosen = chosen.map(|file| (*file).clone()).collect::<Vec<_>>();
         self.compacting.is_due = !chosen.is_empty();
         if chosen.is_empty() {
             return Ok(false);
         }
         let ordinals: BTreeMap<&str, u32> = self.parts.files().named().map(|(ordinal, path)| (path, ordinal)).collect();
         let mut inputs = Vec::with_capacity(chosen.len());
-        for (path, size, rows) in chosen {
+        for LiveFile { path, size, num_records: rows, partition, .. } in chosen {
             let ordinal = ordinals.get(path.as_str()).copied();
             let deleted = Arc::clone(table.deleted_rows(&path)?);
-            inputs.push(Input { ordinal, path, size, rows, deleted });
+            inputs.push(Input { ordinal, path, size, rows, deleted, partition });
         }
         let (facts, mark) = match &mut self.rows {
             Rows::Mirror(mirror) => {

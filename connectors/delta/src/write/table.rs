@@ -92,6 +92,10 @@ impl TableWriter {
                 (layout, evolution.metadata_changed || !has_key)
             }
         };
+        let layout = layout.partition(schema, &settings.partition_by)?;
+        if let Some(table) = &table {
+            layout.refuse_partition_change(schema, table.partition_columns())?;
+        }
         if settings.change_data_feed {
             feed_columns(schema, &layout.columns)?;
         }
@@ -105,6 +109,7 @@ impl TableWriter {
             Mode::Changelog => Rows::Changelog(Changelog::default()),
         };
         let mut parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
+        parts.partition_by(&layout.partition);
         if settings.change_data_feed {
             parts.feed_changes();
         }
@@ -349,6 +354,7 @@ impl TableWriter {
                     Some(_) => self.layout.read_anew(&self.schema, rules)?,
                     None => (Layout::create(&self.schema, rules.mode, rules.texts)?, Evolution::default()),
                 };
+                let layout = layout.partition(&self.schema, &self.settings.partition_by)?;
                 if self.settings.change_data_feed {
                     feed_columns(&self.schema, &layout.columns)?;
                 }
@@ -357,6 +363,7 @@ impl TableWriter {
                 mirror.clear(&mut self.parts)?;
                 mirror.renew(&self.schema, &layout, &self.home)?;
                 self.parts.set_columns(layout.columns.clone(), layout.key.clone());
+                self.parts.partition_by(&layout.partition);
                 self.layout = layout;
                 self.replaces_all = true;
                 self.is_loaded = true;
@@ -410,6 +417,7 @@ impl TableWriter {
             refuse_keyless(schema)?;
         }
         let (layout, evolution) = self.layout.evolve(schema, self.settings.rules())?;
+        let layout = layout.partition(schema, &self.settings.partition_by)?;
         if mode.keeps_keys() && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
@@ -506,6 +514,7 @@ impl TableWriter {
         NewTable {
             id: self.home.table_id.clone(),
             schema_string: schema_string(&self.layout.columns),
+            partition_columns: self.layout.partition_names(),
             configuration: self.properties(),
             features: match self.settings.mode {
                 Mode::Mirror | Mode::History => Features::DeletionVectors,
@@ -552,7 +561,9 @@ fn is_row(op: Op) -> bool {
 /// The columns whose bounds readers can use to skip files.
 pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
     match mode {
-        Mode::Mirror | Mode::History => layout.key.clone(),
+        Mode::Mirror | Mode::History => {
+            layout.key.iter().filter(|at| !layout.partition.contains(at)).copied().collect()
+        }
         Mode::Changelog => ["_position", "_commit_time"].iter().filter_map(|name| layout.own(name)).collect(),
     }
 }

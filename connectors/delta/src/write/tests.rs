@@ -8,6 +8,7 @@ mod halting;
 mod harness;
 mod history;
 mod limits;
+mod partition;
 mod policies;
 
 use super::*;

@@ -4,7 +4,7 @@
 mod reading;
 
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, SchemaChanges, TextColumns};
+use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns};
 use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
@@ -132,6 +132,7 @@ impl Harness {
             schema_changes: SchemaChanges::Evolve,
             compaction: None,
             change_data_feed: false,
+            partition_by: PartitionBy::default(),
         };
         let descriptor = SourceDescriptor {
             name: "shop".into(),
@@ -226,6 +227,13 @@ impl Harness {
     /// The daemon is stopped and goes on with this column as text.
     pub(super) fn want_text(&mut self, column: &str) {
         self.settings.text_columns.insert(format!("{}.{column}", self.schema.name));
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on with the tables partitioned by this column, or not.
+    pub(super) fn partition(&mut self, column: Option<&str>) {
+        let by = column.map(|column| ("public.*".to_owned(), vec![text(column)])).into_iter().collect();
+        self.settings.partition_by = PartitionBy::parse(by).unwrap();
         self.crash();
     }
 

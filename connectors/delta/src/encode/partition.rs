@@ -1,0 +1,147 @@
+//! Values of partition columns, which lie in the log and not in data files: as the log writes them, and back as a column.
+//! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#partition-value-serialization>
+
+use super::column::{Column, Unfit, days, unscaled};
+use super::stats::scaled;
+use super::text::write_text;
+use crate::log::Partition;
+use crate::typemap::{ColumnType, TableColumn};
+use arrow_array::ArrayRef;
+use tidewire_core::Value;
+use tidewire_core::calendar::{Date, write_date};
+use tidewire_core::decimal::Decimal;
+
+/// Whether a column of the type may be one that a table is partitioned by. Floats have no one text, and readers differ
+/// on that of timestamps.
+pub(crate) fn may_partition(column_type: &ColumnType) -> bool {
+    match column_type {
+        ColumnType::Boolean
+        | ColumnType::Byte
+        | ColumnType::Short
+        | ColumnType::Integer
+        | ColumnType::Long
+        | ColumnType::Decimal(..)
+        | ColumnType::String
+        | ColumnType::Date => true,
+        ColumnType::Float
+        | ColumnType::Double
+        | ColumnType::Binary
+        | ColumnType::Timestamp
+        | ColumnType::TimestampNtz
+        | ColumnType::Array(_) => false,
+    }
+}
+
+/// The log's text of a value; `None` for null.
+///
+/// # Errors
+/// When the column cannot hold it; `Unfit::Empty` for an empty text, which readers take for null.
+pub(crate) fn text_of(column_type: &ColumnType, value: Value<'_>) -> Result<Option<String>, Unfit> {
+    let mut out = Vec::new();
+    match (column_type, value) {
+        (_, Value::Null) => return Ok(None),
+        (ColumnType::Boolean, Value::Bool(value)) => return Ok(Some(value.to_string())),
+        (ColumnType::Byte | ColumnType::Short | ColumnType::Integer | ColumnType::Long, Value::Int(value)) => {
+            return Ok(Some(value.to_string()));
+        }
+        (ColumnType::Short | ColumnType::Integer | ColumnType::Long, Value::UInt(value)) => {
+            return Ok(Some(value.to_string()));
+        }
+        (ColumnType::Decimal(precision, scale), value) => {
+            return Ok(Some(scaled(unscaled(value, *precision, *scale)?, *scale)));
+        }
+        (ColumnType::Date, Value::Date(date)) => {
+            days(date)?;
+            write_date(&mut out, date);
+        }
+        (ColumnType::String, value) => write_text(&mut out, value)?,
+        (_, Value::Unknown) => return Err(Unfit::Unknown),
+        _ => return Err(Unfit::Kind),
+    }
+    if out.is_empty() {
+        return Err(Unfit::Empty);
+    }
+    String::from_utf8(out).map(Some).map_err(|_| Unfit::Kind)
+}
+
+/// A partition column of so many rows of a file; `None` when the log's text is not one of the type.
+pub(crate) fn array_of(column: &TableColumn, partition: &Partition, rows: usize) -> Option<ArrayRef> {
+    let text = partition.get(&*column.name)?.as_deref();
+    let mut out = Column::new(&column.column_type);
+    for row in 0..rows {
+        match row {
+            0 => out.push(value_of(&column.column_type, text)?).ok()?,
+            _ => out.repeat(0).ok()?,
+        }
+    }
+    out.finish().ok()
+}
+
+fn value_of<'a>(column_type: &ColumnType, text: Option<&'a str>) -> Option<Value<'a>> {
+    let Some(text) = text else { return Some(Value::Null) };
+    Some(match column_type {
+        ColumnType::Boolean => Value::Bool(text.parse().ok()?),
+        ColumnType::Byte | ColumnType::Short | ColumnType::Integer | ColumnType::Long => Value::Int(text.parse().ok()?),
+        ColumnType::Decimal(..) => Value::Decimal(Decimal::parse(text.as_bytes())?),
+        ColumnType::Date => {
+            let mut parts = text.splitn(3, '-');
+            let (year, month, day) =
+                (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            Value::Date(Date::from_civil(year, month, day)?)
+        }
+        ColumnType::String => Value::Text(text.as_bytes()),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::Array;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    #[test]
+    fn values_come_back_as_they_went() {
+        let decimal = |text: &'static str| Value::Decimal(Decimal::parse(text.as_bytes()).unwrap());
+        for (column_type, value, text) in [
+            (ColumnType::Boolean, Value::Bool(true), Some("true")),
+            (ColumnType::Byte, Value::Int(-128), Some("-128")),
+            (ColumnType::Long, Value::Int(i64::MIN), Some("-9223372036854775808")),
+            (ColumnType::Long, Value::UInt(7), Some("7")),
+            (ColumnType::Decimal(5, 2), decimal("-0.05"), Some("-0.05")),
+            (ColumnType::Decimal(20, 0), Value::UInt(u64::MAX), Some("18446744073709551615")),
+            (ColumnType::Date, Value::Date(Date::from_civil(2024, 2, 29).unwrap()), Some("2024-02-29")),
+            (ColumnType::Date, Value::Date(Date::from_civil(1, 1, 1).unwrap()), Some("0001-01-01")),
+            (ColumnType::String, Value::Text("a=b/c%20 é\"'".as_bytes()), Some("a=b/c%20 é\"'")),
+            (ColumnType::String, Value::Text(b"__HIVE_DEFAULT_PARTITION__"), Some("__HIVE_DEFAULT_PARTITION__")),
+            (ColumnType::String, Value::Null, None),
+        ] {
+            assert!(may_partition(&column_type));
+            assert_eq!(text_of(&column_type, value), Ok(text.map(str::to_owned)));
+            let column = TableColumn {
+                name: "p".into(),
+                column_type,
+                nullable: true,
+                family: "".into(),
+                dropped: false,
+                added: false,
+                added_as_null: false,
+                source: None,
+            };
+            let partition = Arc::new(BTreeMap::from([("p".to_owned(), text.map(str::to_owned))]));
+            let mut expected = Column::new(&column.column_type);
+            (0..3).for_each(|_| expected.push(value).unwrap());
+            let back = array_of(&column, &partition, 3).unwrap();
+            assert_eq!((&back, back.len()), (&expected.finish().unwrap(), 3));
+        }
+    }
+
+    #[test]
+    fn an_empty_text_is_no_null() {
+        assert_eq!(text_of(&ColumnType::String, Value::Text(b"")), Err(Unfit::Empty));
+        assert_eq!(text_of(&ColumnType::Date, Value::Date(Date::INFINITY)), Err(Unfit::NotFinite));
+        assert_eq!(text_of(&ColumnType::String, Value::Unknown), Err(Unfit::Unknown));
+        assert!(!may_partition(&ColumnType::Timestamp));
+    }
+}
