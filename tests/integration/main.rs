@@ -22,6 +22,7 @@ mod metrics;
 mod mysql;
 mod notify;
 mod partition;
+mod plain;
 mod schema;
 mod snapshot;
 mod stores;

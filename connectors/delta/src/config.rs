@@ -47,7 +47,7 @@ pub struct Config {
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
-    /// Size that compaction brings data files to; default 256 MiB.
+    /// Size that compaction brings data files to; default 256 MiB, 32 MiB without deletion vectors.
     #[serde(default)]
     pub target_file_size: Option<Size>,
     /// Per cent of a data file's rows that may be deleted before it is rewritten; default 20.
@@ -56,6 +56,10 @@ pub struct Config {
     /// Let readers ask what each commit changed (Delta's change data feed); mirrors only, default no.
     #[serde(default)]
     pub change_data_feed: bool,
+    /// Delete rows by deletion vectors, default yes; without them every file that loses a row is rewritten, for readers that
+    /// know no deletion vectors. Mirrors only.
+    #[serde(default)]
+    pub deletion_vectors: Option<bool>,
     /// Columns that tables are partitioned by: `schema.table`, or a pattern of such, to a list of columns.
     #[serde(default)]
     pub partition_by: BTreeMap<String, Vec<String>>,
@@ -75,6 +79,8 @@ impl Config {
     pub const COMMIT_BYTES_DEFAULT: usize = 64 << 20;
     /// Large enough that a commit touches few files, small enough that one is rewritten in seconds.
     pub const TARGET_FILE_SIZE_DEFAULT: u64 = 256 << 20;
+    /// Without deletion vectors: a commit rewrites each file that it touches.
+    pub const REWRITTEN_FILE_SIZE_DEFAULT: u64 = 32 << 20;
     /// Each deleted row costs four live ones to be copied.
     pub const DELETED_ROWS_PERCENT_DEFAULT: u64 = 20;
 }
@@ -118,6 +124,10 @@ pub(crate) struct Settings {
     /// Whether commits say what they changed.
     pub(crate) change_data_feed: bool,
     pub(crate) partition_by: PartitionBy,
+    /// Whether rows are deleted by vectors; else files are rewritten.
+    pub(crate) deletion_vectors: bool,
+    /// Size that files are brought to, in bytes.
+    pub(crate) file_bytes: u64,
 }
 
 /// Half of what delta-rs can read without a deadlock.
@@ -175,16 +185,11 @@ impl Settings {
             fault("schema_changes", message);
             SchemaChanges::default()
         });
-        let target_bytes = config.target_file_size.map_or(Config::TARGET_FILE_SIZE_DEFAULT, |size| size.0);
-        if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
-            fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
+        let deletion_vectors = config.deletion_vectors.unwrap_or(true);
+        let budget = budget(config.target_file_size, config.deleted_rows_percent, deletion_vectors, &mut fault);
+        if !deletion_vectors && mode != Mode::Mirror {
+            fault("deletion_vectors", "`false` is for `mode = \"mirror\"`".to_owned());
         }
-        let deleted_percent = config.deleted_rows_percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
-        if !(1..=90).contains(&deleted_percent) {
-            fault("deleted_rows_percent", "must be 1 to 90".to_owned());
-        }
-        let budget =
-            Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX };
         let partition_by = partition_by(config.partition_by, &mut fault);
         if config.change_data_feed {
             check_feed(mode, &partition_by, &mut fault);
@@ -206,10 +211,25 @@ impl Settings {
                 compaction: config.compaction.unwrap_or(true).then_some(budget),
                 change_data_feed: config.change_data_feed,
                 partition_by,
+                deletion_vectors,
+                file_bytes: budget.target_bytes,
             }),
             _ => Err(faults),
         }
     }
+}
+
+fn budget(size: Option<Size>, percent: Option<u64>, has_vectors: bool, fault: &mut impl FnMut(&str, String)) -> Budget {
+    let default = if has_vectors { Config::TARGET_FILE_SIZE_DEFAULT } else { Config::REWRITTEN_FILE_SIZE_DEFAULT };
+    let target_bytes = size.map_or(default, |size| size.0);
+    if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
+        fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
+    }
+    let deleted_percent = percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
+    if !(1..=90).contains(&deleted_percent) {
+        fault("deleted_rows_percent", "must be 1 to 90".to_owned());
+    }
+    Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX }
 }
 
 fn partition_by(by: BTreeMap<String, Vec<String>>, fault: &mut impl FnMut(&str, String)) -> PartitionBy {
@@ -286,6 +306,19 @@ mod tests {
             "column_mapping",
         ];
         assert_eq!(keys, expect);
+    }
+
+    #[test]
+    fn without_deletion_vectors_files_are_smaller() {
+        let with = |more: &str| parse(&format!(r#"{{"location": "file:///srv/lake"{more}}}"#));
+        let sizes = |more| with(more).map(|settings| (settings.deletion_vectors, settings.file_bytes)).unwrap();
+        assert_eq!(sizes(""), (true, 256 << 20));
+        assert_eq!(sizes(r#", "deletion_vectors": false"#), (false, 32 << 20));
+        assert_eq!(sizes(r#", "deletion_vectors": false, "target_file_size": "16MiB""#), (false, 16 << 20));
+        for mode in ["changelog", "history"] {
+            let faults = with(&format!(r#", "deletion_vectors": false, "mode": "{mode}""#)).unwrap_err();
+            assert_eq!(faults[0].key, "deletion_vectors", "{mode}");
+        }
     }
 
     #[test]

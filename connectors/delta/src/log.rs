@@ -97,6 +97,8 @@ pub(crate) enum Features {
     DeletionVectors,
     /// Files are only added (changelog): declared as `delta.appendOnly`.
     AppendOnly,
+    /// Files come and go whole: nothing that a reader must know of.
+    Plain,
 }
 
 /// A change of the table's metadata; the id, the creation time and the other properties stay.
@@ -243,6 +245,11 @@ impl Table {
     /// The table's id: a new one under an old path is a new table.
     pub(crate) fn metadata_id(&self) -> &str {
         self.state.metadata.as_ref().map_or("", |metadata| &metadata.id)
+    }
+
+    /// Whether rows may be deleted by vectors.
+    pub(crate) fn has_deletion_vectors(&self) -> bool {
+        self.state.protocol.as_ref().is_some_and(protocol::allows_deletion_vectors)
     }
 
     /// The columns that the table is partitioned by.

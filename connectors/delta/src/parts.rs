@@ -76,6 +76,8 @@ pub(crate) struct Parts {
     nulls: BTreeSet<usize>,
     feed: Option<Feed>,
     partitions: Option<Partitions>,
+    /// Size at which a data file is closed and the next begun, in bytes.
+    file_bytes: usize,
 }
 
 impl Parts {
@@ -98,10 +100,16 @@ impl Parts {
             nulls: BTreeSet::new(),
             feed: None,
             partitions: None,
+            file_bytes: PART_BYTES_MAX,
         };
         parts.set_columns(columns, key);
         parts.next_file();
         parts
+    }
+
+    /// Data files are closed at this size, in bytes, or before.
+    pub(crate) fn limit_files(&mut self, bytes: u64) {
+        self.file_bytes = usize::try_from(bytes).unwrap_or(PART_BYTES_MAX).min(PART_BYTES_MAX);
     }
 
     /// Where the files lie.
@@ -272,7 +280,7 @@ impl Parts {
         let moved = self.write_buffer()?;
         self.write_feed(had_rows, false)?;
         let rows_max = limit(Limit::PartRows, PART_ROWS_MAX);
-        if self.open.as_ref().is_some_and(|open| open.size_bytes() >= PART_BYTES_MAX || open.rows() >= rows_max) {
+        if self.open.as_ref().is_some_and(|open| open.size_bytes() >= self.file_bytes || open.rows() >= rows_max) {
             self.close_open()?;
         }
         Ok(moved)

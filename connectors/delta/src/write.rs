@@ -11,7 +11,9 @@
 //! again.
 
 mod compacting;
+mod declaring;
 mod found;
+mod rewriting;
 mod table;
 mod telling;
 

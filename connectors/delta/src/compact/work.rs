@@ -65,6 +65,8 @@ pub(crate) struct Work {
     pub(crate) inputs: Vec<Input>,
     /// For a table with a key index.
     pub(crate) facts: Option<Facts>,
+    /// A copy ends before a file with which it would be larger than this, in bytes.
+    pub(crate) target_bytes: u64,
 }
 
 /// A copy.
@@ -104,6 +106,9 @@ impl Input {
     }
 }
 
+/// Copies with their ordinals, and where their rows are.
+pub(crate) type Copies = (Vec<(u32, NewFile)>, Option<PreparedRun>);
+
 /// A copy in the making.
 struct Open {
     writer: PartWriter,
@@ -131,6 +136,14 @@ impl Work {
         Ok(Copied { outputs, facts })
     }
 
+    /// As `run`, on the caller's thread and for a commit that waits for it.
+    pub(crate) fn run_here(mut self) -> Result<Copies> {
+        let mut outputs = Vec::new();
+        self.copy(&AtomicBool::new(false), &mut outputs)?;
+        let facts = self.facts.take().map(|facts| facts.run.finish()).transpose()?;
+        Ok((outputs.into_iter().filter_map(|output| Some((output.ordinal?, output.file))).collect(), facts))
+    }
+
     fn copy(&mut self, stop: &AtomicBool, outputs: &mut Vec<Output>) -> Result<()> {
         let mut open: Option<Open> = None;
         for number in 0..self.inputs.len() {
@@ -142,7 +155,10 @@ impl Work {
             let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &names)?;
             let present = reader.present();
             // A file without a column says that its rows never held a value there; a copy must say the same.
-            let is_other = |open: &Open| open.present != present || open.partition != input.partition;
+            let is_other = |open: &Open| {
+                let bytes = (open.writer.size_bytes() as u64).saturating_add(input.size);
+                open.present != present || open.partition != input.partition || bytes > self.target_bytes
+            };
             if open.as_ref().is_some_and(is_other) {
                 outputs.extend(open.take().map(Open::finish).transpose()?);
             }

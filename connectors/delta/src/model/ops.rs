@@ -147,6 +147,8 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
+        deletion_vectors: mode != Mode::Mirror || chance.percent(70),
+        file_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
         partition_by: PartitionBy::default(),
         change_data_feed: mode == Mode::Mirror && chance.percent(50),
         compaction: chance.percent(70).then(|| Budget {

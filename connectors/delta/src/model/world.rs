@@ -311,6 +311,8 @@ impl World {
         let (place, version, seen) = match table {
             Some(mut table) => {
                 let place = stored_place(&store).unwrap().unwrap();
+                let has_vector = table.files().any(|file| file.deletion_vector.is_some());
+                assert!(self.settings.deletion_vectors || !has_vector, "a deletion vector in {name}");
                 (Some(place), table.version(), self.files.read(&mut table, self.settings.mode))
             }
             None => (None, -1, Vec::new()),

@@ -1,7 +1,7 @@
 //! The rows of a partitioned table: which partition each buffered row is in, and one open file for each partition. A row has
 //! a place in the buffer when it is added; when the buffer is written it goes to its partition's file, and `Moved` says so.
 
-use super::{Moved, PART_BYTES_MAX, PART_ROWS_MAX, Parts};
+use super::{Moved, PART_ROWS_MAX, Parts};
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
 use crate::encode::file::PartWriter;
@@ -206,7 +206,7 @@ impl Parts {
             // Many row groups in the making would each take their memory.
             open.end_row_group()?;
         }
-        if open.size_bytes() >= PART_BYTES_MAX || open.rows() >= limit(Limit::PartRows, PART_ROWS_MAX) {
+        if open.size_bytes() >= self.file_bytes || open.rows() >= limit(Limit::PartRows, PART_ROWS_MAX) {
             self.close_partition(number)?;
         }
         while let Some(largest) = self.largest_above(limit(Limit::Files, OPEN_FILES_MAX)) {

@@ -61,6 +61,11 @@ impl TableWriter {
         if !self.is_at_rest() || !self.compacting.is_done() {
             return Ok(());
         }
+        self.take_over()
+    }
+
+    /// Waits for the copies and puts them in the place of the originals.
+    fn take_over(&mut self) -> Result<()> {
         let (Some(running), Some(table)) = (self.compacting.running.take(), &mut self.table) else { return Ok(()) };
         failpoint::pass("delta_compaction_copied");
         let exchange = match running.finish(table) {
@@ -158,11 +163,16 @@ impl TableWriter {
         let work = Work {
             store: self.store.clone(),
             columns: self.layout.columns.clone(),
-            stats: super::table::stats_columns(&self.layout, self.settings.mode),
+            stats: super::declaring::stats_columns(&self.layout, self.settings.mode),
             inputs,
             facts,
+            target_bytes: u64::MAX,
         };
         self.compacting.running = Some(Compaction::start(work, mark)?);
+        if !self.settings.deletion_vectors {
+            // A row that went meanwhile could not be taken out of a copy again.
+            self.take_over()?;
+        }
         Ok(true)
     }
 }

@@ -4,20 +4,20 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Evolution, LEFT_OUT_PROPERTY, Layout, Mode, feed_columns};
-use crate::log::{CHANGE_FEED_PROPERTY, Commit, Features, NewMetadata, NewTable, Table, new_table_id};
+use crate::layout::{Evolution, Layout, Mode, feed_columns};
+use crate::log::{Commit, NewMetadata, Table, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::typemap::schema_string;
 use crate::write::compacting::Compacting;
+use crate::write::declaring::{KEY_PROPERTY, feeds, key_property, stats_columns};
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
+use crate::write::rewriting::refuse_change;
 use crate::write::{no_floor, telling};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
 
-const KEY_PROPERTY: &str = "tidewire.key";
 const OPERATION: &str = "STREAMING UPDATE";
 
 /// The rows of a table, by its mode.
@@ -36,7 +36,7 @@ pub(crate) struct TableWriter {
     pub(super) layout: Layout,
     pub(super) parts: Parts,
     pub(super) rows: Rows,
-    home: IndexHome,
+    pub(super) home: IndexHome,
     /// The index holds the table's rows.
     pub(super) is_loaded: bool,
     /// A snapshot is being read: nothing may be shown.
@@ -95,6 +95,9 @@ impl TableWriter {
         let layout = layout.partition(schema, &settings.partition_by)?;
         if let Some(table) = &table {
             layout.refuse_partition_change(schema, table.partition_columns())?;
+            if mode.keeps_keys() {
+                refuse_change(schema, settings.deletion_vectors, table.has_deletion_vectors())?;
+            }
         }
         if settings.change_data_feed {
             feed_columns(schema, &layout.columns)?;
@@ -110,6 +113,9 @@ impl TableWriter {
         };
         let mut parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
         parts.partition_by(&layout.partition);
+        if !settings.deletion_vectors {
+            parts.limit_files(settings.file_bytes);
+        }
         if settings.change_data_feed {
             parts.feed_changes();
         }
@@ -237,7 +243,11 @@ impl TableWriter {
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
-        let (commit, touched) = self.take_commit(&reached)?;
+        let (mut commit, touched) = self.take_commit(&reached)?;
+        let rewritten = match self.settings.deletion_vectors {
+            true => None,
+            false => Some(self.rewrite(&mut commit)?),
+        };
         match &mut self.table {
             Some(table) => {
                 table.commit(commit)?;
@@ -245,6 +255,7 @@ impl TableWriter {
             None => self.table = Some(Table::create(self.store.clone(), self.new_table(), commit)?),
         }
         self.follow_commit(touched)?;
+        rewritten.map_or(Ok(()), |rewritten| self.follow_rewrite(rewritten))?;
         self.applied = self.applied.max(reached.mark);
         self.place = Some(reached);
         self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
@@ -509,69 +520,10 @@ impl TableWriter {
         };
         serde_json::json!({ "source": &*self.identity.source, "to": &*reached.text, "rows": rows }).to_string()
     }
-
-    fn new_table(&self) -> NewTable {
-        NewTable {
-            id: self.home.table_id.clone(),
-            schema_string: schema_string(&self.layout.columns),
-            partition_columns: self.layout.partition_names(),
-            configuration: self.properties(),
-            features: match self.settings.mode {
-                Mode::Mirror | Mode::History => Features::DeletionVectors,
-                Mode::Changelog => Features::AppendOnly,
-            },
-        }
-    }
-
-    fn properties(&self) -> BTreeMap<String, String> {
-        let mode = self.settings.mode;
-        let names = stats_columns(&self.layout, mode);
-        let names = names.iter().filter_map(|at| self.layout.columns.get(*at)).map(|column| quoted(&column.name));
-        let names = names.collect::<Vec<_>>().join(",");
-        let mut properties = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), names)]);
-        if mode.keeps_keys() {
-            properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
-        }
-        let has_feed = self.settings.change_data_feed;
-        if has_feed || self.table.as_ref().is_some_and(feeds) {
-            properties.insert(CHANGE_FEED_PROPERTY.to_owned(), has_feed.to_string());
-        }
-        let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
-        if !self.layout.left_out.is_empty() || self.table.as_ref().is_some_and(had_left_out) {
-            properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());
-        }
-        properties
-    }
-}
-
-/// The key's columns as the table's property keeps them: a JSON array, in key order.
-fn key_property(layout: &Layout) -> String {
-    serde_json::Value::from(layout.key_names()).to_string()
-}
-
-/// Whether the table's commits say what they changed.
-fn feeds(table: &Table) -> bool {
-    table.configuration().get(CHANGE_FEED_PROPERTY).is_some_and(|value| value == "true")
 }
 
 fn is_row(op: Op) -> bool {
     matches!(op, Op::Insert | Op::Update | Op::Delete | Op::Read)
-}
-
-/// The columns whose bounds readers can use to skip files.
-pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
-    match mode {
-        Mode::Mirror | Mode::History => {
-            layout.key.iter().filter(|at| !layout.partition.contains(at)).copied().collect()
-        }
-        Mode::Changelog => ["_position", "_commit_time"].iter().filter_map(|name| layout.own(name)).collect(),
-    }
-}
-
-/// A column's name as the property lists it.
-fn quoted(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.chars().all(plain) { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
 }
 
 fn key_changed(schema: &TableSchema) -> Error {

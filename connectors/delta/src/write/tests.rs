@@ -10,6 +10,7 @@ mod history;
 mod limits;
 mod partition;
 mod policies;
+mod rewriting;
 
 use super::*;
 use crate::layout::Mode;

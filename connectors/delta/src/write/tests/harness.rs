@@ -133,6 +133,8 @@ impl Harness {
             compaction: None,
             change_data_feed: false,
             partition_by: PartitionBy::default(),
+            deletion_vectors: true,
+            file_bytes: 1 << 20,
         };
         let descriptor = SourceDescriptor {
             name: "shop".into(),
@@ -227,6 +229,12 @@ impl Harness {
     /// The daemon is stopped and goes on with this column as text.
     pub(super) fn want_text(&mut self, column: &str) {
         self.settings.text_columns.insert(format!("{}.{column}", self.schema.name));
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on with deletion vectors, or without.
+    pub(super) fn delete_by_vectors(&mut self, by_vectors: bool) {
+        self.settings.deletion_vectors = by_vectors;
         self.crash();
     }
 
