@@ -186,7 +186,7 @@ impl Table {
         let Some(loaded) = load::load(&store)? else {
             return Ok(None);
         };
-        clean::temporary_files(&store, now_millis())?;
+        clean::temporary_files(&store, &loaded.state, now_millis())?;
         Ok(Some(Table::new(store, loaded)))
     }
 

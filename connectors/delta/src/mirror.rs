@@ -459,6 +459,11 @@ pub(crate) fn unfit_error<'a>(
                 .with_remedy("take the column out of `partition_by` and give the sink a new name and location, or correct the row at the source")
                 .with_table(schema.name.clone());
         }
+        Unfit::Path => {
+            return Error::operator("partition_value_text", format!("{place} is a text that readers do not agree on in the path of a partition: other than up to 100 of `A-Z a-z 0-9 - _ .`"))
+                .with_remedy("take the column out of `partition_by` and give the sink a new name and location, or correct the row at the source")
+                .with_table(schema.name.clone());
+        }
         Unfit::Unknown => {
             return Error::operator(
                 "unknown_value",

@@ -30,6 +30,8 @@ pub(crate) enum Unfit {
     Shape,
     /// An empty text where it would be taken for null.
     Empty,
+    /// A text that no path can hold as it is.
+    Path,
     /// The log did not carry the value.
     Unknown,
     /// A value of another kind than the column's type announces.

@@ -1,6 +1,7 @@
 //! Writes one Parquet data file, row group by row group, through the table's durable writer. Knows nothing of
 //! keys, changes or commits.
 
+use super::partition::folder;
 use super::stats::Stats;
 use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
@@ -70,7 +71,8 @@ impl PartWriter {
         let kept = (0..columns.len()).filter(|at| !by.contains(at)).collect::<Vec<_>>();
         let held = kept.iter().filter_map(|at| columns.get(*at)).cloned().collect::<Vec<_>>();
         let key = key.iter().filter_map(|at| kept.iter().position(|kept| kept == at)).collect::<Vec<_>>();
-        let mut writer = PartWriter::create(store, &held, &key)?;
+        let name = format!("{}part-{}.zstd.parquet", folder(&partition), ambient::uuid());
+        let mut writer = PartWriter::create_as(name, store, &held, &key)?;
         writer.partition = partition;
         writer.kept = (!by.is_empty()).then_some(kept);
         Ok(writer)

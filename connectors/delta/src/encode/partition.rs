@@ -35,7 +35,8 @@ pub(crate) fn may_partition(column_type: &ColumnType) -> bool {
 /// The log's text of a value; `None` for null.
 ///
 /// # Errors
-/// When the column cannot hold it; `Unfit::Empty` for an empty text, which readers take for null.
+/// When the column cannot hold it; `Unfit::Empty` for an empty text, which readers take for null, `Unfit::Path` for one
+/// that readers do not agree on.
 pub(crate) fn text_of(column_type: &ColumnType, value: Value<'_>) -> Result<Option<String>, Unfit> {
     let mut out = Vec::new();
     match (column_type, value) {
@@ -58,10 +59,27 @@ pub(crate) fn text_of(column_type: &ColumnType, value: Value<'_>) -> Result<Opti
         (_, Value::Unknown) => return Err(Unfit::Unknown),
         _ => return Err(Unfit::Kind),
     }
-    if out.is_empty() {
-        return Err(Unfit::Empty);
+    match String::from_utf8(out) {
+        Ok(text) if text.is_empty() => Err(Unfit::Empty),
+        Ok(text) if is_plain(&text) && text != NULL => Ok(Some(text)),
+        _ => Err(Unfit::Path),
     }
-    String::from_utf8(out).map(Some).map_err(|_| Unfit::Kind)
+}
+
+/// What a path has in place of null.
+const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+/// Characters of a text that a path can hold: a file system's name ends at 255.
+const PATH_TEXT_MAX: usize = 100;
+
+/// Whether all readers find a file whose path holds the text as it is: on what has to be escaped they differ.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.len() <= PATH_TEXT_MAX && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// The folder of a partition's files, `column=value/...`; empty without partitions. The log has the values, but Polars takes
+/// them from the path.
+pub(crate) fn folder(partition: &Partition) -> String {
+    partition.iter().map(|(name, value)| format!("{name}={}/", value.as_deref().unwrap_or(NULL))).collect()
 }
 
 /// A partition column of so many rows of a file; `None` when the log's text is not one of the type.
@@ -113,8 +131,7 @@ mod tests {
             (ColumnType::Decimal(20, 0), Value::UInt(u64::MAX), Some("18446744073709551615")),
             (ColumnType::Date, Value::Date(Date::from_civil(2024, 2, 29).unwrap()), Some("2024-02-29")),
             (ColumnType::Date, Value::Date(Date::from_civil(1, 1, 1).unwrap()), Some("0001-01-01")),
-            (ColumnType::String, Value::Text("a=b/c%20 é\"'".as_bytes()), Some("a=b/c%20 é\"'")),
-            (ColumnType::String, Value::Text(b"__HIVE_DEFAULT_PARTITION__"), Some("__HIVE_DEFAULT_PARTITION__")),
+            (ColumnType::String, Value::Text(b"a-B_.1"), Some("a-B_.1")),
             (ColumnType::String, Value::Null, None),
         ] {
             assert!(may_partition(&column_type));
@@ -140,6 +157,12 @@ mod tests {
     #[test]
     fn an_empty_text_is_no_null() {
         assert_eq!(text_of(&ColumnType::String, Value::Text(b"")), Err(Unfit::Empty));
+        let long = "x".repeat(101);
+        for text in ["a b", "a/b", "a=b", "a%20b", "\u{e9}", NULL, &long] {
+            assert_eq!(text_of(&ColumnType::String, Value::Text(text.as_bytes())), Err(Unfit::Path), "{text}");
+        }
+        let values = [("a", Some("1")), ("b", None)].map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        assert_eq!(folder(&Partition::new(values.into())), format!("a=1/b={NULL}/"));
         assert_eq!(text_of(&ColumnType::Date, Value::Date(Date::INFINITY)), Err(Unfit::NotFinite));
         assert_eq!(text_of(&ColumnType::String, Value::Unknown), Err(Unfit::Unknown));
         assert!(!may_partition(&ColumnType::Timestamp));

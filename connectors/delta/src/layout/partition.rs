@@ -2,7 +2,7 @@
 
 use super::Layout;
 use super::refusal::READ_ANEW;
-use crate::encode::partition::may_partition;
+use crate::encode::partition::{is_plain, may_partition};
 use crate::typemap::column_name;
 use std::collections::BTreeMap;
 use tidewire_core::tables::TableFilter;
@@ -66,6 +66,11 @@ impl Layout {
                 let what = format!("`{name}`, which is `{}` in Delta", column.column_type);
                 let remedy = "choose columns of integers, decimals, booleans, dates or text in `partition_by`";
                 return refuse("partition_column_type", what, remedy);
+            }
+            if !is_plain(&column.name) {
+                let what = format!("`{name}`, whose name not all readers find in a path");
+                let remedy = "rename the column at the source to letters, digits, `-`, `_` and `.`, or choose another";
+                return refuse("partition_column_name", what, remedy);
             }
             if self.partition.contains(&at) {
                 return refuse(

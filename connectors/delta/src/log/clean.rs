@@ -136,11 +136,13 @@ pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -
 
 /// Removes temporary files that a writer left behind more than an hour ago. Only a writer does, as it is the only one:
 /// somebody who looks at the table may meet a large file that a daemon has been writing for longer.
-pub(super) fn temporary_files(store: &TableStore, now_millis: i64) -> Result<()> {
+pub(super) fn temporary_files(store: &TableStore, state: &State, now_millis: i64) -> Result<()> {
     if store.local_path().is_none() || store.intents().is_none() {
         return Ok(());
     }
-    for directory in ["", "_delta_log", CHANGES] {
+    let named = state.named(|_| true);
+    let partitions = named.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect::<BTreeSet<_>>();
+    for directory in ["", "_delta_log", CHANGES].into_iter().chain(partitions) {
         for object in store.list(directory, "")? {
             let ours = object.name.starts_with(".tidewire-") && object.name.ends_with(".tmp");
             if ours && object.modified_millis < now_millis.saturating_sub(HOUR_MILLIS) {

@@ -61,5 +61,9 @@ fn vector_name(vector: Option<&DvDescriptor>) -> Option<String> {
 /// anybody may have changed. Of files of changes the state does not say which are named: they go by their age.
 fn is_of_a_table(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (name.starts_with("part-") || name.starts_with("deletion_vector_")) && name.chars().all(is_plain)
+    let (folders, file) = name.rsplit_once('/').map_or(("", name), |(folders, file)| (folders, file));
+    // The folders are those of partitions.
+    let is_folder = |folder: &str| folder.split_once('=').is_some_and(|(_, value)| value.chars().all(is_plain));
+    let is_ours = folders.is_empty() || folders.split('/').all(is_folder);
+    is_ours && (file.starts_with("part-") || file.starts_with("deletion_vector_")) && file.chars().all(is_plain)
 }
