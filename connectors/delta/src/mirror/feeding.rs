@@ -48,9 +48,16 @@ impl Mirror {
         left.map_err(|(at, unfit)| unfit_error(row.schema, layout, at, unfit, |source| row.old_value(source)))
     }
 
-    /// Settles what the coming commit's feed names. After `close`, before `seal`.
-    pub(crate) fn settle_feed(&mut self, parts: &mut Parts, layout: &Layout) -> Result<()> {
-        let Some(Written { mut old, new, updates, is_open }) = parts.take_written() else { return Ok(()) };
+    /// Settles what the coming commit's feed names. After `close`, before `seal`. Of `emptied` files, with what was deleted of
+    /// them before, all rows go.
+    pub(crate) fn settle_feed(
+        &mut self,
+        parts: &mut Parts,
+        layout: &Layout,
+        emptied: Vec<(NewFile, Arc<RoaringBitmap>)>,
+    ) -> Result<()> {
+        let written = parts.take_written(!emptied.is_empty());
+        let Some(Written { mut old, new, updates, is_open }) = written else { return Ok(()) };
         let mut is_updated = updates.clone();
         if is_open {
             is_updated = Rows::new();
@@ -77,6 +84,9 @@ impl Mirror {
                 false => Some(INSERTED),
             };
             old.push(copy(parts, layout, &file, called)?);
+        }
+        for (file, dead) in emptied {
+            old.push(copy(parts, layout, &file, |row| (!dead.contains(row)).then_some(DELETED))?);
         }
         parts.name_changes(old);
         Ok(())

@@ -89,7 +89,8 @@ impl Follower {
         }
         for words in changes.words.values_mut() {
             words.sort();
-            let net: [&[&str]; 3] = [&[INSERTED], &[DELETED], &[AFTER, BEFORE]];
+            // The last is of a table that was emptied.
+            let net: [&[&str]; 4] = [&[INSERTED], &[DELETED], &[AFTER, BEFORE], &[DELETED, INSERTED]];
             assert!(net.contains(&&*words.iter().map(String::as_str).collect::<Vec<_>>()), "{words:?} of one key");
         }
         changes.more.into_iter().for_each(|row| *self.rows.entry(row).or_default() += 1);

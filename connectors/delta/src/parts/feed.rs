@@ -262,8 +262,9 @@ impl Parts {
         feed.write(&self.store, &self.files, &self.columns, is_end)
     }
 
-    /// What was written, for the feed of a commit; `None` when readers see the changes from the files alone. After `close`.
-    pub(crate) fn take_written(&mut self) -> Option<Written> {
+    /// What was written, for the feed of a commit; `None` when readers see the changes from the files alone, unless it
+    /// `is_needed` all the same. After `close`.
+    pub(crate) fn take_written(&mut self, is_needed: bool) -> Option<Written> {
         let feed = self.feed.as_mut()?;
         let mut new = Vec::new();
         for (ordinal, file) in &self.done {
@@ -274,8 +275,13 @@ impl Parts {
         }
         let (old, updates) = (std::mem::take(&mut feed.done), std::mem::take(&mut feed.updates));
         let is_open = std::mem::take(&mut feed.is_open) | (std::mem::take(&mut feed.windows) > 1);
-        let is_needed = !old.is_empty() || new.iter().any(|(_, _, dead)| !dead.is_empty());
+        let is_needed = is_needed || !old.is_empty() || new.iter().any(|(_, _, dead)| !dead.is_empty());
         is_needed.then_some(Written { old, new, updates, is_open })
+    }
+
+    /// Whether rows that were written since the last commit have gone again.
+    pub(crate) fn loses_new_rows(&self) -> bool {
+        self.done.iter().any(|(ordinal, _)| self.deletes.contains_key(ordinal))
     }
 
     /// Names what the next commit's feed is made of.

@@ -5,7 +5,7 @@ use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Evolution, Layout, Mode, feed_columns};
-use crate::log::{Commit, NewMetadata, Table, new_table_id};
+use crate::log::{Commit, LiveFile, NewFile, NewMetadata, Table, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
@@ -15,6 +15,7 @@ use crate::write::declaring::{KEY_PROPERTY, feeds, key_property, stats_columns};
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
 use crate::write::rewriting::refuse_change;
 use crate::write::{no_floor, telling};
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
 
@@ -264,18 +265,38 @@ impl TableWriter {
         Ok(())
     }
 
-    /// What the coming commit's feed names. Where all files go, readers see the changes from the files alone.
+    /// What the coming commit's feed names.
     fn settle_feed(&mut self) -> Result<()> {
-        let shows_files = self.table.as_ref().is_some_and(|table| table.files().next().is_some());
+        let emptied = self.emptied_files()?;
+        let is_told_by_files = self.replaces_all && emptied.is_empty();
         match &mut self.rows {
-            Rows::Mirror(mirror) if !(self.replaces_all && shows_files) => {
-                mirror.settle_feed(&mut self.parts, &self.layout)
+            Rows::Mirror(mirror) if !is_told_by_files || self.table.is_none() => {
+                mirror.settle_feed(&mut self.parts, &self.layout, emptied)
             }
             _ => {
-                self.parts.take_written();
+                self.parts.take_written(false);
                 Ok(())
             }
         }
+    }
+
+    /// The files whose rows the feed must name one by one as all files go. Where whole files go readers see it by themselves;
+    /// but delta-rs forgets the deletion vectors of files that go.
+    fn emptied_files(&mut self) -> Result<Vec<(NewFile, Arc<RoaringBitmap>)>> {
+        let Some(table) = self.table.as_mut().filter(|_| self.replaces_all && self.settings.change_data_feed) else {
+            return Ok(Vec::new());
+        };
+        let mut files = Vec::new();
+        // Rows of another shape than the table's new one are told by their files all the same.
+        let has_vectors = table.files().any(|file| file.deletion_vector.is_some()) || self.parts.loses_new_rows();
+        if !self.metadata_due && has_vectors {
+            for file in table.files().cloned().collect::<Vec<_>>() {
+                let deleted = Arc::clone(table.deleted_rows(&file.path)?);
+                let LiveFile { path, size, num_records, partition, .. } = file;
+                files.push((NewFile { path, size, num_records, stats: None, partition }, deleted));
+            }
+        }
+        Ok(files)
     }
 
     /// House-keeping of the table's log.

@@ -75,6 +75,15 @@ fn an_emptied_table_says_so_by_its_files() {
     h.commit();
     // With a file of changes readers would not look at those that go.
     assert_eq!((h.changes(), h.rows()), (vec![], [row(2, "c", "C")].into()));
+    h.send(&[Logical::insert(1, "a", "A"), Logical::insert(3, "d", "D")]);
+    h.commit();
+    h.send(&[Logical::Delete(3)]);
+    h.commit();
+    // delta-rs forgets the deletion vectors of files that go: there it is told row by row.
+    h.send(&[Logical::update(1, "b", None), Logical::Truncate, Logical::insert(2, "e", "E")]);
+    h.commit();
+    let told = |id, word: &str, v: &str| (id, text(word), text(v));
+    assert_eq!(h.changes(), [told(1, DELETED, "a"), told(2, DELETED, "c"), told(2, INSERTED, "e")]);
 }
 
 #[test]
