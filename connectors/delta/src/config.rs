@@ -53,6 +53,9 @@ pub struct Config {
     /// Per cent of a data file's rows that may be deleted before it is rewritten; default 20.
     #[serde(default)]
     pub deleted_rows_percent: Option<u64>,
+    /// Longest time that deleted rows stay in a data file, however few they are; default 7 d, `0s` for no such limit.
+    #[serde(default)]
+    pub deleted_rows_age: Option<Span>,
     /// Keep column names that Delta forbids. Not available yet.
     #[serde(default)]
     pub column_mapping: bool,
@@ -71,6 +74,9 @@ impl Config {
     pub const TARGET_FILE_SIZE_DEFAULT: u64 = 256 << 20;
     /// Each deleted row costs four live ones to be copied.
     pub const DELETED_ROWS_PERCENT_DEFAULT: u64 = 20;
+    /// A file is rewritten for this at most once in the time; with the day that removed files are kept, what was deleted
+    /// is gone well within the month that laws give.
+    pub const DELETED_ROWS_AGE_DEFAULT: Duration = Duration::from_hours(7 * 24);
 }
 
 /// One thing that is wrong with the configuration.
@@ -89,6 +95,8 @@ pub(crate) struct Budget {
     pub(crate) target_bytes: u64,
     /// Per cent of a file's rows that may be deleted.
     pub(crate) deleted_percent: u64,
+    /// Milliseconds that rows may stay after they were deleted; `None`: as long as it happens.
+    pub(crate) deleted_age: Option<i64>,
     /// Files that may have a deletion vector: some readers stop working above 512.
     pub(crate) vector_files: usize,
     /// Bytes that all deletion vectors together may take, whatever the table's size.
@@ -114,6 +122,8 @@ pub(crate) struct Settings {
 /// Half of what delta-rs can read without a deadlock.
 const VECTOR_FILES_MAX: usize = 256;
 const VECTOR_BYTES_MAX: u64 = 4 << 20;
+/// A shorter age would rewrite files with every commit.
+const DELETED_ROWS_AGE_MIN: Duration = Duration::from_mins(1);
 
 impl Settings {
     /// What is said of a table's columns.
@@ -126,7 +136,7 @@ impl Settings {
         let mut faults = Vec::new();
         let mut fault = |key: &str, message: String| faults.push(ConfigFault { key: key.to_owned(), message });
         let location = location(&config.location).map_err(|message| fault("location", message)).ok();
-        let table = config.table.unwrap_or_else(|| Config::TABLE_DEFAULT.to_owned());
+        let table = config.table.clone().unwrap_or_else(|| Config::TABLE_DEFAULT.to_owned());
         if let Err(message) = check_template(&table) {
             fault("table", message);
         }
@@ -166,16 +176,7 @@ impl Settings {
             fault("schema_changes", message);
             SchemaChanges::default()
         });
-        let target_bytes = config.target_file_size.map_or(Config::TARGET_FILE_SIZE_DEFAULT, |size| size.0);
-        if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
-            fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
-        }
-        let deleted_percent = config.deleted_rows_percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
-        if !(1..=90).contains(&deleted_percent) {
-            fault("deleted_rows_percent", "must be 1 to 90".to_owned());
-        }
-        let budget =
-            Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX };
+        let budget = budget(&config, &mut fault);
         if config.column_mapping {
             fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
         }
@@ -190,11 +191,37 @@ impl Settings {
                 commit_bytes,
                 text_columns: config.text_columns.into_iter().collect(),
                 schema_changes,
-                compaction: config.compaction.unwrap_or(true).then_some(budget),
+                compaction: budget,
             }),
             _ => Err(faults),
         }
     }
+}
+
+/// How data files are rewritten; `None`: they are left as they are.
+fn budget(config: &Config, fault: &mut impl FnMut(&str, String)) -> Option<Budget> {
+    let target_bytes = config.target_file_size.map_or(Config::TARGET_FILE_SIZE_DEFAULT, |size| size.0);
+    if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
+        fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
+    }
+    let deleted_percent = config.deleted_rows_percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
+    if !(1..=90).contains(&deleted_percent) {
+        fault("deleted_rows_percent", "must be 1 to 90".to_owned());
+    }
+    let deleted_age = config.deleted_rows_age.map_or(Config::DELETED_ROWS_AGE_DEFAULT, |span| span.0);
+    if !deleted_age.is_zero() && deleted_age < DELETED_ROWS_AGE_MIN {
+        fault("deleted_rows_age", "must be 1m or more, or 0s for no limit".to_owned());
+    }
+    if config.compaction == Some(false) && config.deleted_rows_age.is_some_and(|span| !span.0.is_zero()) {
+        fault("deleted_rows_age", "needs `compaction`, which rewrites the files".to_owned());
+    }
+    config.compaction.unwrap_or(true).then_some(Budget {
+        target_bytes,
+        deleted_percent,
+        deleted_age: i64::try_from(deleted_age.as_millis()).ok().filter(|age| *age > 0),
+        vector_files: VECTOR_FILES_MAX,
+        vector_bytes: VECTOR_BYTES_MAX,
+    })
 }
 
 const LOCATION_FORMS: &str = "file:///path, s3://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix or \
@@ -254,6 +281,28 @@ mod tests {
             "column_mapping",
         ];
         assert_eq!(keys, expect);
+    }
+
+    #[test]
+    fn deleted_rows_have_an_age() {
+        let age = |keys: &str| {
+            let settings = parse(&format!(r#"{{"location": "file:///srv/lake"{keys}}}"#));
+            settings.map(|settings| settings.compaction.and_then(|budget| budget.deleted_age)).map_err(|mut faults| {
+                assert_eq!(faults.len(), 1);
+                faults.remove(0).key
+            })
+        };
+        for (keys, expect) in [
+            ("", Ok(Some(7 * 24 * 3_600_000))),
+            (r#", "deleted_rows_age": "30d""#, Ok(Some(30 * 24 * 3_600_000))),
+            (r#", "deleted_rows_age": "0s""#, Ok(None)),
+            (r#", "deleted_rows_age": "1s""#, Err("deleted_rows_age".to_owned())),
+            (r#", "deleted_rows_age": "1d", "compaction": false"#, Err("deleted_rows_age".to_owned())),
+            (r#", "deleted_rows_age": "0s", "compaction": false"#, Ok(None)),
+            (r#", "compaction": false"#, Ok(None)),
+        ] {
+            assert_eq!(age(keys), expect, "{keys}");
+        }
     }
 
     #[test]

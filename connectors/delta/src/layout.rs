@@ -73,6 +73,8 @@ pub(crate) const HISTORY_COLUMNS: [(&str, ColumnType); 5] = [
 ];
 /// Whether a version of a history is the row as it is now.
 pub(crate) const CURRENT_COLUMN: &str = "_is_current";
+/// The property that keeps the key's columns, a JSON array of names in key order.
+pub(crate) const KEY_PROPERTY: &str = "tidewire.key";
 /// A changelog's list of columns that the log did not carry.
 pub(crate) const UNCHANGED_COLUMN: &str = "_unchanged";
 

@@ -36,6 +36,8 @@ mod changelog;
 
 mod compact;
 
+mod purge;
+
 mod write;
 
 #[cfg(test)]

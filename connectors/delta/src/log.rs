@@ -17,6 +17,7 @@ mod load;
 mod protocol;
 mod state;
 mod upkeep;
+mod vacuum;
 
 use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
@@ -54,7 +55,7 @@ pub(crate) struct LiveFile {
     pub(crate) num_records: u64,
     /// Statistics, the log's JSON text.
     pub(crate) stats: Option<Arc<str>>,
-    /// When it was written, in milliseconds since 1970.
+    /// When it was written or, with deleted rows, when the first of them was deleted, in milliseconds since 1970.
     pub(crate) modification_time: i64,
     /// Its deleted rows' place, if it has any.
     pub(crate) deletion_vector: Option<DvDescriptor>,

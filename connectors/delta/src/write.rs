@@ -12,10 +12,12 @@
 
 mod compacting;
 mod found;
+mod resting;
 mod table;
 mod telling;
 
 pub(crate) use found::{Identity, stored_place};
+pub(crate) use resting::splits;
 
 use crate::ambient::{Limit, limit};
 use crate::config::Settings;
@@ -24,6 +26,7 @@ use crate::layout::table_path;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use found::Found;
+use resting::Resting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use table::TableWriter;
@@ -80,6 +83,8 @@ pub(crate) struct DeltaSink {
     stored: Progress,
     /// The table whose files were rewritten last.
     compacted: Option<TableName>,
+    /// The other tables.
+    resting: Resting,
 }
 
 impl DeltaSink {
@@ -101,6 +106,7 @@ impl DeltaSink {
             progress: table,
             stored,
             compacted: None,
+            resting: Resting::new(&progress),
         };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
@@ -120,13 +126,8 @@ impl DeltaSink {
     /// Whether a table that the progress calls unfinished was shown whole before the daemon ended. An earlier instance
     /// may be about to show it: where there is a table, it is taken over before it is asked.
     fn is_snapshot_visible(&mut self, name: &str, floor: &Position) -> Result<bool> {
-        // Both parts of a name may hold dots: each way to split it is tried, and the table says who it is.
-        for (at, _) in name.match_indices('.') {
-            let Some((schema, table)) = name.split_at_checked(at).and_then(|(s, t)| Some((s, t.strip_prefix('.')?)))
-            else {
-                continue;
-            };
-            let split = TableName::new(schema, table);
+        // Each way to split the name is tried, and the table says who it is.
+        for split in splits(name) {
             let found = Found::look(&self.identity, &self.store_of(&split), name, self.settings.mode)?;
             let Some(found) = found.filter(Found::is_table) else { continue };
             let is_visible = found.shows_snapshot(floor);
@@ -145,6 +146,7 @@ impl DeltaSink {
 
     fn apply_to(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
         if !self.tables.contains_key(name) {
+            self.resting.give_way(name);
             let found = match self.found.remove(name) {
                 Some(found) => found,
                 None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), self.settings.mode)?,
@@ -225,13 +227,13 @@ impl DeltaSink {
 
     /// Whether data files are being rewritten.
     fn is_compacting(&self) -> bool {
-        self.tables.values().any(TableWriter::is_compacting)
+        self.tables.values().any(TableWriter::is_compacting) || self.resting.is_busy()
     }
 
     /// Whether a thread is copying rows.
     #[cfg(test)]
     pub(crate) fn is_copying(&self) -> bool {
-        self.tables.values().any(|table| table.is_compacting() && !table.has_copies())
+        self.tables.values().any(|table| table.is_compacting() && !table.has_copies()) || self.resting.is_copying()
     }
 
     /// Whether copies wait to be shown.
@@ -245,6 +247,7 @@ impl DeltaSink {
         for (name, table) in &mut self.tables {
             table.finish_compaction().map_err(|error| of_table(error, name))?;
         }
+        self.go_on_resting()?;
         if self.is_compacting() {
             return Ok(());
         }
@@ -310,6 +313,7 @@ impl Sink for DeltaSink {
             table.maintain().map_err(|error| of_table(error, name))?;
         }
         self.compact()?;
+        self.look_at_resting()?;
         self.progress.maintain()?;
         Ok(self.is_compacting())
     }

@@ -13,6 +13,17 @@ pub(crate) struct Candidate {
     pub(crate) deleted: u64,
     /// Bytes of its deletion vector.
     pub(crate) vector_bytes: u64,
+    /// When the first of the deleted rows was deleted, in milliseconds since 1970.
+    pub(crate) deleted_since: i64,
+}
+
+/// When files are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occasion {
+    /// Milliseconds since 1970.
+    pub(crate) now: i64,
+    /// Whether nobody changes the table: a good time to free its readers of deleted rows.
+    pub(crate) rests: bool,
 }
 
 /// Files from this part of the target on are not merged for their size.
@@ -32,14 +43,45 @@ impl Candidate {
     fn has_vector(&self) -> bool {
         self.deleted > 0
     }
+
+    /// When it must have been rewritten, in milliseconds since 1970.
+    fn due(&self, budget: &Budget) -> Option<i64> {
+        budget.deleted_age.filter(|_| self.has_vector()).map(|age| self.deleted_since.saturating_add(age))
+    }
 }
 
 /// The files to rewrite together, by their place in `files`; empty when the table is in order.
-pub(crate) fn plan(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+pub(crate) fn plan(files: &[Candidate], budget: &Budget, occasion: Occasion) -> Vec<usize> {
     let small = |tier: usize| small_files(files, budget, tier);
-    let plans: [&dyn Fn() -> Vec<usize>; 5] =
-        [&|| small(0), &|| too_many_deleted(files, budget), &|| over_budget(files, budget), &|| small(1), &|| small(2)];
+    let plans: [&dyn Fn() -> Vec<usize>; 7] = [
+        &|| small(0),
+        &|| too_old(files, budget, occasion.now),
+        &|| too_many_deleted(files, budget),
+        &|| over_budget(files, budget),
+        &|| small(1),
+        &|| small(2),
+        &|| if occasion.rests { any_deleted(files, budget) } else { Vec::new() },
+    ];
     plans.iter().map(|plan| plan()).find(|chosen| !chosen.is_empty()).unwrap_or_default()
+}
+
+/// When the next file will have had deleted rows for too long, in milliseconds since 1970.
+pub(crate) fn next_due(files: &[Candidate], budget: &Budget) -> Option<i64> {
+    files.iter().filter_map(|file| file.due(budget)).min()
+}
+
+/// Deleted rows that must not stay any longer, the oldest first.
+fn too_old(files: &[Candidate], budget: &Budget, now: i64) -> Vec<usize> {
+    let mut chosen = numbers(files, |file| file.due(budget).is_some_and(|due| due <= now));
+    chosen.sort_by_key(|at| files.get(*at).map(|file| file.deleted_since));
+    up_to_target(files, budget, chosen)
+}
+
+/// Any deleted rows; what takes least time first.
+fn any_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+    let mut chosen = numbers(files, Candidate::has_vector);
+    chosen.sort_by_key(|at| files.get(*at).map(|file| file.size));
+    up_to_target(files, budget, chosen)
 }
 
 /// Merges the files of a tier when they are many.
@@ -100,11 +142,18 @@ mod tests {
     use super::*;
 
     const MB: u64 = 1 << 20;
-    const BUDGET: Budget =
-        Budget { target_bytes: 256 * MB, deleted_percent: 20, vector_files: 256, vector_bytes: 4 * MB };
+    const BUDGET: Budget = Budget {
+        target_bytes: 256 * MB,
+        deleted_percent: 20,
+        deleted_age: Some(70),
+        vector_files: 256,
+        vector_bytes: 4 * MB,
+    };
+    const BUSY: Occasion = Occasion { now: 100, rests: false };
+    const RESTS: Occasion = Occasion { rests: true, ..BUSY };
 
     fn file(size: u64, deleted: u64, vector_bytes: u64) -> Candidate {
-        Candidate { size, rows: 1_000, deleted, vector_bytes }
+        Candidate { size, rows: 1_000, deleted, vector_bytes, deleted_since: 50 }
     }
 
     #[test]
@@ -126,9 +175,26 @@ mod tests {
                 vec![],
             ),
         ] {
-            assert_eq!(plan(&files, &BUDGET), chosen, "{what}");
+            assert_eq!(plan(&files, &BUDGET, BUSY), chosen, "{what}");
         }
         let many = vec![file(140 * MB, 1, 9); 257];
-        assert_eq!(plan(&many, &BUDGET), [0], "the number of files with vectors");
+        assert_eq!(plan(&many, &BUDGET, BUSY), [0], "the number of files with vectors");
+    }
+
+    #[test]
+    fn deleted_rows_do_not_stay() {
+        let since = |size, deleted, deleted_since| Candidate { deleted_since, ..file(size, deleted, 9) };
+        let files = [since(200 * MB, 3, 40), since(100 * MB, 0, 0), since(90 * MB, 1, 60), since(80 * MB, 1, 29)];
+        for (what, occasion, age, chosen) in [
+            ("none is old", BUSY, Some(72), vec![]),
+            ("one is", BUSY, Some(71), vec![3]),
+            ("the older first, as many as fill a file", BUSY, Some(60), vec![3]),
+            ("there is no age", BUSY, None, vec![]),
+            ("a table at rest, as many as fill a file", RESTS, None, vec![3, 2]),
+        ] {
+            assert_eq!(plan(&files, &Budget { deleted_age: age, ..BUDGET }, occasion), chosen, "{what}");
+        }
+        assert_eq!(next_due(&files, &BUDGET), Some(29 + 70));
+        assert_eq!(next_due(&files[1..2], &BUDGET), None);
     }
 }

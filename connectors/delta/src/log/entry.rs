@@ -122,8 +122,12 @@ impl Plan<'_> {
                 Fate::Partly(all) => {
                     let Some((path, file)) = self.state.files.get_key_value(path.as_str()) else { continue };
                     let stats = loose_stats(file.stats.as_deref(), file.num_records)?;
+                    // The logical file with deleted rows is as old as the first of them.
+                    let modification_time =
+                        if file.deletion_vector.is_some() { file.modification_time } else { self.now_millis };
                     self.remove(path)?;
-                    self.kept.push(Add { stats: Some(stats), ..file.to_add(path, self.data_change) });
+                    let add = file.to_add(path, self.data_change);
+                    self.kept.push(Add { stats: Some(stats), modification_time, ..add });
                     self.vectors.push(all);
                 }
             }

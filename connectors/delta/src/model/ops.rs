@@ -141,12 +141,18 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
-        compaction: chance.percent(70).then(|| Budget {
-            target_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
-            deleted_percent: *chance.pick(&[1, 20, 90]),
-            vector_files: *chance.pick(&[0, 2, 256]),
-            vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
-        }),
+        compaction: chance.percent(70).then(|| budget(chance)),
+    }
+}
+
+fn budget(chance: &mut Chance) -> Budget {
+    let (target_bytes, deleted_age) = *chance.pick(&[(100, Some(1)), (20_000, Some(5 * HOUR_MILLIS)), (1 << 20, None)]);
+    Budget {
+        target_bytes,
+        deleted_percent: *chance.pick(&[1, 20, 90]),
+        deleted_age,
+        vector_files: *chance.pick(&[0, 2, 256]),
+        vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
     }
 }
 

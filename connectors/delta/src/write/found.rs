@@ -126,7 +126,7 @@ pub(super) fn count_held(batch: &Batch, changes: &[&Change], held: Mark) -> usiz
 }
 
 /// What our own table says of itself; `None` when it is not ours.
-fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
+pub(crate) fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
     let place: Place = serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()?;
     (place.is_of(identity, name) && place.mode == mode.name()).then_some(place)
 }

@@ -4,7 +4,7 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Evolution, LEFT_OUT_PROPERTY, Layout, Mode};
+use crate::layout::{Evolution, KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
 use crate::log::{Commit, Features, NewMetadata, NewTable, Table, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
 
-const KEY_PROPERTY: &str = "tidewire.key";
 const OPERATION: &str = "STREAMING UPDATE";
 
 /// The rows of a table, by its mode.
@@ -119,7 +118,7 @@ impl TableWriter {
             native_id: place.as_ref().map_or(schema.native_id, |place| place.native_id),
             snapshot_floor: place.and_then(|place| place.snapshot_floor),
             snapshot_due: None,
-            compacting: Compacting::default(),
+            compacting: Compacting::new(),
         })
     }
 
@@ -436,7 +435,7 @@ impl TableWriter {
 
     /// What the commit has made of the files: rows that it deleted, files that it emptied.
     fn follow_commit(&mut self, touched: Vec<(u32, String)>) -> Result<()> {
-        self.compacting.files_changed();
+        self.compacting.rows_changed();
         let (Rows::Mirror(mirror), Some(table)) = (&mut self.rows, &mut self.table) else { return Ok(()) };
         for (ordinal, path) in touched {
             match table.file(&path) {

@@ -8,6 +8,7 @@ mod harness;
 mod history;
 mod limits;
 mod policies;
+mod resting;
 
 use super::*;
 use crate::layout::Mode;

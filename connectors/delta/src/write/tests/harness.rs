@@ -177,7 +177,13 @@ impl Harness {
 
     /// From here on data files are rewritten at the least occasion.
     pub(super) fn compact_always(&mut self) {
-        self.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 1, vector_files: 2, vector_bytes: 100 });
+        self.compact_by(Budget {
+            target_bytes: 1 << 20,
+            deleted_percent: 1,
+            deleted_age: None,
+            vector_files: 2,
+            vector_bytes: 100,
+        });
     }
 
     /// From here on data files are rewritten, and key indexes written to disk at once.
