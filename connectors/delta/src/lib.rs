@@ -40,6 +40,8 @@ mod purge;
 
 mod write;
 
+mod erase;
+
 #[cfg(test)]
 mod model;
 

@@ -16,7 +16,7 @@ mod resting;
 mod table;
 mod telling;
 
-pub(crate) use found::{Identity, stored_place};
+pub(crate) use found::{Identity, own_place, stored_place};
 pub(crate) use resting::splits;
 
 use crate::ambient::{Limit, limit};

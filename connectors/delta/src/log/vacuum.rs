@@ -3,6 +3,7 @@
 
 use crate::ambient::now_millis;
 use crate::error::Result;
+use crate::log::state::Tombstone;
 use crate::log::{Table, clean};
 
 impl Table {
@@ -31,5 +32,21 @@ impl Table {
         let oldest = self.state.tombstones.iter().map(|tombstone| tombstone.deletion_timestamp).min();
         // The removals expire when their time is past, not when it has come.
         oldest.map(|oldest| oldest.saturating_add(retention).saturating_add(1))
+    }
+
+    /// When the newest removal will have expired, in milliseconds since 1970.
+    pub(crate) fn last_expiry(&self) -> Option<i64> {
+        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
+        let newest = self.state.tombstones.iter().map(|tombstone| tombstone.deletion_timestamp).max();
+        newest.map(|newest| newest.saturating_add(retention))
+    }
+
+    /// When the removal of a data file expires, in milliseconds since 1970; `None` for one that the log does not name as
+    /// removed. A file that is live may have removals of its own, of older deletion vectors.
+    pub(crate) fn expiry_of(&self, path: &str) -> Option<i64> {
+        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
+        let of = |tombstone: &&Tombstone| &*tombstone.path == path;
+        let removed = self.state.tombstones.iter().filter(of).map(|tombstone| tombstone.deletion_timestamp).max();
+        removed.map(|removed| removed.saturating_add(retention))
     }
 }

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod compacting;
+mod erasing;
 mod halting;
 mod harness;
 mod history;

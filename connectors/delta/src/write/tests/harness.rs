@@ -1,6 +1,7 @@
 //! A source in miniature: logical changes, the batches that carry them, a worker that drops what the sink holds,
 //! and a reader of what the table shows.
 
+mod purging;
 mod reading;
 
 use crate::config::{Budget, Settings};
