@@ -95,6 +95,11 @@ pub trait Sink: Send {
     /// as the sink has one, and returns only when that is certain. With nothing written it stores the progress.
     fn commit(&mut self, progress: &Progress) -> Result<()>;
 
+    /// Asked after each commit: the time that commits are to be apart from here on, where that changes with what is written.
+    fn commit_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// Called when nothing waits, after a commit and then now and again: house-keeping that must not delay a commit. Says
     /// whether it goes on beside the sink and wants to be asked again soon.
     fn maintain(&mut self) -> Result<bool> {

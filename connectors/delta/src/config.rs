@@ -29,6 +29,10 @@ pub struct Config {
     /// Commit at the latest after this time; default 5 s.
     #[serde(default)]
     pub commit_interval: Option<Span>,
+    /// Longest time between commits while changes come, for tables whose commits would else write far more deletion vectors
+    /// and log than new rows; default 60 s, or `commit_interval` where that is longer.
+    #[serde(default)]
+    pub commit_interval_max: Option<Span>,
     /// Commit at the latest after this many changes; default 100,000.
     #[serde(default)]
     pub commit_rows: Option<u64>,
@@ -66,6 +70,8 @@ impl Config {
     pub const TABLE_DEFAULT: &'static str = "{source}/{schema}/{table}";
     /// Long enough that files are worth reading, short enough that a reader sees the source of moments ago.
     pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+    /// Twelve times less of what does not grow with the time between commits.
+    pub const COMMIT_INTERVAL_MAX_DEFAULT: Duration = Duration::from_secs(60);
     /// A commit's fixed cost is small beside so many rows.
     pub const COMMIT_ROWS_DEFAULT: usize = 100_000;
     /// Bounds what is read again after a crash.
@@ -111,6 +117,8 @@ pub(crate) struct Settings {
     pub(crate) table: String,
     pub(crate) mode: Mode,
     pub(crate) commit_interval: Duration,
+    /// At least `commit_interval`.
+    pub(crate) commit_interval_max: Duration,
     pub(crate) commit_rows: usize,
     pub(crate) commit_bytes: usize,
     pub(crate) text_columns: TextColumns,
@@ -153,6 +161,11 @@ impl Settings {
         if commit_interval < Duration::from_millis(10) {
             fault("commit_interval", "must be 10ms or more".to_owned());
         }
+        let default_max = commit_interval.max(Config::COMMIT_INTERVAL_MAX_DEFAULT);
+        let commit_interval_max = config.commit_interval_max.map_or(default_max, |span| span.0);
+        if commit_interval_max < commit_interval {
+            fault("commit_interval_max", "must be `commit_interval` or more".to_owned());
+        }
         let commit_rows =
             config.commit_rows.map_or(Some(Config::COMMIT_ROWS_DEFAULT), |rows| usize::try_from(rows).ok());
         let commit_rows = commit_rows.filter(|rows| (1..=100_000_000).contains(rows));
@@ -187,6 +200,7 @@ impl Settings {
                 table,
                 mode,
                 commit_interval,
+                commit_interval_max,
                 commit_rows,
                 commit_bytes,
                 text_columns: config.text_columns.into_iter().collect(),
@@ -258,6 +272,9 @@ mod tests {
         let settings = parse(r#"{"location": "file:///srv/lake"}"#).unwrap();
         assert_eq!(settings.table, "{source}/{schema}/{table}");
         assert_eq!((settings.mode, settings.commit_interval), (Mode::Mirror, Duration::from_secs(5)));
+        assert_eq!(settings.commit_interval_max, Duration::from_secs(60));
+        let longer = parse(r#"{"location": "file:///srv/lake", "commit_interval": "2m"}"#).unwrap();
+        assert_eq!(longer.commit_interval_max, Duration::from_secs(120));
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
         assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
     }
@@ -265,7 +282,7 @@ mod tests {
     #[test]
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
-            "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
+            "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
             "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
@@ -274,6 +291,7 @@ mod tests {
             "table",
             "mode",
             "commit_interval",
+            "commit_interval_max",
             "commit_rows",
             "commit_bytes",
             "text_columns",

@@ -18,6 +18,7 @@ mod protocol;
 mod state;
 mod upkeep;
 mod vacuum;
+mod weight;
 
 use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
@@ -34,6 +35,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use tidewire_core::{Error, ErrorKind, failpoint};
 use upkeep::Upkeep;
+
+pub(crate) use weight::Weight;
 
 /// A checkpoint is due after this many entries or bytes of them, if not for its age: some readers stop working on long
 /// tails of entries.
@@ -164,6 +167,8 @@ pub(crate) struct Table {
     /// Set by an error whose outcome is open: what storage holds is no longer known.
     stale: bool,
     upkeep: Upkeep,
+    /// Of the commits since it was asked for.
+    weight: Weight,
 }
 
 impl Table {
@@ -208,7 +213,17 @@ impl Table {
 
     fn new(store: TableStore, loaded: Loaded) -> Table {
         let Loaded { state, version, head, entries, entry_bytes } = loaded;
-        Table { store, state, version, head, entries, entry_bytes, stale: false, upkeep: Upkeep::new() }
+        Table {
+            store,
+            state,
+            version,
+            head,
+            entries,
+            entry_bytes,
+            stale: false,
+            upkeep: Upkeep::new(),
+            weight: Weight::default(),
+        }
     }
 
     /// Where the table's files are.
@@ -260,6 +275,11 @@ impl Table {
             (None, None) => Arc::default(),
         };
         Ok(file.deleted.insert(deleted))
+    }
+
+    /// What was written since the last call for changes of rows.
+    pub(crate) fn take_weight(&mut self) -> Weight {
+        std::mem::take(&mut self.weight)
     }
 
     /// The version that an application committed last.
@@ -445,6 +465,10 @@ impl Table {
         self.version += 1;
         self.entries += 1;
         self.entry_bytes += size;
+        if entry.weight != Weight::default() {
+            self.weight += entry.weight;
+            self.weight.burden += size;
+        }
         checksum::write(&self.store, self.version, &entry.token, &self.state);
         self.head = self.store.head(&name)?;
         ::metrics::counter!(metrics::COMMITS).increment(1);

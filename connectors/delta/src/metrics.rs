@@ -1,6 +1,6 @@
 //! The names of this crate's metrics. Recorded per commit, never per row.
 
-use ::metrics::{Unit, describe_counter};
+use ::metrics::{Unit, describe_counter, describe_gauge};
 
 /// Delta commits that became visible.
 pub(crate) const COMMITS: &str = "tidewire_delta_commits_total";
@@ -18,6 +18,8 @@ pub(crate) const FILES_CLEANED: &str = "tidewire_delta_files_cleaned_total";
 pub(crate) const COMPACTIONS: &str = "tidewire_delta_compactions_total";
 /// Bytes of the rewritten files.
 pub(crate) const COMPACTED_BYTES: &str = "tidewire_delta_compacted_bytes_total";
+/// Time that commits of a sink are apart now.
+pub(crate) const COMMIT_INTERVAL: &str = "tidewire_delta_commit_interval_seconds";
 
 /// Tells the recorder what the names mean; once per process.
 pub fn describe() {
@@ -30,6 +32,7 @@ pub fn describe() {
         FILES_CLEANED,
         "Files of Delta tables removed after their retention, or because no commit named them"
     );
+    describe_gauge!(COMMIT_INTERVAL, Unit::Seconds, "Time that commits of a Delta sink are apart while changes come");
     describe_counter!(COMPACTIONS, "Times that data files of Delta tables were rewritten");
     describe_counter!(COMPACTED_BYTES, Unit::Bytes, "Bytes of data files rewritten by compaction");
 }

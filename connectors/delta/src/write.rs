@@ -10,6 +10,7 @@
 //! should the daemon end between the two commits, `open` finds the table whole and says so, and it is not read
 //! again.
 
+mod cadence;
 mod compacting;
 mod found;
 mod resting;
@@ -19,16 +20,20 @@ mod telling;
 pub(crate) use found::{Identity, own_place, stored_place};
 pub(crate) use resting::splits;
 
-use crate::ambient::{Limit, limit};
+use crate::ambient::{Limit, limit, now_millis};
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
+use crate::log::Weight;
+use crate::metrics;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
+use cadence::Cadence;
 use found::Found;
 use resting::Resting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use table::TableWriter;
 use tidewire_core::sink::Selection;
 use tidewire_core::{
@@ -85,6 +90,7 @@ pub(crate) struct DeltaSink {
     compacted: Option<TableName>,
     /// The other tables.
     resting: Resting,
+    cadence: Cadence,
 }
 
 impl DeltaSink {
@@ -96,6 +102,7 @@ impl DeltaSink {
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
+        let cadence = Cadence::new(settings.commit_interval, settings.commit_interval_max);
         let mut sink = DeltaSink {
             settings,
             limits: Limits::now(),
@@ -107,6 +114,7 @@ impl DeltaSink {
             stored,
             compacted: None,
             resting: Resting::new(&progress),
+            cadence,
         };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
@@ -264,6 +272,21 @@ impl DeltaSink {
         Ok(())
     }
 
+    /// Finds out how far the next commit is to be from this one.
+    fn weigh(&mut self) {
+        let mut weight = Weight::default();
+        for table in self.tables.values_mut() {
+            weight += table.take_weight();
+        }
+        if weight != Weight::default() {
+            self.cadence.committed(now_millis(), weight);
+            let Identity { sink, source } = &*self.identity;
+            let (sink, source) = (Arc::clone(sink), Arc::clone(source));
+            ::metrics::gauge!(metrics::COMMIT_INTERVAL, "sink" => sink, "source" => source)
+                .set(self.cadence.interval().as_secs_f64());
+        }
+    }
+
     /// Notes that tables are being read, before a commit shows them whole.
     fn note_reading(&mut self, progress: &Progress) -> Result<()> {
         let mut noted = self.stored.clone();
@@ -305,7 +328,12 @@ impl Sink for DeltaSink {
         }
         self.progress.store(progress)?;
         self.stored = progress.clone();
+        self.weigh();
         self.compact()
+    }
+
+    fn commit_interval(&self) -> Option<Duration> {
+        Some(self.cadence.interval())
     }
 
     fn maintain(&mut self) -> Result<bool> {

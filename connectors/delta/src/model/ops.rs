@@ -137,6 +137,7 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         table: "{source}/{schema}/{table}".to_owned(),
         mode: if chance.percent(75) { Mode::Mirror } else { Mode::Changelog },
         commit_interval: Duration::from_secs(5),
+        commit_interval_max: Duration::from_secs(60),
         commit_rows: 1_000,
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),

@@ -5,7 +5,7 @@ use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Evolution, KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
-use crate::log::{Commit, Features, NewMetadata, NewTable, Table, new_table_id};
+use crate::log::{Commit, Features, NewMetadata, NewTable, Table, Weight, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
@@ -231,6 +231,11 @@ impl TableWriter {
         self.replaces_all = false;
         self.metadata_due = false;
         Ok(())
+    }
+
+    /// What its commits have written since the last call for changes of rows.
+    pub(crate) fn take_weight(&mut self) -> Weight {
+        self.table.as_mut().map(Table::take_weight).unwrap_or_default()
     }
 
     /// House-keeping of the table's log.

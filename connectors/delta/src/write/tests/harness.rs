@@ -127,6 +127,7 @@ impl Harness {
             table: "{source}/{schema}/{table}".to_owned(),
             mode,
             commit_interval: Duration::from_secs(5),
+            commit_interval_max: Duration::from_secs(60),
             commit_rows: 1_000,
             commit_bytes: 64 << 20,
             text_columns: TextColumns::new(),
