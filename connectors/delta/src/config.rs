@@ -60,6 +60,12 @@ pub struct Config {
     /// Longest time that deleted rows stay in a data file, however few they are; default 7 d, `0s` for no such limit.
     #[serde(default)]
     pub deleted_rows_age: Option<Span>,
+    /// Keep a table of barriers, which versions of the tables are one picture of the source; default no.
+    #[serde(default)]
+    pub barriers: bool,
+    /// Shortest time between two barriers; default 60 s.
+    #[serde(default)]
+    pub barrier_interval: Option<Span>,
     /// Keep column names that Delta forbids. Not available yet.
     #[serde(default)]
     pub column_mapping: bool,
@@ -70,6 +76,8 @@ impl Config {
     pub const TABLE_DEFAULT: &'static str = "{source}/{schema}/{table}";
     /// Long enough that files are worth reading, short enough that a reader sees the source of moments ago.
     pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+    /// A reader who joins tables seldom minds a minute, and each barrier has a row for each table.
+    pub const BARRIER_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
     /// Twelve times less of what does not grow with the time between commits.
     pub const COMMIT_INTERVAL_MAX_DEFAULT: Duration = Duration::from_secs(60);
     /// A commit's fixed cost is small beside so many rows.
@@ -123,6 +131,8 @@ pub(crate) struct Settings {
     pub(crate) commit_bytes: usize,
     pub(crate) text_columns: TextColumns,
     pub(crate) schema_changes: SchemaChanges,
+    /// Shortest time between two barriers; `None`: there are none.
+    pub(crate) barriers: Option<Duration>,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
 }
@@ -189,6 +199,7 @@ impl Settings {
             fault("schema_changes", message);
             SchemaChanges::default()
         });
+        let barriers = barriers(&config, &mut fault);
         let budget = budget(&config, &mut fault);
         if config.column_mapping {
             fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
@@ -205,11 +216,21 @@ impl Settings {
                 commit_bytes,
                 text_columns: config.text_columns.into_iter().collect(),
                 schema_changes,
+                barriers,
                 compaction: budget,
             }),
             _ => Err(faults),
         }
     }
+}
+
+/// The time between barriers; `None`: there are none.
+fn barriers(config: &Config, fault: &mut impl FnMut(&str, String)) -> Option<Duration> {
+    let interval = config.barrier_interval.map_or(Config::BARRIER_INTERVAL_DEFAULT, |span| span.0);
+    if interval < Duration::from_secs(1) {
+        fault("barrier_interval", "must be 1s or more".to_owned());
+    }
+    config.barriers.then_some(interval)
 }
 
 /// How data files are rewritten; `None`: they are left as they are.
@@ -283,7 +304,7 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
-            "column_mapping": true}"#;
+            "barriers": true, "barrier_interval": "10ms", "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -296,6 +317,7 @@ mod tests {
             "commit_bytes",
             "text_columns",
             "schema_changes",
+            "barrier_interval",
             "column_mapping",
         ];
         assert_eq!(keys, expect);

@@ -161,7 +161,8 @@ fn is_own(column: &TableColumn, mode: Mode) -> bool {
     mode != Mode::Mirror && column.family.is_empty()
 }
 
-fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
+/// A column that no source has.
+pub(crate) fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
     TableColumn {
         name: name.into(),
         column_type,

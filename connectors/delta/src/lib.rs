@@ -26,6 +26,8 @@ mod layout;
 
 mod config;
 
+mod barriers;
+
 mod parts;
 
 mod history;

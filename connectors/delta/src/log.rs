@@ -14,6 +14,8 @@ mod clean;
 mod entry;
 mod intent;
 mod load;
+#[cfg(test)]
+mod past;
 mod protocol;
 mod state;
 mod upkeep;
@@ -93,6 +95,8 @@ pub(crate) enum Features {
     DeletionVectors,
     /// Files are only added (changelog): declared as `delta.appendOnly`.
     AppendOnly,
+    /// Files are added and removed whole.
+    Plain,
 }
 
 /// A change of the table's metadata; the id, the creation time and the other properties stay.
@@ -232,7 +236,6 @@ impl Table {
     }
 
     /// The newest version.
-    #[cfg(test)]
     pub(crate) fn version(&self) -> i64 {
         self.version
     }

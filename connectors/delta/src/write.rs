@@ -12,6 +12,7 @@
 
 mod cadence;
 mod compacting;
+mod cuts;
 mod found;
 mod resting;
 mod table;
@@ -21,6 +22,7 @@ pub(crate) use found::{Identity, own_place, stored_place};
 pub(crate) use resting::splits;
 
 use crate::ambient::{Limit, limit, now_millis};
+use crate::barriers::Barriers;
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
@@ -29,6 +31,7 @@ use crate::metrics;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use cadence::Cadence;
+use cuts::Standings;
 use found::Found;
 use resting::Resting;
 use std::collections::BTreeMap;
@@ -91,6 +94,8 @@ pub(crate) struct DeltaSink {
     /// The other tables.
     resting: Resting,
     cadence: Cadence,
+    barriers: Option<Barriers>,
+    standings: Standings,
 }
 
 impl DeltaSink {
@@ -102,6 +107,10 @@ impl DeltaSink {
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
+        let barriers = settings.barriers.map(|every| {
+            let millis = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+            Barriers::open(&store, &identity.sink, &identity.source, millis)
+        });
         let cadence = Cadence::new(settings.commit_interval, settings.commit_interval_max);
         let mut sink = DeltaSink {
             settings,
@@ -115,6 +124,8 @@ impl DeltaSink {
             compacted: None,
             resting: Resting::new(&progress),
             cadence,
+            barriers: barriers.transpose()?,
+            standings: Standings::new(),
         };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
@@ -155,6 +166,7 @@ impl DeltaSink {
     fn apply_to(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
         if !self.tables.contains_key(name) {
             self.resting.give_way(name);
+            self.standings.remove(&name.to_string());
             let found = match self.found.remove(name) {
                 Some(found) => found,
                 None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), self.settings.mode)?,
@@ -313,6 +325,11 @@ impl Sink for DeltaSink {
                 by_table.entry(&schema.name).or_default().push(change);
             }
         }
+        if let (Some(barriers), Some(last), false) =
+            (&mut self.barriers, batch.transactions.last(), by_table.is_empty())
+        {
+            barriers.changed(last.commit_time_micros);
+        }
         for (name, changes) in by_table {
             self.apply(batch, name, &changes)?;
         }
@@ -326,6 +343,9 @@ impl Sink for DeltaSink {
             table.commit(progress.position_of(name)).map_err(|error| of_table(error, name))?;
             failpoint::pass("delta_table_committed");
         }
+        // Before the progress: what comes again after a crash in between is at a barrier already, and after one before it,
+        // the changes that it is for come again.
+        self.write_barrier(progress)?;
         self.progress.store(progress)?;
         self.stored = progress.clone();
         self.weigh();
@@ -342,6 +362,7 @@ impl Sink for DeltaSink {
         }
         self.compact()?;
         self.look_at_resting()?;
+        self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;
         self.progress.maintain()?;
         Ok(self.is_compacting())
     }

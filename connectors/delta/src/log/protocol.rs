@@ -25,6 +25,7 @@ pub(super) fn new_protocol(features: Features, schema_string: &str) -> Protocol 
         Features::AppendOnly => {
             writers.insert(APPEND_ONLY);
         }
+        Features::Plain => {}
     }
     if has_timestamp_ntz(schema_string) {
         readers.insert(TIMESTAMP_NTZ);
@@ -57,16 +58,16 @@ fn from_features(readers: BTreeSet<String>, writers: BTreeSet<String>) -> Protoc
 /// The properties that the features need, and retention times that suit many small commits. Given ones win.
 pub(super) fn new_configuration(features: Features, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let feature = match features {
-        Features::DeletionVectors => "delta.enableDeletionVectors",
-        Features::AppendOnly => "delta.appendOnly",
+        Features::DeletionVectors => Some(("delta.enableDeletionVectors", "true")),
+        Features::AppendOnly => Some(("delta.appendOnly", "true")),
+        Features::Plain => None,
     };
     let defaults = [
-        (feature, "true"),
         ("delta.deletedFileRetentionDuration", "interval 24 hours"),
         ("delta.logRetentionDuration", "interval 168 hours"),
     ];
     let mut configuration: BTreeMap<String, String> =
-        defaults.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        defaults.into_iter().chain(feature).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     configuration.extend(given);
     configuration
 }
@@ -145,6 +146,7 @@ mod tests {
             (protocol.min_reader_version, protocol.reader_features.unwrap_or_default().join(","))
         };
         assert_eq!(features(Features::AppendOnly, r#""string""#), (1, String::new()));
+        assert_eq!(features(Features::Plain, r#""string""#), (1, String::new()));
         assert_eq!(features(Features::DeletionVectors, r#""string""#), (3, DELETION_VECTORS.to_owned()));
         let nested = r#"{"type":"array","elementType":"timestamp_ntz","containsNull":true}"#;
         assert_eq!(features(Features::AppendOnly, nested), (3, TIMESTAMP_NTZ.to_owned()));

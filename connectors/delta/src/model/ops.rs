@@ -142,6 +142,7 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
+        barriers: None,
         compaction: chance.percent(70).then(|| budget(chance)),
     }
 }

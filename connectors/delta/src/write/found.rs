@@ -55,6 +55,11 @@ impl Place {
         self.snapshot_floor.as_ref()
     }
 
+    /// Every change at or before it is in the table.
+    pub(super) fn mark(&self) -> Mark {
+        self.position.mark
+    }
+
     /// Whether the table is this source's table of this name in this sink.
     pub(crate) fn is_of(&self, identity: &Identity, name: &str) -> bool {
         *self.sink == *identity.sink && *self.source == *identity.source && self.table == name
@@ -102,6 +107,11 @@ impl Found {
     pub(crate) fn shows_snapshot(&self, floor: &Position) -> bool {
         let shown = self.table.as_ref().and_then(|(_, place)| place.snapshot_floor.as_ref());
         shown.is_some_and(|shown| shown >= floor)
+    }
+
+    /// The table's version, and the place that it shows.
+    pub(super) fn standing(&self) -> Option<(i64, Mark)> {
+        self.table.as_ref().map(|(table, place)| (table.version(), place.mark()))
     }
 
     /// Whether there is a table. One that an earlier instance creates is only seen by looking again.

@@ -102,6 +102,8 @@ impl DeltaSink {
             }
             Err(error) => return Err(error),
         };
+        // Its version is another one now.
+        self.standings.remove(&name);
         self.resting.due.insert(name, until);
         Ok(())
     }
@@ -132,6 +134,7 @@ impl DeltaSink {
             }
             // What was found before is about to be older than the table.
             self.found.remove(&table);
+            self.standings.remove(name);
             found.claim(&self.identity.app_id())?;
             let purge = Purge::new(found, self.identity.app_id(), budget.map_or(0, |budget| budget.target_bytes))?;
             return go_on(Visit { name: name.to_owned(), table, purge, frees: holds_deleted });

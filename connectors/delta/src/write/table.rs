@@ -238,6 +238,17 @@ impl TableWriter {
         self.table.as_mut().map(Table::take_weight).unwrap_or_default()
     }
 
+    /// Whether a snapshot of it is being read.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.is_reading || self.snapshot_due.is_some()
+    }
+
+    /// The version that it shows, and the place that this tells; `None` before its first commit.
+    pub(crate) fn standing(&self) -> Option<(i64, Mark)> {
+        let (table, place) = self.table.as_ref().zip(self.place.as_ref())?;
+        Some((table.version(), place.mark))
+    }
+
     /// House-keeping of the table's log.
     pub(crate) fn maintain(&mut self) -> Result<()> {
         self.table.as_mut().map_or(Ok(()), Table::maintain)

@@ -2,6 +2,7 @@
 //! commits, schema changes.
 
 mod ahead;
+mod barriers;
 mod compacting;
 mod erasing;
 mod halting;

@@ -132,6 +132,7 @@ impl Harness {
             commit_bytes: 64 << 20,
             text_columns: TextColumns::new(),
             schema_changes: SchemaChanges::Evolve,
+            barriers: None,
             compaction: None,
         };
         let descriptor = SourceDescriptor {
