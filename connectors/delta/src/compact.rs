@@ -3,6 +3,7 @@
 //! puts the copies in the place of the originals. Changes never wait for it, and its work is never thrown away for
 //! a change that came in between. Knows nothing of what a change means.
 
+mod pace;
 mod plan;
 mod work;
 
@@ -17,6 +18,7 @@ use crate::metrics;
 use crate::store::TableStore;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
+use std::time::Instant;
 use tidewire_core::failpoint;
 use work::Copied;
 
@@ -28,6 +30,7 @@ pub(crate) struct Compaction {
     mark: Option<Mark>,
     /// `None` once its copies have been taken.
     copying: Option<Job<Copied>>,
+    begun: Instant,
 }
 
 /// The name of a rewriting in the table's history.
@@ -82,6 +85,7 @@ impl Exchange {
         failpoint::pass("delta_compaction_committed");
         ::metrics::counter!(metrics::COMPACTIONS).increment(1);
         ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
+        ::metrics::counter!(metrics::COMPACTED_FILES).increment(copies as u64);
         tracing::debug!(table = table.store().place(""), files, copies, bytes, "data files rewritten");
         Ok(Some(Rewritten { files, copies, bytes }))
     }
@@ -104,7 +108,7 @@ impl Compaction {
     pub(crate) fn start(work: Work, mark: Option<Mark>) -> Result<Compaction> {
         let (store, inputs) = (work.store.clone(), work.inputs.clone());
         let copying = Job::start("tidewire-delta-compact", move |stop| work.run(stop))?;
-        Ok(Compaction { store, inputs, mark, copying: Some(copying) })
+        Ok(Compaction { store, inputs, mark, copying: Some(copying), begun: Instant::now() })
     }
 
     /// Whether the copies are written.
@@ -114,6 +118,10 @@ impl Compaction {
 
     /// The exchange of files for a commit; waits for the copies. Deletions that no commit has shown must not be open.
     pub(crate) fn finish(mut self, table: &mut Table) -> Result<Exchange> {
+        ::metrics::histogram!(metrics::COMPACTION_SECONDS).record(self.begun.elapsed().as_secs_f64());
+        ::metrics::counter!(metrics::COMPACTION_READ_FILES).increment(self.inputs.len() as u64);
+        let read = self.inputs.iter().map(|input| input.size).sum();
+        ::metrics::counter!(metrics::COMPACTION_READ_BYTES).increment(read);
         let copied = self.copying.take().map_or_else(|| Ok(Copied::default()), Job::join)?;
         let mut exchange = Exchange::default();
         for input in &self.inputs {

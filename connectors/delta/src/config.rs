@@ -60,6 +60,9 @@ pub struct Config {
     /// Longest time that deleted rows stay in a data file, however few they are; default 7 d, `0s` for no such limit.
     #[serde(default)]
     pub deleted_rows_age: Option<Span>,
+    /// Bytes of data files that compaction reads a second, at the most; default no limit.
+    #[serde(default)]
+    pub compaction_bytes_per_second: Option<Size>,
     /// Keep a table of barriers, which versions of the tables are one picture of the source; default no.
     #[serde(default)]
     pub barriers: bool,
@@ -111,6 +114,8 @@ pub(crate) struct Budget {
     pub(crate) deleted_percent: u64,
     /// Milliseconds that rows may stay after they were deleted; `None`: as long as it happens.
     pub(crate) deleted_age: Option<i64>,
+    /// Bytes of files to read a second, at the most.
+    pub(crate) bytes_per_second: Option<u64>,
     /// Files that may have a deletion vector: some readers stop working above 512.
     pub(crate) vector_files: usize,
     /// Bytes that all deletion vectors together may take, whatever the table's size.
@@ -140,6 +145,8 @@ pub(crate) struct Settings {
 /// Half of what delta-rs can read without a deadlock.
 const VECTOR_FILES_MAX: usize = 256;
 const VECTOR_BYTES_MAX: u64 = 4 << 20;
+/// Slower than this a table would never be in order.
+const COMPACTION_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 /// A shorter age would rewrite files with every commit.
 const DELETED_ROWS_AGE_MIN: Duration = Duration::from_mins(1);
 
@@ -250,7 +257,12 @@ fn budget(config: &Config, fault: &mut impl FnMut(&str, String)) -> Option<Budge
     if config.compaction == Some(false) && config.deleted_rows_age.is_some_and(|span| !span.0.is_zero()) {
         fault("deleted_rows_age", "needs `compaction`, which rewrites the files".to_owned());
     }
+    let bytes_per_second = config.compaction_bytes_per_second.map(|size| size.0);
+    if bytes_per_second.is_some_and(|bytes| bytes < COMPACTION_BYTES_PER_SECOND_MIN) {
+        fault("compaction_bytes_per_second", "must be 64KiB or more".to_owned());
+    }
     config.compaction.unwrap_or(true).then_some(Budget {
+        bytes_per_second,
         target_bytes,
         deleted_percent,
         deleted_age: i64::try_from(deleted_age.as_millis()).ok().filter(|age| *age > 0),
@@ -304,7 +316,7 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
-            "barriers": true, "barrier_interval": "10ms", "column_mapping": true}"#;
+            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -318,6 +330,7 @@ mod tests {
             "text_columns",
             "schema_changes",
             "barrier_interval",
+            "compaction_bytes_per_second",
             "column_mapping",
         ];
         assert_eq!(keys, expect);

@@ -101,7 +101,7 @@ impl Eraser<'_> {
         };
         let is_wanted = |file: &LiveFile| chosen.as_ref().is_none_or(|chosen| chosen.contains(&file.path));
         let target_bytes = self.settings.compaction.map_or(TARGET_BYTES, |budget| budget.target_bytes);
-        let mut purge = Purge::new(table, self.identity.app_id(), target_bytes)?;
+        let mut purge = Purge::new(table, self.identity.app_id(), target_bytes, None)?;
         let mut done = Done::default();
         while purge.start(is_wanted)? {
             let step = purge.finish()?;

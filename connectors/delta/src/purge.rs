@@ -16,14 +16,15 @@ pub(crate) struct Purge {
     /// Positions in `columns` of the key, in key order.
     key: Vec<usize>,
     target_bytes: u64,
+    bytes_per_second: Option<u64>,
     running: Option<Compaction>,
 }
 
 impl Purge {
-    /// For a table that has been taken over under the application's id.
-    pub(crate) fn new(table: Table, app_id: String, target_bytes: u64) -> Result<Purge> {
+    /// For a table that has been taken over under the application's id; copies are brought to the target's size.
+    pub(crate) fn new(table: Table, app_id: String, target_bytes: u64, bytes_per_second: Option<u64>) -> Result<Purge> {
         let (columns, key) = shape(&table)?;
-        Ok(Purge { table, app_id, columns, key, target_bytes, running: None })
+        Ok(Purge { table, app_id, columns, key, target_bytes, bytes_per_second, running: None })
     }
 
     /// The table as it is now.
@@ -58,7 +59,8 @@ impl Purge {
             return Ok(false);
         }
         let (store, columns, stats) = (self.table.store().clone(), self.columns.clone(), self.key.clone());
-        let work = Work { store, columns, stats, inputs, facts: None };
+        let bytes_per_second = self.bytes_per_second;
+        let work = Work { store, columns, stats, inputs, facts: None, bytes_per_second };
         self.running = Some(Compaction::start(work, None)?);
         Ok(true)
     }

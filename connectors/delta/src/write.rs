@@ -292,11 +292,23 @@ impl DeltaSink {
         }
         if weight != Weight::default() {
             self.cadence.committed(now_millis(), weight);
-            let Identity { sink, source } = &*self.identity;
-            let (sink, source) = (Arc::clone(sink), Arc::clone(source));
-            ::metrics::gauge!(metrics::COMMIT_INTERVAL, "sink" => sink, "source" => source)
-                .set(self.cadence.interval().as_secs_f64());
+            self.measure();
         }
+    }
+
+    fn measure(&self) {
+        let (mut runs, mut bytes, mut entries) = (0, 0, 0);
+        for sizes in self.tables.values().map(TableWriter::index_sizes) {
+            (runs, bytes, entries) = (runs + sizes.0, bytes + sizes.1, entries + sizes.2);
+        }
+        let Identity { sink, source } = &*self.identity;
+        let gauge = |name: &'static str, value: f64| {
+            ::metrics::gauge!(name, "sink" => Arc::clone(sink), "source" => Arc::clone(source)).set(value);
+        };
+        gauge(metrics::COMMIT_INTERVAL, self.cadence.interval().as_secs_f64());
+        gauge(metrics::INDEX_RUNS, runs as f64);
+        gauge(metrics::INDEX_BYTES, bytes as f64);
+        gauge(metrics::INDEX_ENTRIES, entries as f64);
     }
 
     /// Notes that tables are being read, before a commit shows them whole.

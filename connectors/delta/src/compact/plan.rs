@@ -146,6 +146,7 @@ mod tests {
         target_bytes: 256 * MB,
         deleted_percent: 20,
         deleted_age: Some(70),
+        bytes_per_second: None,
         vector_files: 256,
         vector_bytes: 4 * MB,
     };

@@ -153,6 +153,7 @@ fn budget(chance: &mut Chance) -> Budget {
         target_bytes,
         deleted_percent: *chance.pick(&[1, 20, 90]),
         deleted_age,
+        bytes_per_second: None,
         vector_files: *chance.pick(&[0, 2, 256]),
         vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
     }

@@ -167,6 +167,7 @@ impl TableWriter {
             stats: super::table::stats_columns(&self.layout, self.settings.mode),
             inputs,
             facts,
+            bytes_per_second: budget.bytes_per_second,
         };
         self.compacting.running = Some(Compaction::start(work, mark)?);
         Ok(true)

@@ -3,7 +3,7 @@
 use super::{DeltaSink, splits};
 use crate::ambient::now_millis;
 use crate::barriers::Cut;
-use crate::error::Result;
+use crate::error::{Result, of_table};
 use crate::log::Table;
 use crate::write::found::own_place;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,8 @@ impl DeltaSink {
             return Ok(());
         }
         let read = progress.tables.iter().filter(|(_, table)| table.state == TableState::Done).map(|(name, _)| name);
-        let names: BTreeSet<String> = read.chain(barriers.unread()).cloned().collect();
+        let is_here = |name: &&String| !progress.behind.contains_key(*name);
+        let names: BTreeSet<String> = read.chain(barriers.unread()).filter(is_here).cloned().collect();
         let Some(cuts) = self.cuts(names, progress, position.mark)? else { return Ok(()) };
         let is_unread = |cut: &&Cut| !progress.tables.contains_key(&cut.table);
         let unread = cuts.iter().filter(is_unread).map(|cut| cut.table.clone()).collect();
@@ -68,7 +69,8 @@ impl DeltaSink {
         }
         let mut standing = None;
         for table in splits(name) {
-            let found = Table::open(self.store_of(&table))?;
+            // What is wrong with one table is no reason to halt the others.
+            let found = Table::open(self.store_of(&table)).map_err(|error| of_table(error, &table))?;
             let place = found.as_ref().and_then(|table| own_place(table, &self.identity, name, self.settings.mode));
             if let (Some(found), Some(place)) = (found, place) {
                 standing = Some((found.version(), place.mark()));

@@ -136,7 +136,9 @@ impl DeltaSink {
             self.found.remove(&table);
             self.standings.remove(name);
             found.claim(&self.identity.app_id())?;
-            let purge = Purge::new(found, self.identity.app_id(), budget.map_or(0, |budget| budget.target_bytes))?;
+            let (target_bytes, pace) =
+                budget.map_or((0, None), |budget| (budget.target_bytes, budget.bytes_per_second));
+            let purge = Purge::new(found, self.identity.app_id(), target_bytes, pace)?;
             return go_on(Visit { name: name.to_owned(), table, purge, frees: holds_deleted });
         }
         Ok(Look::Until(now_millis() + LOOK_MILLIS))

@@ -183,6 +183,14 @@ impl TableWriter {
         }
     }
 
+    /// Runs of the key index, their bytes, and the entries of the whole.
+    pub(crate) fn index_sizes(&self) -> (u64, u64, u64) {
+        match &self.rows {
+            Rows::Mirror(mirror) => mirror.index_sizes(),
+            Rows::Changelog(_) => (0, 0, 0),
+        }
+    }
+
     /// Has the key index write to disk what it holds in memory.
     pub(crate) fn spill_index(&mut self) -> Result<()> {
         match &mut self.rows {

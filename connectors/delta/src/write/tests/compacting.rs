@@ -13,6 +13,7 @@ fn filled(mut h: Harness, files: i64, rows: i64) -> Harness {
         target_bytes: 1 << 20,
         deleted_percent: 90,
         deleted_age: None,
+        bytes_per_second: None,
         vector_files: 1_000,
         vector_bytes: 1 << 20,
     });

@@ -184,6 +184,7 @@ impl Harness {
             target_bytes: 1 << 20,
             deleted_percent: 1,
             deleted_age: None,
+            bytes_per_second: None,
             vector_files: 2,
             vector_bytes: 100,
         });

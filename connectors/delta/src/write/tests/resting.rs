@@ -33,8 +33,14 @@ impl Drop for Clock {
 /// A table of three files with ten rows each, of which nothing is to be rewritten but for rest or age.
 fn filled(mode: Mode, deleted_age: Option<i64>) -> Harness {
     let mut h = Harness::with_mode(Shape::Int, mode);
-    let never =
-        Budget { target_bytes: 1 << 20, deleted_percent: 90, deleted_age, vector_files: 1_000, vector_bytes: 1 << 20 };
+    let never = Budget {
+        target_bytes: 1 << 20,
+        deleted_percent: 90,
+        deleted_age,
+        bytes_per_second: None,
+        vector_files: 1_000,
+        vector_bytes: 1 << 20,
+    };
     h.compact_by(never);
     h.snapshot_start();
     h.snapshot_end();
