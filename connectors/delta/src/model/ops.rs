@@ -131,7 +131,7 @@ fn surroundings(chance: &mut Chance) -> Own {
 }
 
 fn settings(chance: &mut Chance, location: Url) -> Settings {
-    Settings {
+    let mut settings = Settings {
         location,
         storage: BTreeMap::new(),
         table: "{source}/{schema}/{table}".to_owned(),
@@ -144,7 +144,11 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         schema_changes: SchemaChanges::Evolve,
         barriers: None,
         compaction: chance.percent(70).then(|| budget(chance)),
-    }
+    };
+    // With tables that are compacted beside them, and with such as are not.
+    let has_barriers = settings.compaction.is_none_or(|budget| budget.deleted_age.is_some());
+    settings.barriers = has_barriers.then_some(Duration::ZERO);
+    settings
 }
 
 fn budget(chance: &mut Chance) -> Budget {
