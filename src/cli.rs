@@ -62,6 +62,23 @@ pub(crate) enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Remove deleted rows from a sink's files now; the daemon must not be running.
+    Purge {
+        /// The sink.
+        #[arg(long, value_name = "NAME")]
+        sink: String,
+        /// Only this table, as schema.table; all of the sink when absent.
+        #[arg(long, value_name = "TABLE")]
+        table: Option<String>,
+        /// Only rows with this key: its column as text, or JSON with all of its columns as a list or an object. Proves
+        /// that no file of the table holds the key.
+        #[arg(long, value_name = "KEY", requires = "table")]
+        key: Option<String>,
+        /// Remove replaced files at once instead of after the table's retention: older versions can then no longer be
+        /// read, and queries that are running may fail.
+        #[arg(long)]
+        now: bool,
+    },
     /// Give back everything that a source holds on its server.
     Remove {
         /// The source.

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share: a loaded configuration and a runtime.
 
 pub(crate) mod check;
+pub(crate) mod purge;
 pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod setup;

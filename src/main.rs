@@ -17,6 +17,7 @@ mod telemetry;
 use clap::Parser;
 use cli::{Cli, Command, exit};
 use std::process::ExitCode;
+use tidewire_core::sink::PurgeRequest;
 
 fn main() -> ExitCode {
     memory::keep_flat();
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
         Command::Check { offline } => commands::check::check(&cli.global, *offline),
         Command::Setup { source, apply } => commands::setup::setup(&cli.global, source.as_deref(), *apply),
         Command::Status { json, watch } => commands::status::status(&cli.global, *json, *watch),
+        Command::Purge { sink, table, key, now } => {
+            let request = PurgeRequest { table: table.clone(), key: key.clone(), now: *now };
+            commands::purge::purge(&cli.global, sink, &request)
+        }
         Command::Remove { source, yes } => commands::remove::remove(&cli.global, source, *yes),
     };
     ExitCode::from(code)

@@ -2,7 +2,7 @@
 //! its own, so its calls may block.
 
 use crate::batch::{Batch, Change};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::progress::Progress;
 use crate::schema::TableSchema;
@@ -49,6 +49,17 @@ impl<'a> Selection<'a> {
     }
 }
 
+/// What deleted rows a sink is to forget for good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurgeRequest {
+    /// Only those of this `schema.table`.
+    pub table: Option<String>,
+    /// Only those with this key, and proof that no file holds it: the key's column as text, or JSON with all of its columns.
+    pub key: Option<String>,
+    /// Whether what only serves older versions goes too, at once.
+    pub now: bool,
+}
+
 /// A checked sink that is not connected yet.
 pub trait SinkConnector: Send + Sync {
     /// What it wants of its worker.
@@ -61,6 +72,13 @@ pub trait SinkConnector: Send + Sync {
     /// Connects for one source, takes over from an earlier instance (which is fenced from here on), and
     /// reads what the sink holds of that source. Blocks.
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)>;
+
+    /// Removes deleted rows of one source from storage, and `tell`s what was done, a line at a time. Returns whether all is
+    /// as it was asked for. To be called while no sink of this name is open. Blocks.
+    fn purge(&self, _source: &str, _request: &PurgeRequest, _tell: &mut dyn FnMut(String)) -> Result<bool> {
+        Err(Error::operator("nothing_to_purge", "this kind of sink keeps no files with deleted rows")
+            .with_remedy("name a Delta sink"))
+    }
 }
 
 /// A running sink of one source.
@@ -76,6 +94,11 @@ pub trait Sink: Send {
     /// Makes everything written durable and visible together with `progress`, in one atomic step as far
     /// as the sink has one, and returns only when that is certain. With nothing written it stores the progress.
     fn commit(&mut self, progress: &Progress) -> Result<()>;
+
+    /// Asked after each commit: the time that commits are to be apart from here on, where that changes with what is written.
+    fn commit_interval(&self) -> Option<Duration> {
+        None
+    }
 
     /// Called when nothing waits, after a commit and then now and again: house-keeping that must not delay a commit. Says
     /// whether it goes on beside the sink and wants to be asked again soon.

@@ -274,6 +274,9 @@ impl Worker {
         let begin = Instant::now();
         open.sink.commit(&open.progress)?;
         failpoint::pass("after_commit");
+        if let Some(interval) = open.sink.commit_interval() {
+            open.capabilities.commit_interval = interval;
+        }
         let scratch = std::mem::take(&mut open.pending.scratch);
         let pending = std::mem::replace(&mut open.pending, Pending { scratch, ..Pending::default() });
         open.maintained = None;

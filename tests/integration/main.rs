@@ -17,6 +17,7 @@ mod golden;
 mod halted;
 mod jvm;
 mod kafka_sink;
+mod lake_care;
 mod lineage;
 mod metrics;
 mod mysql;

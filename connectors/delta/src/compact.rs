@@ -3,19 +3,23 @@
 //! puts the copies in the place of the originals. Changes never wait for it, and its work is never thrown away for
 //! a change that came in between. Knows nothing of what a change means.
 
+mod pace;
 mod plan;
 mod work;
 
-pub(crate) use plan::{Candidate, plan, plan_partitioned};
+pub(crate) use plan::{Candidate, Occasion, next_due, plan, plan_partitioned};
 pub(crate) use work::{Facts, Input, Work};
 
 use crate::error::Result;
 use crate::index::{Mark, PreparedRun};
 use crate::job::Job;
-use crate::log::{NewFile, Table};
+use crate::log::{Commit, LiveFile, NewFile, Table};
+use crate::metrics;
 use crate::store::TableStore;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
+use std::time::Instant;
+use tidewire_core::failpoint;
 use work::Copied;
 
 /// A rewriting under way.
@@ -26,7 +30,11 @@ pub(crate) struct Compaction {
     mark: Option<Mark>,
     /// `None` once its copies have been taken.
     copying: Option<Job<Copied>>,
+    begun: Instant,
 }
+
+/// The name of a rewriting in the table's history.
+const OPERATION: &str = "OPTIMIZE";
 
 /// What a commit takes over.
 #[derive(Default)]
@@ -45,12 +53,62 @@ pub(crate) struct Exchange {
     pub(crate) facts: Option<(Mark, PreparedRun)>,
 }
 
+/// What a rewriting has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    /// Files that are no longer part of the table.
+    pub(crate) files: usize,
+    /// Files in their place.
+    pub(crate) copies: usize,
+    /// Bytes of the copies.
+    pub(crate) bytes: u64,
+}
+
+impl Exchange {
+    /// Commits it under the application's id: rows move, and nothing of what the table says changes. `None` when there
+    /// is nothing to commit.
+    pub(crate) fn show(&mut self, table: &mut Table, app_id: &str) -> Result<Option<Rewritten>> {
+        if self.removes.is_empty() && self.adds.is_empty() {
+            return Ok(None);
+        }
+        let (files, copies) = (self.removes.len(), self.adds.len());
+        let bytes = self.adds.iter().map(|file| file.size).sum::<u64>();
+        table.commit(Commit {
+            operation: OPERATION,
+            adds: std::mem::take(&mut self.adds),
+            removes: std::mem::take(&mut self.removes),
+            deletes: std::mem::take(&mut self.deletes),
+            txn: (app_id.to_owned(), table.txn(app_id).unwrap_or(0)),
+            only_moves: true,
+            ..Commit::default()
+        })?;
+        failpoint::pass("delta_compaction_committed");
+        ::metrics::counter!(metrics::COMPACTIONS).increment(1);
+        ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
+        ::metrics::counter!(metrics::COMPACTED_FILES).increment(copies as u64);
+        tracing::debug!(table = table.store().place(""), files, copies, bytes, "data files rewritten");
+        Ok(Some(Rewritten { files, copies, bytes }))
+    }
+}
+
+/// What a plan looks at in a file.
+pub(crate) fn candidate(file: &LiveFile) -> Candidate {
+    let vector = file.deletion_vector.as_ref();
+    Candidate {
+        size: file.size,
+        rows: file.num_records,
+        deleted: file.deleted_count(),
+        vector_bytes: vector.map_or(0, |vector| u64::try_from(vector.size_in_bytes).unwrap_or(0)),
+        deleted_since: file.modification_time,
+    }
+}
+
 impl Compaction {
     /// Starts the work.
     pub(crate) fn start(work: Work, mark: Option<Mark>) -> Result<Compaction> {
         let (store, inputs) = (work.store.clone(), work.inputs.clone());
         let copying = Job::start("tidewire-delta-compact", move |stop| work.run(stop))?;
-        Ok(Compaction { store, inputs, mark, copying: Some(copying) })
+        Ok(Compaction { store, inputs, mark, copying: Some(copying), begun: Instant::now() })
     }
 
     /// Whether the copies are written.
@@ -60,6 +118,10 @@ impl Compaction {
 
     /// The exchange of files for a commit; waits for the copies. Deletions that no commit has shown must not be open.
     pub(crate) fn finish(mut self, table: &mut Table) -> Result<Exchange> {
+        ::metrics::histogram!(metrics::COMPACTION_SECONDS).record(self.begun.elapsed().as_secs_f64());
+        ::metrics::counter!(metrics::COMPACTION_READ_FILES).increment(self.inputs.len() as u64);
+        let read = self.inputs.iter().map(|input| input.size).sum();
+        ::metrics::counter!(metrics::COMPACTION_READ_BYTES).increment(read);
         let copied = self.copying.take().map_or_else(|| Ok(Copied::default()), Job::join)?;
         let mut exchange = Exchange::default();
         for input in &self.inputs {

@@ -29,6 +29,10 @@ pub struct Config {
     /// Commit at the latest after this time; default 5 s.
     #[serde(default)]
     pub commit_interval: Option<Span>,
+    /// Longest time between commits while changes come, for tables whose commits would else write far more deletion vectors
+    /// and log than new rows; default 60 s, or `commit_interval` where that is longer.
+    #[serde(default)]
+    pub commit_interval_max: Option<Span>,
     /// Commit at the latest after this many changes; default 100,000.
     #[serde(default)]
     pub commit_rows: Option<u64>,
@@ -63,6 +67,18 @@ pub struct Config {
     /// Columns that tables are partitioned by: `schema.table`, or a pattern of such, to a list of columns.
     #[serde(default)]
     pub partition_by: BTreeMap<String, Vec<String>>,
+    /// Longest time that deleted rows stay in a data file, however few they are; default 7 d, `0s` for no such limit.
+    #[serde(default)]
+    pub deleted_rows_age: Option<Span>,
+    /// Bytes of data files that compaction reads a second, at the most; default no limit.
+    #[serde(default)]
+    pub compaction_bytes_per_second: Option<Size>,
+    /// Keep a table of barriers, which versions of the tables are one picture of the source; default no.
+    #[serde(default)]
+    pub barriers: bool,
+    /// Shortest time between two barriers; default 60 s.
+    #[serde(default)]
+    pub barrier_interval: Option<Span>,
     /// Keep column names that Delta forbids. Not available yet.
     #[serde(default)]
     pub column_mapping: bool,
@@ -73,6 +89,10 @@ impl Config {
     pub const TABLE_DEFAULT: &'static str = "{source}/{schema}/{table}";
     /// Long enough that files are worth reading, short enough that a reader sees the source of moments ago.
     pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+    /// A reader who joins tables seldom minds a minute, and each barrier has a row for each table.
+    pub const BARRIER_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+    /// Twelve times less of what does not grow with the time between commits.
+    pub const COMMIT_INTERVAL_MAX_DEFAULT: Duration = Duration::from_secs(60);
     /// A commit's fixed cost is small beside so many rows.
     pub const COMMIT_ROWS_DEFAULT: usize = 100_000;
     /// Bounds what is read again after a crash.
@@ -83,6 +103,9 @@ impl Config {
     pub const REWRITTEN_FILE_SIZE_DEFAULT: u64 = 32 << 20;
     /// Each deleted row costs four live ones to be copied.
     pub const DELETED_ROWS_PERCENT_DEFAULT: u64 = 20;
+    /// A file is rewritten for this at most once in the time; with the day that removed files are kept, what was deleted
+    /// is gone well within the month that laws give.
+    pub const DELETED_ROWS_AGE_DEFAULT: Duration = Duration::from_hours(7 * 24);
 }
 
 /// One thing that is wrong with the configuration.
@@ -101,6 +124,10 @@ pub(crate) struct Budget {
     pub(crate) target_bytes: u64,
     /// Per cent of a file's rows that may be deleted.
     pub(crate) deleted_percent: u64,
+    /// Milliseconds that rows may stay after they were deleted; `None`: as long as it happens.
+    pub(crate) deleted_age: Option<i64>,
+    /// Bytes of files to read a second, at the most.
+    pub(crate) bytes_per_second: Option<u64>,
     /// Files that may have a deletion vector: some readers stop working above 512.
     pub(crate) vector_files: usize,
     /// Bytes that all deletion vectors together may take, whatever the table's size.
@@ -115,10 +142,14 @@ pub(crate) struct Settings {
     pub(crate) table: String,
     pub(crate) mode: Mode,
     pub(crate) commit_interval: Duration,
+    /// At least `commit_interval`.
+    pub(crate) commit_interval_max: Duration,
     pub(crate) commit_rows: usize,
     pub(crate) commit_bytes: usize,
     pub(crate) text_columns: TextColumns,
     pub(crate) schema_changes: SchemaChanges,
+    /// Shortest time between two barriers; `None`: there are none.
+    pub(crate) barriers: Option<Duration>,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
@@ -133,6 +164,10 @@ pub(crate) struct Settings {
 /// Half of what delta-rs can read without a deadlock.
 const VECTOR_FILES_MAX: usize = 256;
 const VECTOR_BYTES_MAX: u64 = 4 << 20;
+/// Slower than this a table would never be in order.
+const COMPACTION_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+/// A shorter age would rewrite files with every commit.
+const DELETED_ROWS_AGE_MIN: Duration = Duration::from_mins(1);
 
 impl Settings {
     /// What is said of a table's columns.
@@ -145,7 +180,7 @@ impl Settings {
         let mut faults = Vec::new();
         let mut fault = |key: &str, message: String| faults.push(ConfigFault { key: key.to_owned(), message });
         let location = location(&config.location).map_err(|message| fault("location", message)).ok();
-        let table = config.table.unwrap_or_else(|| Config::TABLE_DEFAULT.to_owned());
+        let table = config.table.clone().unwrap_or_else(|| Config::TABLE_DEFAULT.to_owned());
         if let Err(message) = check_template(&table) {
             fault("table", message);
         }
@@ -161,6 +196,11 @@ impl Settings {
         let commit_interval = config.commit_interval.map_or(Config::COMMIT_INTERVAL_DEFAULT, |span| span.0);
         if commit_interval < Duration::from_millis(10) {
             fault("commit_interval", "must be 10ms or more".to_owned());
+        }
+        let default_max = commit_interval.max(Config::COMMIT_INTERVAL_MAX_DEFAULT);
+        let commit_interval_max = config.commit_interval_max.map_or(default_max, |span| span.0);
+        if commit_interval_max < commit_interval {
+            fault("commit_interval_max", "must be `commit_interval` or more".to_owned());
         }
         let commit_rows =
             config.commit_rows.map_or(Some(Config::COMMIT_ROWS_DEFAULT), |rows| usize::try_from(rows).ok());
@@ -186,10 +226,12 @@ impl Settings {
             SchemaChanges::default()
         });
         let deletion_vectors = config.deletion_vectors.unwrap_or(true);
-        let budget = budget(config.target_file_size, config.deleted_rows_percent, deletion_vectors, &mut fault);
         if !deletion_vectors && mode != Mode::Mirror {
             fault("deletion_vectors", "`false` is for `mode = \"mirror\"`".to_owned());
         }
+        let barriers = barriers(&config, &mut fault);
+        let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
+        let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(config.partition_by, &mut fault);
         if config.change_data_feed {
             check_feed(mode, &partition_by, &mut fault);
@@ -204,32 +246,31 @@ impl Settings {
                 table,
                 mode,
                 commit_interval,
+                commit_interval_max,
                 commit_rows,
                 commit_bytes,
                 text_columns: config.text_columns.into_iter().collect(),
                 schema_changes,
-                compaction: config.compaction.unwrap_or(true).then_some(budget),
+                barriers,
+                compaction: budget,
                 change_data_feed: config.change_data_feed,
                 partition_by,
                 deletion_vectors,
-                file_bytes: budget.target_bytes,
+                file_bytes,
             }),
             _ => Err(faults),
         }
     }
 }
 
-fn budget(size: Option<Size>, percent: Option<u64>, has_vectors: bool, fault: &mut impl FnMut(&str, String)) -> Budget {
+/// Size that files are brought to, in bytes.
+fn file_bytes(size: Option<Size>, has_vectors: bool, fault: &mut impl FnMut(&str, String)) -> u64 {
     let default = if has_vectors { Config::TARGET_FILE_SIZE_DEFAULT } else { Config::REWRITTEN_FILE_SIZE_DEFAULT };
-    let target_bytes = size.map_or(default, |size| size.0);
-    if !((1 << 20)..=(4 << 30)).contains(&target_bytes) {
+    let bytes = size.map_or(default, |size| size.0);
+    if !((1 << 20)..=(4 << 30)).contains(&bytes) {
         fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
     }
-    let deleted_percent = percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
-    if !(1..=90).contains(&deleted_percent) {
-        fault("deleted_rows_percent", "must be 1 to 90".to_owned());
-    }
-    Budget { target_bytes, deleted_percent, vector_files: VECTOR_FILES_MAX, vector_bytes: VECTOR_BYTES_MAX }
+    bytes
 }
 
 fn partition_by(by: BTreeMap<String, Vec<String>>, fault: &mut impl FnMut(&str, String)) -> PartitionBy {
@@ -246,6 +287,42 @@ fn check_feed(mode: Mode, partition_by: &PartitionBy, fault: &mut impl FnMut(&st
     if !partition_by.is_empty() {
         fault("change_data_feed", "is not available yet for partitioned tables (`partition_by`)".to_owned());
     }
+}
+
+/// The time between barriers; `None`: there are none.
+fn barriers(config: &Config, fault: &mut impl FnMut(&str, String)) -> Option<Duration> {
+    let interval = config.barrier_interval.map_or(Config::BARRIER_INTERVAL_DEFAULT, |span| span.0);
+    if interval < Duration::from_secs(1) {
+        fault("barrier_interval", "must be 1s or more".to_owned());
+    }
+    config.barriers.then_some(interval)
+}
+
+/// How data files are rewritten; `None`: they are left as they are.
+fn budget(config: &Config, target_bytes: u64, fault: &mut impl FnMut(&str, String)) -> Option<Budget> {
+    let deleted_percent = config.deleted_rows_percent.unwrap_or(Config::DELETED_ROWS_PERCENT_DEFAULT);
+    if !(1..=90).contains(&deleted_percent) {
+        fault("deleted_rows_percent", "must be 1 to 90".to_owned());
+    }
+    let deleted_age = config.deleted_rows_age.map_or(Config::DELETED_ROWS_AGE_DEFAULT, |span| span.0);
+    if !deleted_age.is_zero() && deleted_age < DELETED_ROWS_AGE_MIN {
+        fault("deleted_rows_age", "must be 1m or more, or 0s for no limit".to_owned());
+    }
+    if config.compaction == Some(false) && config.deleted_rows_age.is_some_and(|span| !span.0.is_zero()) {
+        fault("deleted_rows_age", "needs `compaction`, which rewrites the files".to_owned());
+    }
+    let bytes_per_second = config.compaction_bytes_per_second.map(|size| size.0);
+    if bytes_per_second.is_some_and(|bytes| bytes < COMPACTION_BYTES_PER_SECOND_MIN) {
+        fault("compaction_bytes_per_second", "must be 64KiB or more".to_owned());
+    }
+    config.compaction.unwrap_or(true).then_some(Budget {
+        bytes_per_second,
+        target_bytes,
+        deleted_percent,
+        deleted_age: i64::try_from(deleted_age.as_millis()).ok().filter(|age| *age > 0),
+        vector_files: VECTOR_FILES_MAX,
+        vector_bytes: VECTOR_BYTES_MAX,
+    })
 }
 
 const LOCATION_FORMS: &str = "file:///path, s3://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix or \
@@ -283,6 +360,9 @@ mod tests {
         let settings = parse(r#"{"location": "file:///srv/lake"}"#).unwrap();
         assert_eq!(settings.table, "{source}/{schema}/{table}");
         assert_eq!((settings.mode, settings.commit_interval), (Mode::Mirror, Duration::from_secs(5)));
+        assert_eq!(settings.commit_interval_max, Duration::from_secs(60));
+        let longer = parse(r#"{"location": "file:///srv/lake", "commit_interval": "2m"}"#).unwrap();
+        assert_eq!(longer.commit_interval_max, Duration::from_secs(120));
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
         assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
     }
@@ -290,8 +370,8 @@ mod tests {
     #[test]
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
-            "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
-            "column_mapping": true}"#;
+            "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
+            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "column_mapping": true}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -299,10 +379,13 @@ mod tests {
             "table",
             "mode",
             "commit_interval",
+            "commit_interval_max",
             "commit_rows",
             "commit_bytes",
             "text_columns",
             "schema_changes",
+            "barrier_interval",
+            "compaction_bytes_per_second",
             "column_mapping",
         ];
         assert_eq!(keys, expect);
@@ -345,6 +428,28 @@ mod tests {
             "a.d": ["x"]}, "change_data_feed": true}"#;
         let faults = parse(json).unwrap_err();
         assert_eq!(faults.iter().filter(|fault| fault.key == "partition_by").count(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn deleted_rows_have_an_age() {
+        let age = |keys: &str| {
+            let settings = parse(&format!(r#"{{"location": "file:///srv/lake"{keys}}}"#));
+            settings.map(|settings| settings.compaction.and_then(|budget| budget.deleted_age)).map_err(|mut faults| {
+                assert_eq!(faults.len(), 1);
+                faults.remove(0).key
+            })
+        };
+        for (keys, expect) in [
+            ("", Ok(Some(7 * 24 * 3_600_000))),
+            (r#", "deleted_rows_age": "30d""#, Ok(Some(30 * 24 * 3_600_000))),
+            (r#", "deleted_rows_age": "0s""#, Ok(None)),
+            (r#", "deleted_rows_age": "1s""#, Err("deleted_rows_age".to_owned())),
+            (r#", "deleted_rows_age": "1d", "compaction": false"#, Err("deleted_rows_age".to_owned())),
+            (r#", "deleted_rows_age": "0s", "compaction": false"#, Ok(None)),
+            (r#", "compaction": false"#, Ok(None)),
+        ] {
+            assert_eq!(age(keys), expect, "{keys}");
+        }
     }
 
     #[test]

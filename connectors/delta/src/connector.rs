@@ -2,6 +2,7 @@
 //! it, nothing else.
 
 use crate::config::{Config, ConfigFault, Settings};
+use crate::erase::Eraser;
 use crate::error::Result;
 use crate::preflight;
 use crate::store::Store;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidewire_core::secret::SecretResolver;
-use tidewire_core::sink::SinkCapabilities;
+use tidewire_core::sink::{PurgeRequest, SinkCapabilities};
 use tidewire_core::{Finding, Progress, Sink, SinkConnector, TableSchema};
 
 /// What the daemon gives a sink beside its configuration.
@@ -46,6 +47,18 @@ impl DeltaConnector {
         }
         Store::open(&self.settings.location, &options)
     }
+
+    /// Who writes a source's tables, and where.
+    fn parts(&self, source: &str) -> Result<(Arc<Identity>, Store)> {
+        let identity = Arc::new(Identity { sink: Arc::clone(&self.options.name), source: source.into() });
+        let state_dir = self.options.state_dir.as_ref();
+        let directory = state_dir.map(|path| path.join("delta").join(&*self.options.name).join(source));
+        let mut store = self.store()?;
+        if let Some(directory) = directory {
+            store = store.with_intents(directory);
+        }
+        Ok((identity, store))
+    }
 }
 
 impl SinkConnector for DeltaConnector {
@@ -70,14 +83,13 @@ impl SinkConnector for DeltaConnector {
     }
 
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {
-        let identity = Arc::new(Identity { sink: Arc::clone(&self.options.name), source: source.into() });
-        let state_dir = self.options.state_dir.as_ref();
-        let directory = state_dir.map(|path| path.join("delta").join(&*self.options.name).join(source));
-        let mut store = self.store()?;
-        if let Some(directory) = directory {
-            store = store.with_intents(directory);
-        }
+        let (identity, store) = self.parts(source)?;
         let (sink, progress) = DeltaSink::open(Arc::clone(&self.settings), identity, store)?;
         Ok((Box::new(sink), progress))
+    }
+
+    fn purge(&self, source: &str, request: &PurgeRequest, tell: &mut dyn FnMut(String)) -> Result<bool> {
+        let (identity, store) = self.parts(source)?;
+        Eraser { settings: &self.settings, identity: &identity, store: &store, request, tell }.run()
     }
 }

@@ -6,6 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use tidewire_core::{Error, Result};
 
+/// How much work beside the changes gives way to everything else on the machine, as `nice` counts.
+const NICENESS: i32 = 5;
+
+/// The calling thread does work that can wait: it gives way to the others.
+pub(crate) fn give_way() {
+    // Only a wish: without it the work is as urgent as anything else. On Linux it is about this thread alone.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+}
+
 /// A thread. Dropping it tells it to stop and waits until it has.
 #[derive(Debug)]
 pub(crate) struct Job<T> {

@@ -77,6 +77,8 @@ pub(crate) const HISTORY_COLUMNS: [(&str, ColumnType); 5] = [
 ];
 /// Whether a version of a history is the row as it is now.
 pub(crate) const CURRENT_COLUMN: &str = "_is_current";
+/// The property that keeps the key's columns, a JSON array of names in key order.
+pub(crate) const KEY_PROPERTY: &str = "tidewire.key";
 /// A changelog's list of columns that the log did not carry.
 pub(crate) const UNCHANGED_COLUMN: &str = "_unchanged";
 
@@ -166,7 +168,8 @@ fn is_own(column: &TableColumn, mode: Mode) -> bool {
     mode != Mode::Mirror && column.family.is_empty()
 }
 
-fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
+/// A column that no source has.
+pub(crate) fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
     TableColumn {
         name: name.into(),
         column_type,

@@ -26,6 +26,8 @@ mod layout;
 
 mod config;
 
+mod barriers;
+
 mod parts;
 
 mod history;
@@ -36,7 +38,11 @@ mod changelog;
 
 mod compact;
 
+mod purge;
+
 mod write;
+
+mod erase;
 
 #[cfg(test)]
 mod model;

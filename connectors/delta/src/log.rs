@@ -14,9 +14,13 @@ mod clean;
 mod entry;
 mod intent;
 mod load;
+#[cfg(test)]
+mod past;
 mod protocol;
 mod state;
 mod upkeep;
+mod vacuum;
+mod weight;
 
 pub(crate) use action::Partition;
 pub(crate) use clean::new_change_file;
@@ -38,6 +42,8 @@ use std::sync::{Arc, LazyLock};
 use tidewire_core::{Error, ErrorKind, failpoint};
 use upkeep::Upkeep;
 
+pub(crate) use weight::Weight;
+
 /// A checkpoint is due after this many entries or bytes of them, if not for its age: some readers stop working on long
 /// tails of entries.
 const CHECKPOINT_ENTRIES: u64 = 50;
@@ -58,7 +64,7 @@ pub(crate) struct LiveFile {
     pub(crate) num_records: u64,
     /// Statistics, the log's JSON text.
     pub(crate) stats: Option<Arc<str>>,
-    /// When it was written, in milliseconds since 1970.
+    /// When it was written or, with deleted rows, when the first of them was deleted, in milliseconds since 1970.
     pub(crate) modification_time: i64,
     /// What its rows have in the partition columns.
     pub(crate) partition: Partition,
@@ -178,6 +184,8 @@ pub(crate) struct Table {
     /// Set by an error whose outcome is open: what storage holds is no longer known.
     stale: bool,
     upkeep: Upkeep,
+    /// Of the commits since it was asked for.
+    weight: Weight,
 }
 
 impl Table {
@@ -223,7 +231,17 @@ impl Table {
 
     fn new(store: TableStore, loaded: Loaded) -> Table {
         let Loaded { state, version, head, entries, entry_bytes } = loaded;
-        Table { store, state, version, head, entries, entry_bytes, stale: false, upkeep: Upkeep::new() }
+        Table {
+            store,
+            state,
+            version,
+            head,
+            entries,
+            entry_bytes,
+            stale: false,
+            upkeep: Upkeep::new(),
+            weight: Weight::default(),
+        }
     }
 
     /// Where the table's files are.
@@ -232,7 +250,6 @@ impl Table {
     }
 
     /// The newest version.
-    #[cfg(test)]
     pub(crate) fn version(&self) -> i64 {
         self.version
     }
@@ -285,6 +302,11 @@ impl Table {
             (None, None) => Arc::default(),
         };
         Ok(file.deleted.insert(deleted))
+    }
+
+    /// What was written since the last call for changes of rows.
+    pub(crate) fn take_weight(&mut self) -> Weight {
+        std::mem::take(&mut self.weight)
     }
 
     /// The version that an application committed last.
@@ -471,6 +493,10 @@ impl Table {
         self.version += 1;
         self.entries += 1;
         self.entry_bytes += size;
+        if entry.weight != Weight::default() {
+            self.weight += entry.weight;
+            self.weight.burden += size;
+        }
         checksum::write(&self.store, self.version, &entry.token, &self.state);
         self.head = self.store.head(&name)?;
         ::metrics::counter!(metrics::COMMITS).increment(1);

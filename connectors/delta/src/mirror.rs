@@ -198,6 +198,11 @@ impl Mirror {
         self.index.fresh_entries() * FACT_BYTES
     }
 
+    /// Runs of the index, their bytes, and the entries of the whole.
+    pub(crate) fn index_sizes(&self) -> (u64, u64, u64) {
+        (self.index.run_count() as u64, self.index.run_bytes(), self.index.entries())
+    }
+
     /// Has what the index holds in memory written to disk. Not in the midst of changes: it moves rows.
     pub(crate) fn spill_index(&mut self, parts: &mut Parts) -> Result<()> {
         // Rows in the buffer may still move.

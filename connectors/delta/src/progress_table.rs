@@ -50,6 +50,13 @@ impl ProgressTable {
         Ok((ProgressTable { table, app_id }, progress))
     }
 
+    /// Reads the progress without taking anything over; `None` when there is none.
+    pub(crate) fn look(store: &Store, sink: &str, source: &str) -> Result<Option<Progress>> {
+        let table = Table::open(store.table(&format!("_tidewire/progress/{source}")))?;
+        let table = table.filter(|table| table.txn(&format!("tidewire:{sink}:{source}")).is_some());
+        Ok(table.and_then(|table| serde_json::from_str(table.domain(DOMAIN)?).ok()))
+    }
+
     /// Stores the progress durably.
     pub(crate) fn store(&mut self, progress: &Progress) -> Result<()> {
         let version = self.table.txn(&self.app_id).map_or(0, |version| version.saturating_add(1));

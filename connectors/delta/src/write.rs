@@ -10,24 +10,35 @@
 //! should the daemon end between the two commits, `open` finds the table whole and says so, and it is not read
 //! again.
 
+mod cadence;
 mod compacting;
+mod cuts;
 mod declaring;
 mod found;
+mod resting;
 mod rewriting;
 mod table;
 mod telling;
 
-pub(crate) use found::{Identity, stored_place};
+pub(crate) use found::{Identity, own_place, stored_place};
+pub(crate) use resting::splits;
 
-use crate::ambient::{Limit, limit};
+use crate::ambient::{Limit, limit, now_millis};
+use crate::barriers::Barriers;
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
+use crate::log::Weight;
+use crate::metrics;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
+use cadence::Cadence;
+use cuts::Standings;
 use found::Found;
+use resting::Resting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use table::TableWriter;
 use tidewire_core::sink::Selection;
 use tidewire_core::{
@@ -82,6 +93,11 @@ pub(crate) struct DeltaSink {
     stored: Progress,
     /// The table whose files were rewritten last.
     compacted: Option<TableName>,
+    /// The other tables.
+    resting: Resting,
+    cadence: Cadence,
+    barriers: Option<Barriers>,
+    standings: Standings,
 }
 
 impl DeltaSink {
@@ -93,6 +109,11 @@ impl DeltaSink {
     ) -> Result<(DeltaSink, Progress)> {
         let (table, mut progress) = ProgressTable::open(&store, &identity.sink, &identity.source)?;
         let (tables, found, stored) = (BTreeMap::new(), BTreeMap::new(), progress.clone());
+        let barriers = settings.barriers.map(|every| {
+            let millis = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+            Barriers::open(&store, &identity.sink, &identity.source, millis)
+        });
+        let cadence = Cadence::new(settings.commit_interval, settings.commit_interval_max);
         let mut sink = DeltaSink {
             settings,
             limits: Limits::now(),
@@ -103,6 +124,10 @@ impl DeltaSink {
             progress: table,
             stored,
             compacted: None,
+            resting: Resting::new(&progress),
+            cadence,
+            barriers: barriers.transpose()?,
+            standings: Standings::new(),
         };
         for (name, held) in progress.tables.iter_mut().filter(|(_, held)| held.state == TableState::Reading) {
             match sink.is_snapshot_visible(name, &held.floor) {
@@ -122,13 +147,8 @@ impl DeltaSink {
     /// Whether a table that the progress calls unfinished was shown whole before the daemon ended. An earlier instance
     /// may be about to show it: where there is a table, it is taken over before it is asked.
     fn is_snapshot_visible(&mut self, name: &str, floor: &Position) -> Result<bool> {
-        // Both parts of a name may hold dots: each way to split it is tried, and the table says who it is.
-        for (at, _) in name.match_indices('.') {
-            let Some((schema, table)) = name.split_at_checked(at).and_then(|(s, t)| Some((s, t.strip_prefix('.')?)))
-            else {
-                continue;
-            };
-            let split = TableName::new(schema, table);
+        // Each way to split the name is tried, and the table says who it is.
+        for split in splits(name) {
             let found = Found::look(&self.identity, &self.store_of(&split), name, self.settings.mode)?;
             let Some(found) = found.filter(Found::is_table) else { continue };
             let is_visible = found.shows_snapshot(floor);
@@ -147,6 +167,8 @@ impl DeltaSink {
 
     fn apply_to(&mut self, batch: &Batch, name: &TableName, changes: &[&Change]) -> Result<()> {
         if !self.tables.contains_key(name) {
+            self.resting.give_way(name);
+            self.standings.remove(&name.to_string());
             let found = match self.found.remove(name) {
                 Some(found) => found,
                 None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), self.settings.mode)?,
@@ -226,13 +248,13 @@ impl DeltaSink {
 
     /// Whether data files are being rewritten.
     fn is_compacting(&self) -> bool {
-        self.tables.values().any(TableWriter::is_compacting)
+        self.tables.values().any(TableWriter::is_compacting) || self.resting.is_busy()
     }
 
     /// Whether a thread is copying rows.
     #[cfg(test)]
     pub(crate) fn is_copying(&self) -> bool {
-        self.tables.values().any(|table| table.is_compacting() && !table.has_copies())
+        self.tables.values().any(|table| table.is_compacting() && !table.has_copies()) || self.resting.is_copying()
     }
 
     /// Whether copies wait to be shown.
@@ -246,6 +268,7 @@ impl DeltaSink {
         for (name, table) in &mut self.tables {
             table.finish_compaction().map_err(|error| of_table(error, name))?;
         }
+        self.go_on_resting()?;
         if self.is_compacting() {
             return Ok(());
         }
@@ -260,6 +283,33 @@ impl DeltaSink {
             }
         }
         Ok(())
+    }
+
+    /// Finds out how far the next commit is to be from this one.
+    fn weigh(&mut self) {
+        let mut weight = Weight::default();
+        for table in self.tables.values_mut() {
+            weight += table.take_weight();
+        }
+        if weight != Weight::default() {
+            self.cadence.committed(now_millis(), weight);
+            self.measure();
+        }
+    }
+
+    fn measure(&self) {
+        let (mut runs, mut bytes, mut entries) = (0, 0, 0);
+        for sizes in self.tables.values().map(TableWriter::index_sizes) {
+            (runs, bytes, entries) = (runs + sizes.0, bytes + sizes.1, entries + sizes.2);
+        }
+        let Identity { sink, source } = &*self.identity;
+        let gauge = |name: &'static str, value: f64| {
+            ::metrics::gauge!(name, "sink" => Arc::clone(sink), "source" => Arc::clone(source)).set(value);
+        };
+        gauge(metrics::COMMIT_INTERVAL, self.cadence.interval().as_secs_f64());
+        gauge(metrics::INDEX_RUNS, runs as f64);
+        gauge(metrics::INDEX_BYTES, bytes as f64);
+        gauge(metrics::INDEX_ENTRIES, entries as f64);
     }
 
     /// Notes that tables are being read, before a commit shows them whole.
@@ -288,6 +338,11 @@ impl Sink for DeltaSink {
                 by_table.entry(&schema.name).or_default().push(change);
             }
         }
+        if let (Some(barriers), Some(last), false) =
+            (&mut self.barriers, batch.transactions.last(), by_table.is_empty())
+        {
+            barriers.changed(last.commit_time_micros);
+        }
         for (name, changes) in by_table {
             self.apply(batch, name, &changes)?;
         }
@@ -301,9 +356,17 @@ impl Sink for DeltaSink {
             table.commit(progress.position_of(name)).map_err(|error| of_table(error, name))?;
             failpoint::pass("delta_table_committed");
         }
+        // Before the progress: what comes again after a crash in between is at a barrier already, and after one before it,
+        // the changes that it is for come again.
+        self.write_barrier(progress)?;
         self.progress.store(progress)?;
         self.stored = progress.clone();
+        self.weigh();
         self.compact()
+    }
+
+    fn commit_interval(&self) -> Option<Duration> {
+        Some(self.cadence.interval())
     }
 
     fn maintain(&mut self) -> Result<bool> {
@@ -311,6 +374,8 @@ impl Sink for DeltaSink {
             table.maintain().map_err(|error| of_table(error, name))?;
         }
         self.compact()?;
+        self.look_at_resting()?;
+        self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;
         self.progress.maintain()?;
         Ok(self.is_compacting())
     }

@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// Batches that are measured before.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     batches: u64,
+    /// A writer that is built already, instead of the release build.
+    #[arg(long, value_name = "FILE")]
+    writer: Option<PathBuf>,
     /// Where tables are made and removed again, in place of the folder for temporary files.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -80,8 +83,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     sizes.sort_unstable();
     sizes.dedup();
     check_space(folder.path(), sizes.last().copied().unwrap_or_default(), options.minutes)?;
-    eprintln!("building the writer (the first time takes minutes)");
-    let programs = Programs::new(build::benchmark("tidewire-delta", "upsert")?)?;
+    let writer = match &options.writer {
+        Some(writer) => writer.clone(),
+        None => {
+            eprintln!("building the writer (the first time takes minutes)");
+            build::benchmark("tidewire-delta", "upsert")?
+        }
+    };
+    let programs = Programs::new(writer)?;
     let mut all: Vec<Figures> = Vec::new();
     for key in &options.keys {
         let sizes = sizes.iter().filter(|rows| *key == KeyKind::Int || **rows <= 10_000_000);

@@ -15,6 +15,17 @@ pub(crate) struct Candidate {
     pub(crate) deleted: u64,
     /// Bytes of its deletion vector.
     pub(crate) vector_bytes: u64,
+    /// When the first of the deleted rows was deleted, in milliseconds since 1970.
+    pub(crate) deleted_since: i64,
+}
+
+/// When files are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occasion {
+    /// Milliseconds since 1970.
+    pub(crate) now: i64,
+    /// Whether nobody changes the table: a good time to free its readers of deleted rows.
+    pub(crate) rests: bool,
 }
 
 /// Files from this part of the target on are not merged for their size.
@@ -34,14 +45,45 @@ impl Candidate {
     fn has_vector(&self) -> bool {
         self.deleted > 0
     }
+
+    /// When it must have been rewritten, in milliseconds since 1970.
+    fn due(&self, budget: &Budget) -> Option<i64> {
+        budget.deleted_age.filter(|_| self.has_vector()).map(|age| self.deleted_since.saturating_add(age))
+    }
 }
 
 /// The files to rewrite together, by their place in `files`; empty when the table is in order.
-pub(crate) fn plan(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+pub(crate) fn plan(files: &[Candidate], budget: &Budget, occasion: Occasion) -> Vec<usize> {
     let small = |tier: usize| small_files(files, budget, tier);
-    let plans: [&dyn Fn() -> Vec<usize>; 5] =
-        [&|| small(0), &|| too_many_deleted(files, budget), &|| over_budget(files, budget), &|| small(1), &|| small(2)];
+    let plans: [&dyn Fn() -> Vec<usize>; 7] = [
+        &|| small(0),
+        &|| too_old(files, budget, occasion.now),
+        &|| too_many_deleted(files, budget),
+        &|| over_budget(files, budget),
+        &|| small(1),
+        &|| small(2),
+        &|| if occasion.rests { any_deleted(files, budget) } else { Vec::new() },
+    ];
     plans.iter().map(|plan| plan()).find(|chosen| !chosen.is_empty()).unwrap_or_default()
+}
+
+/// When the next file will have had deleted rows for too long, in milliseconds since 1970.
+pub(crate) fn next_due(files: &[Candidate], budget: &Budget) -> Option<i64> {
+    files.iter().filter_map(|file| file.due(budget)).min()
+}
+
+/// Deleted rows that must not stay any longer, the oldest first.
+fn too_old(files: &[Candidate], budget: &Budget, now: i64) -> Vec<usize> {
+    let mut chosen = numbers(files, |file| file.due(budget).is_some_and(|due| due <= now));
+    chosen.sort_by_key(|at| files.get(*at).map(|file| file.deleted_since));
+    up_to_target(files, budget, chosen)
+}
+
+/// Any deleted rows; what takes least time first.
+fn any_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
+    let mut chosen = numbers(files, Candidate::has_vector);
+    chosen.sort_by_key(|at| files.get(*at).map(|file| file.size));
+    up_to_target(files, budget, chosen)
 }
 
 /// Merges the files of a tier when they are many.
@@ -66,14 +108,19 @@ fn too_many_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
 }
 
 /// The files to rewrite of a table with partitions, whose files are of these; all are of one.
-pub(crate) fn plan_partitioned(files: &[Candidate], partitions: &[Partition], budget: &Budget) -> Vec<usize> {
+pub(crate) fn plan_partitioned(
+    files: &[Candidate],
+    partitions: &[Partition],
+    budget: &Budget,
+    occasion: Occasion,
+) -> Vec<usize> {
     let mut by_partition: BTreeMap<&Partition, Vec<usize>> = BTreeMap::new();
     for (at, partition) in partitions.iter().enumerate() {
         by_partition.entry(partition).or_default().push(at);
     }
     let of = |places: &[usize]| places.iter().filter_map(|at| files.get(*at)).copied().collect::<Vec<_>>();
     let own = by_partition.values().find_map(|places| {
-        let chosen = plan(&of(places), budget);
+        let chosen = plan(&of(places), budget, occasion);
         (!chosen.is_empty()).then(|| chosen.iter().filter_map(|at| places.get(*at)).copied().collect())
     });
     // What all of them together are too much of, the partition of the worst file has to make good.
@@ -121,11 +168,19 @@ mod tests {
     use super::*;
 
     const MB: u64 = 1 << 20;
-    const BUDGET: Budget =
-        Budget { target_bytes: 256 * MB, deleted_percent: 20, vector_files: 256, vector_bytes: 4 * MB };
+    const BUDGET: Budget = Budget {
+        target_bytes: 256 * MB,
+        deleted_percent: 20,
+        deleted_age: Some(70),
+        bytes_per_second: None,
+        vector_files: 256,
+        vector_bytes: 4 * MB,
+    };
+    const BUSY: Occasion = Occasion { now: 100, rests: false };
+    const RESTS: Occasion = Occasion { rests: true, ..BUSY };
 
     fn file(size: u64, deleted: u64, vector_bytes: u64) -> Candidate {
-        Candidate { size, rows: 1_000, deleted, vector_bytes }
+        Candidate { size, rows: 1_000, deleted, vector_bytes, deleted_since: 50 }
     }
 
     #[test]
@@ -147,20 +202,37 @@ mod tests {
                 vec![],
             ),
         ] {
-            assert_eq!(plan(&files, &BUDGET), chosen, "{what}");
+            assert_eq!(plan(&files, &BUDGET, BUSY), chosen, "{what}");
         }
         let of = |name: &str| Partition::new(BTreeMap::from([("p".to_owned(), Some(name.to_owned()))]));
         let (small, names) = ([file(MB, 0, 0); 32], [of("a"), of("b")]);
         let partitions: Vec<Partition> = (0..32).map(|at| Partition::clone(&names[usize::from(at >= 15)])).collect();
         assert_eq!(
-            plan_partitioned(&small, &partitions, &BUDGET),
+            plan_partitioned(&small, &partitions, &BUDGET, BUSY),
             (15..32).collect::<Vec<_>>(),
             "those of one partition"
         );
         let vectors = [file(140 * MB, 10, 3 * MB), file(140 * MB, 12, 3 * MB), file(140 * MB, 11, MB)];
         let partitions = [of("a"), of("b"), of("b")];
-        assert_eq!(plan_partitioned(&vectors, &partitions, &BUDGET), [1], "all vectors together");
+        assert_eq!(plan_partitioned(&vectors, &partitions, &BUDGET, BUSY), [1], "all vectors together");
         let many = vec![file(140 * MB, 1, 9); 257];
-        assert_eq!(plan(&many, &BUDGET), [0], "the number of files with vectors");
+        assert_eq!(plan(&many, &BUDGET, BUSY), [0], "the number of files with vectors");
+    }
+
+    #[test]
+    fn deleted_rows_do_not_stay() {
+        let since = |size, deleted, deleted_since| Candidate { deleted_since, ..file(size, deleted, 9) };
+        let files = [since(200 * MB, 3, 40), since(100 * MB, 0, 0), since(90 * MB, 1, 60), since(80 * MB, 1, 29)];
+        for (what, occasion, age, chosen) in [
+            ("none is old", BUSY, Some(72), vec![]),
+            ("one is", BUSY, Some(71), vec![3]),
+            ("the older first, as many as fill a file", BUSY, Some(60), vec![3]),
+            ("there is no age", BUSY, None, vec![]),
+            ("a table at rest, as many as fill a file", RESTS, None, vec![3, 2]),
+        ] {
+            assert_eq!(plan(&files, &Budget { deleted_age: age, ..BUDGET }, occasion), chosen, "{what}");
+        }
+        assert_eq!(next_due(&files, &BUDGET), Some(29 + 70));
+        assert_eq!(next_due(&files[1..2], &BUDGET), None);
     }
 }

@@ -1,12 +1,14 @@
 //! The copying itself: live rows of some files to few new ones, and where each row went. Runs on a thread of its own
 //! and touches nothing but the store.
 
+use super::pace::Pace;
 use crate::encode::file::PartWriter;
 use crate::encode::key::KeyCodec;
 use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{PreparedRun, RowLocation, RunBuilder};
+use crate::job::give_way;
 use crate::log::{NewFile, Partition, Table};
 use crate::mirror::current_rows;
 use crate::parts::files::Ordinals;
@@ -18,9 +20,6 @@ use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidewire_core::Error;
-
-/// How much the copying gives way to everything else on the machine, as `nice` counts.
-const NICENESS: i32 = 5;
 
 /// A file to be copied, as it was when the work began.
 #[derive(Clone, Debug)]
@@ -67,6 +66,8 @@ pub(crate) struct Work {
     pub(crate) facts: Option<Facts>,
     /// A copy ends before a file with which it would be larger than this, in bytes.
     pub(crate) target_bytes: u64,
+    /// Bytes of files to read a second, at the most.
+    pub(crate) bytes_per_second: Option<u64>,
 }
 
 /// A copy.
@@ -122,8 +123,7 @@ struct Open {
 impl Work {
     /// Copies all files, until `stop` is set: nobody wants the copies then. What it has written when it fails is removed.
     pub(super) fn run(mut self, stop: &AtomicBool) -> Result<Copied> {
-        // Only a wish: without it the copying is as urgent as anything else.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
+        give_way();
         let mut outputs = Vec::new();
         let copied = self.copy(stop, &mut outputs);
         if let Err(error) = copied {
@@ -146,6 +146,7 @@ impl Work {
 
     fn copy(&mut self, stop: &AtomicBool, outputs: &mut Vec<Output>) -> Result<()> {
         let mut open: Option<Open> = None;
+        let mut pace = Pace::new(self.bytes_per_second);
         for number in 0..self.inputs.len() {
             let Some(input) = self.inputs.get(number).cloned() else { break };
             if input.deleted.len() == input.rows {
@@ -168,7 +169,7 @@ impl Work {
             };
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
             open.pieces.push((number, base));
-            self.copy_file(stop, &input, reader, open)?;
+            self.copy_file((stop, &mut pace), &input, reader, open)?;
         }
         outputs.extend(open.map(Open::finish).transpose()?);
         Ok(())
@@ -184,7 +185,13 @@ impl Work {
         Ok(Open { writer, present, partition: Arc::clone(partition), ordinal, pieces: Vec::new() })
     }
 
-    fn copy_file(&mut self, stop: &AtomicBool, input: &Input, mut reader: ColumnReader, open: &mut Open) -> Result<()> {
+    fn copy_file(
+        &mut self,
+        (stop, pace): (&AtomicBool, &mut Pace),
+        input: &Input,
+        mut reader: ColumnReader,
+        open: &mut Open,
+    ) -> Result<()> {
         let mut first = 0u32;
         let mut ids = Vec::new();
         while let Some(arrays) = reader.next_arrays()? {
@@ -193,6 +200,7 @@ impl Work {
             }
             let rows = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
             let next = first + u32::try_from(rows).map_err(|_| too_many())?;
+            pace.read(input.size.saturating_mul(rows as u64) / input.rows.max(1), stop);
             let arrays = live_rows(arrays, &input.deleted, first..next)?;
             first = next;
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;

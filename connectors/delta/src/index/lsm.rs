@@ -232,6 +232,11 @@ impl Index {
         self.runs.iter().map(|placed| placed.run.file_bytes()).sum()
     }
 
+    /// Entries of runs and in memory; a key that was superseded may have several.
+    pub(crate) fn entries(&self) -> u64 {
+        self.runs.iter().map(|placed| placed.run.entries()).sum::<u64>() + self.memtable.len() as u64
+    }
+
     /// Number of runs.
     pub(crate) fn run_count(&self) -> usize {
         self.runs.len()

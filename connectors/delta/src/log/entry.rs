@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::log::action::{Action, Add, Cdc, CommitInfo, DomainMetadata, MetaData, Remove, Txn};
 use crate::log::load::WriterMark;
 use crate::log::state::{State, WRITER_DOMAIN};
-use crate::log::{Commit, NewFile, NewMetadata, protocol};
+use crate::log::{Commit, NewFile, NewMetadata, Weight, protocol};
 use crate::store::TableStore;
 use roaring::RoaringBitmap;
 use serde_json::value::RawValue;
@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) token: String,
     /// The whole deletion vectors of the touched files.
     pub(super) deleted: BTreeMap<Arc<str>, RoaringBitmap>,
+    /// Of its files; nothing when rows only move.
+    pub(super) weight: Weight,
 }
 
 /// What becomes of a file whose rows are deleted.
@@ -72,6 +74,11 @@ impl Entry {
         plan.files(&commit, deleted)?;
         let Plan { mut actions, kept, mut vectors, .. } = plan;
         let descriptors = deletion_vector::store_all(store, &mut vectors)?;
+        let mut weight = Weight::default();
+        if data_change {
+            weight.data = commit.adds.iter().map(|file| file.size).sum();
+            weight.burden = descriptors.iter().filter_map(|vector| u64::try_from(vector.size_in_bytes).ok()).sum();
+        }
         let mut all = BTreeMap::new();
         for ((add, vector), rows) in kept.into_iter().zip(descriptors).zip(vectors) {
             all.insert(Arc::clone(&add.path), rows);
@@ -89,7 +96,7 @@ impl Entry {
             domain_metadata: Some(DomainMetadata { domain, configuration, removed: false }),
             ..Action::default()
         }));
-        Ok(Entry { actions, token, deleted: all })
+        Ok(Entry { actions, token, deleted: all, weight })
     }
 }
 
@@ -127,8 +134,12 @@ impl Plan<'_> {
                 Fate::Partly(all) => {
                     let Some((path, file)) = self.state.files.get_key_value(path.as_str()) else { continue };
                     let stats = loose_stats(file.stats.as_deref(), file.num_records)?;
+                    // The logical file with deleted rows is as old as the first of them.
+                    let modification_time =
+                        if file.deletion_vector.is_some() { file.modification_time } else { self.now_millis };
                     self.remove(path)?;
-                    self.kept.push(Add { stats: Some(stats), ..file.to_add(path, self.data_change) });
+                    let add = file.to_add(path, self.data_change);
+                    self.kept.push(Add { stats: Some(stats), modification_time, ..add });
                     self.vectors.push(all);
                 }
             }

@@ -80,19 +80,16 @@ fn from_features(readers: BTreeSet<String>, writers: BTreeSet<String>) -> Protoc
 /// The properties that the features need, and retention times that suit many small commits. Given ones win.
 pub(super) fn new_configuration(features: Features, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let feature = match features {
-        Features::DeletionVectors => Some("delta.enableDeletionVectors"),
-        Features::AppendOnly => Some("delta.appendOnly"),
+        Features::DeletionVectors => Some(("delta.enableDeletionVectors", "true")),
+        Features::AppendOnly => Some(("delta.appendOnly", "true")),
         Features::Plain => None,
     };
     let defaults = [
         ("delta.deletedFileRetentionDuration", "interval 24 hours"),
         ("delta.logRetentionDuration", "interval 168 hours"),
     ];
-    let mut configuration: BTreeMap<String, String> = defaults
-        .into_iter()
-        .chain(feature.map(|feature| (feature, "true")))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
+    let mut configuration: BTreeMap<String, String> =
+        defaults.into_iter().chain(feature).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     configuration.extend(given);
     configuration
 }

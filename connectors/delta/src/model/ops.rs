@@ -137,12 +137,13 @@ fn surroundings(chance: &mut Chance) -> Own {
 
 fn settings(chance: &mut Chance, location: Url) -> Settings {
     let mode = if chance.percent(75) { Mode::Mirror } else { Mode::Changelog };
-    Settings {
+    let mut settings = Settings {
         location,
         storage: BTreeMap::new(),
         table: "{source}/{schema}/{table}".to_owned(),
         mode,
         commit_interval: Duration::from_secs(5),
+        commit_interval_max: Duration::from_secs(60),
         commit_rows: 1_000,
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
@@ -151,12 +152,24 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         file_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
         partition_by: PartitionBy::default(),
         change_data_feed: mode == Mode::Mirror && chance.percent(50),
-        compaction: chance.percent(70).then(|| Budget {
-            target_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
-            deleted_percent: *chance.pick(&[1, 20, 90]),
-            vector_files: *chance.pick(&[0, 2, 256]),
-            vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
-        }),
+        barriers: None,
+        compaction: chance.percent(70).then(|| budget(chance)),
+    };
+    // With tables that are compacted beside them, and with such as are not.
+    let has_barriers = settings.compaction.is_none_or(|budget| budget.deleted_age.is_some());
+    settings.barriers = has_barriers.then_some(Duration::ZERO);
+    settings
+}
+
+fn budget(chance: &mut Chance) -> Budget {
+    let (target_bytes, deleted_age) = *chance.pick(&[(100, Some(1)), (20_000, Some(5 * HOUR_MILLIS)), (1 << 20, None)]);
+    Budget {
+        target_bytes,
+        deleted_percent: *chance.pick(&[1, 20, 90]),
+        deleted_age,
+        bytes_per_second: None,
+        vector_files: *chance.pick(&[0, 2, 256]),
+        vector_bytes: *chance.pick(&[0, 100, 4 << 20]),
     }
 }
 

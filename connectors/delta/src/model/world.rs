@@ -6,7 +6,7 @@ use super::datum::{Datum, Row};
 use super::feed;
 use super::following::Follower;
 use super::foreign::Expect;
-use super::reading::each_row_of_file;
+use super::reading::{each_row, each_row_of_file};
 use super::source::Source;
 use super::truth::{self, Beginning, Seen};
 use crate::ambient;
@@ -18,6 +18,7 @@ use crate::store::{Store, TableStore};
 use crate::typemap::parse_schema_string;
 use crate::write::{DeltaSink, Identity, stored_place};
 use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -303,6 +304,21 @@ impl World {
         assert!(self.to_read.is_empty(), "{:?} have not been read", self.to_read);
         let halted: Vec<&TableName> = self.halted.iter().collect();
         assert_eq!(halted, self.foreign.keys().collect::<Vec<_>>(), "the tables that others have changed");
+        ambient::by_real_time(|| self.check_barriers());
+    }
+
+    /// No place has two barriers, and none names a version that a table does not have.
+    fn check_barriers(&self) {
+        let Some(mut table) = Table::open(self.store.table("_tidewire/barriers/shop")).unwrap() else { return };
+        let mut seen = BTreeSet::new();
+        each_row(&mut table, &["position", "table", "version"], |arrays, at| {
+            let text = |column: usize| arrays[column].as_ref().unwrap().as_string::<i32>().value(at).to_owned();
+            let version = arrays[2].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
+            let (position, name) = (text(0), text(1));
+            let last = self.versions.iter().find(|(held, _)| held.to_string() == name).map(|(_, version)| *version);
+            assert!(last.is_some_and(|last| version <= last), "{name} has no version {version}: {last:?}");
+            assert!(seen.insert((position.clone(), name)), "two barriers at {position}");
+        });
     }
 
     fn check_table(&mut self, name: &TableName) {

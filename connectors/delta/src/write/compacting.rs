@@ -2,32 +2,58 @@
 //! the originals. Knows nothing of other tables.
 
 use super::table::{Rows, TableWriter};
-use crate::compact::{Candidate, Compaction, Exchange, Facts, Input, Work, plan, plan_partitioned};
+use crate::ambient::now_millis;
+use crate::compact::{
+    Candidate, Compaction, Exchange, Facts, Input, Occasion, Work, candidate, next_due, plan, plan_partitioned,
+};
 use crate::error::Result;
-use crate::log::{Commit, LiveFile};
-use crate::metrics;
+use crate::log::LiveFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::{ErrorKind, failpoint};
 
-const OPERATION: &str = "OPTIMIZE";
 /// After a failure that may pass, so long until the next try.
 const PAUSE: Duration = Duration::from_secs(60);
+/// A table without a change for so long rests: its readers are freed of all deleted rows then.
+pub(super) const REST_MILLIS: i64 = 10 * 60 * 1_000;
 
 /// The state of a table's rewriting.
-#[derive(Default)]
 pub(super) struct Compacting {
     running: Option<Compaction>,
     /// The files have changed since they were last looked at.
     is_due: bool,
     failed: Option<Instant>,
+    /// When rows were last changed, in milliseconds since 1970.
+    changed: i64,
+    /// Nothing is left to do for a table that rests.
+    is_rested: bool,
+    /// When rows will have been deleted for too long, in milliseconds since 1970.
+    aged: Option<i64>,
 }
 
 impl Compacting {
-    /// The files have changed.
-    pub(super) fn files_changed(&mut self) {
+    /// Of a table that is about to be changed.
+    pub(super) fn new() -> Compacting {
+        Compacting { running: None, is_due: false, failed: None, changed: now_millis(), is_rested: false, aged: None }
+    }
+
+    /// A commit has changed rows.
+    pub(super) fn rows_changed(&mut self) {
         self.is_due = true;
+        self.changed = now_millis();
+        self.is_rested = false;
+    }
+
+    /// Whether the table rests. A clock that was set back is no reason to wait until it has caught up.
+    fn rests(&self, now: i64) -> bool {
+        (now - self.changed).abs() >= REST_MILLIS
+    }
+
+    /// Whether there may be a reason to rewrite files that there was not before.
+    fn is_due(&self) -> bool {
+        let now = now_millis();
+        self.is_due || (!self.is_rested && self.rests(now)) || self.aged.is_some_and(|aged| aged <= now)
     }
 
     /// The table is emptied or made anew: no copy is wanted.
@@ -80,28 +106,12 @@ impl TableWriter {
         self.exchange(exchange)
     }
 
-    fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+    fn exchange(&mut self, mut exchange: Exchange) -> Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
-        let Exchange { adds, removes, deletes, gone, come, facts } = exchange;
-        if removes.is_empty() && adds.is_empty() {
+        if exchange.show(table, &self.identity.app_id())?.is_none() {
             return Ok(());
         }
-        let app_id = self.identity.app_id();
-        let (files, copies) = (removes.len(), adds.len());
-        let bytes = adds.iter().map(|file| file.size).sum::<u64>();
-        table.commit(Commit {
-            operation: OPERATION,
-            adds,
-            removes,
-            deletes,
-            txn: (app_id.clone(), table.txn(&app_id).unwrap_or(0)),
-            only_moves: true,
-            ..Commit::default()
-        })?;
-        failpoint::pass("delta_compaction_committed");
-        ::metrics::counter!(metrics::COMPACTIONS).increment(1);
-        ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
-        tracing::debug!(table = %self.schema.name, files, copies, bytes, "data files rewritten");
+        let Exchange { gone, come, facts, .. } = exchange;
         for (ordinal, file) in &come {
             self.parts.files_mut().know(Some(*ordinal), file.path.clone(), file.size, &file.partition);
             let deleted = Arc::clone(table.deleted_rows(&file.path)?);
@@ -114,7 +124,7 @@ impl TableWriter {
             let covered = come.into_iter().map(|(ordinal, file)| (ordinal, file.path)).collect();
             mirror.add_facts(mark, facts, covered, &self.parts)?;
         }
-        self.compacting.files_changed();
+        self.compacting.is_due = true;
         Ok(())
     }
 
@@ -126,22 +136,26 @@ impl TableWriter {
     /// Whether the files have changed since they were last looked at, and may be rewritten now.
     pub(super) fn may_compact(&self) -> bool {
         let is_paused = self.compacting.failed.is_some_and(|failed| failed.elapsed() < PAUSE);
-        self.compacting.is_due && !is_paused && self.is_loaded && self.is_at_rest() && !self.compacting.is_running()
+        self.compacting.is_due() && !is_paused && self.is_loaded && self.is_at_rest() && !self.compacting.is_running()
     }
 
     /// Starts rewriting files when the table has too many of them, or too many deleted rows. Says whether it did.
     pub(super) fn start_compaction(&mut self) -> Result<bool> {
         let (Some(budget), Some(table)) = (self.settings.compaction, &mut self.table) else { return Ok(false) };
         let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
+        let now = now_millis();
+        let occasion = Occasion { now, rests: self.compacting.rests(now) };
         let chosen = if self.layout.partition.is_empty() {
-            plan(&candidates, &budget)
+            plan(&candidates, &budget, occasion)
         } else {
             let partitions = files.iter().map(|file| Arc::clone(&file.partition)).collect::<Vec<_>>();
-            plan_partitioned(&candidates, &partitions, &budget)
+            plan_partitioned(&candidates, &partitions, &budget, occasion)
         };
         let chosen = chosen.into_iter().filter_map(|at| files.get(at));
         let chosen = chosen.map(|file| (*file).clone()).collect::<Vec<_>>();
         self.compacting.is_due = !chosen.is_empty();
+        self.compacting.is_rested = chosen.is_empty() && occasion.rests;
+        self.compacting.aged = next_due(&candidates, &budget);
         if chosen.is_empty() {
             return Ok(false);
         }
@@ -167,6 +181,7 @@ impl TableWriter {
             inputs,
             facts,
             target_bytes: u64::MAX,
+            bytes_per_second: budget.bytes_per_second,
         };
         self.compacting.running = Some(Compaction::start(work, mark)?);
         if !self.settings.deletion_vectors {
@@ -174,15 +189,5 @@ impl TableWriter {
             self.take_over()?;
         }
         Ok(true)
-    }
-}
-
-fn candidate(file: &LiveFile) -> Candidate {
-    let vector = file.deletion_vector.as_ref();
-    Candidate {
-        size: file.size,
-        rows: file.num_records,
-        deleted: file.deleted_count(),
-        vector_bytes: vector.map_or(0, |vector| u64::try_from(vector.size_in_bytes).unwrap_or(0)),
     }
 }

@@ -1,13 +1,10 @@
 //! What a table declares of itself: its features, its properties, the columns with statistics. Commits nothing.
 
 use super::table::TableWriter;
-use crate::layout::{LEFT_OUT_PROPERTY, Layout, Mode};
+use crate::layout::{KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
 use crate::log::{CHANGE_FEED_PROPERTY, Features, NewTable, Table};
 use crate::typemap::schema_string;
 use std::collections::BTreeMap;
-
-/// The property that names the key's columns.
-pub(super) const KEY_PROPERTY: &str = "tidewire.key";
 
 impl TableWriter {
     pub(super) fn new_table(&self) -> NewTable {

@@ -55,6 +55,11 @@ impl Place {
         self.snapshot_floor.as_ref()
     }
 
+    /// Every change at or before it is in the table.
+    pub(super) fn mark(&self) -> Mark {
+        self.position.mark
+    }
+
     /// Whether the table is this source's table of this name in this sink.
     pub(crate) fn is_of(&self, identity: &Identity, name: &str) -> bool {
         *self.sink == *identity.sink && *self.source == *identity.source && self.table == name
@@ -104,6 +109,11 @@ impl Found {
         shown.is_some_and(|shown| shown >= floor)
     }
 
+    /// The table's version, and the place that it shows.
+    pub(super) fn standing(&self) -> Option<(i64, Mark)> {
+        self.table.as_ref().map(|(table, place)| (table.version(), place.mark()))
+    }
+
     /// Whether there is a table. One that an earlier instance creates is only seen by looking again.
     pub(crate) fn is_table(&self) -> bool {
         self.table.is_some()
@@ -126,7 +136,7 @@ pub(super) fn count_held(batch: &Batch, changes: &[&Change], held: Mark) -> usiz
 }
 
 /// What our own table says of itself; `None` when it is not ours.
-fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
+pub(crate) fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
     let place: Place = serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()?;
     (place.is_of(identity, name) && place.mode == mode.name()).then_some(place)
 }

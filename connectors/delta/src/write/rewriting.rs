@@ -60,6 +60,8 @@ impl TableWriter {
             inputs,
             facts: Some(Facts { codec, key, current: self.layout.current(), run, ordinals }),
             target_bytes: self.settings.file_bytes,
+            // The commit waits for it.
+            bytes_per_second: None,
         };
         let (come, facts) = work.run_here()?;
         commit.adds.extend(come.iter().map(|(_, file)| file.clone()));

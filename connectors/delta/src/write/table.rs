@@ -4,14 +4,14 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Evolution, Layout, Mode, feed_columns};
-use crate::log::{Commit, LiveFile, NewFile, NewMetadata, Table, new_table_id};
+use crate::layout::{Evolution, KEY_PROPERTY, Layout, Mode, feed_columns};
+use crate::log::{Commit, LiveFile, NewFile, NewMetadata, Table, Weight, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::typemap::schema_string;
 use crate::write::compacting::Compacting;
-use crate::write::declaring::{KEY_PROPERTY, feeds, key_property, stats_columns};
+use crate::write::declaring::{feeds, key_property, stats_columns};
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
 use crate::write::rewriting::refuse_change;
 use crate::write::{no_floor, telling};
@@ -139,7 +139,7 @@ impl TableWriter {
             native_id: place.as_ref().map_or(schema.native_id, |place| place.native_id),
             snapshot_floor: place.and_then(|place| place.snapshot_floor),
             snapshot_due: None,
-            compacting: Compacting::default(),
+            compacting: Compacting::new(),
         })
     }
 
@@ -206,6 +206,14 @@ impl TableWriter {
         match &self.rows {
             Rows::Mirror(mirror) => mirror.index_bytes(),
             Rows::Changelog(_) => 0,
+        }
+    }
+
+    /// Runs of the key index, their bytes, and the entries of the whole.
+    pub(crate) fn index_sizes(&self) -> (u64, u64, u64) {
+        match &self.rows {
+            Rows::Mirror(mirror) => mirror.index_sizes(),
+            Rows::Changelog(_) => (0, 0, 0),
         }
     }
 
@@ -297,6 +305,22 @@ impl TableWriter {
             }
         }
         Ok(files)
+    }
+
+    /// What its commits have written since the last call for changes of rows.
+    pub(crate) fn take_weight(&mut self) -> Weight {
+        self.table.as_mut().map(Table::take_weight).unwrap_or_default()
+    }
+
+    /// Whether a snapshot of it is being read.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.is_reading || self.snapshot_due.is_some()
+    }
+
+    /// The version that it shows, and the place that this tells; `None` before its first commit.
+    pub(crate) fn standing(&self) -> Option<(i64, Mark)> {
+        let (table, place) = self.table.as_ref().zip(self.place.as_ref())?;
+        Some((table.version(), place.mark))
     }
 
     /// House-keeping of the table's log.
@@ -511,7 +535,7 @@ impl TableWriter {
 
     /// What the commit has made of the files: rows that it deleted, files that it emptied.
     fn follow_commit(&mut self, touched: Vec<(u32, String)>) -> Result<()> {
-        self.compacting.files_changed();
+        self.compacting.rows_changed();
         let (Rows::Mirror(mirror), Some(table)) = (&mut self.rows, &mut self.table) else { return Ok(()) };
         for (ordinal, path) in touched {
             match table.file(&path) {

@@ -2,7 +2,9 @@
 //! commits, schema changes.
 
 mod ahead;
+mod barriers;
 mod compacting;
+mod erasing;
 mod feed;
 mod halting;
 mod harness;
@@ -10,6 +12,7 @@ mod history;
 mod limits;
 mod partition;
 mod policies;
+mod resting;
 mod rewriting;
 
 use super::*;

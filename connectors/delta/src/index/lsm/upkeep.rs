@@ -9,7 +9,7 @@ use crate::index::manifest::{Manifest, Named};
 use crate::index::merge::{Gone, Keep, go_on, merge};
 use crate::index::mix::Order;
 use crate::index::run::{Fact, Run, RunWriter};
-use crate::job::Job;
+use crate::job::{Job, give_way};
 use roaring::RoaringBitmap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -116,7 +116,10 @@ impl Index {
         let inputs = inputs.to_vec();
         let runs: Vec<Arc<Run>> = inputs.iter().map(|placed| Arc::clone(&placed.run)).collect();
         let (keep, folder, order) = (Keep::Newest(Gone::new(&self.gone)), Arc::clone(&self.folder), self.order);
-        let job = Job::start("index-merge", move |stop| merge(&runs, &keep, (&folder, &order), true, stop))?;
+        let job = Job::start("index-merge", move |stop| {
+            give_way();
+            merge(&runs, &keep, (&folder, &order), true, stop)
+        })?;
         self.merging = Some(Merging { job, inputs });
         Ok(())
     }

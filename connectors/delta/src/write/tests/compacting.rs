@@ -9,7 +9,14 @@ use tidewire_core::Sink;
 /// A table of `rows` rows in so many files.
 fn filled(mut h: Harness, files: i64, rows: i64) -> Harness {
     // Only small files are rewritten, so that each test knows when.
-    h.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 90, vector_files: 1_000, vector_bytes: 1 << 20 });
+    h.compact_by(Budget {
+        target_bytes: 1 << 20,
+        deleted_percent: 90,
+        deleted_age: None,
+        bytes_per_second: None,
+        vector_files: 1_000,
+        vector_bytes: 1 << 20,
+    });
     for file in 0..files {
         let rows = (file * rows..(file + 1) * rows).map(|id| Logical::insert(id, "a", "A")).collect::<Vec<_>>();
         h.send(&rows);

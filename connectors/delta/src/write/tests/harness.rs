@@ -1,6 +1,7 @@
 //! A source in miniature: logical changes, the batches that carry them, a worker that drops what the sink holds,
 //! and a reader of what the table shows.
 
+mod purging;
 mod reading;
 
 use crate::config::{Budget, Settings};
@@ -126,10 +127,12 @@ impl Harness {
             table: "{source}/{schema}/{table}".to_owned(),
             mode,
             commit_interval: Duration::from_secs(5),
+            commit_interval_max: Duration::from_secs(60),
             commit_rows: 1_000,
             commit_bytes: 64 << 20,
             text_columns: TextColumns::new(),
             schema_changes: SchemaChanges::Evolve,
+            barriers: None,
             compaction: None,
             change_data_feed: false,
             partition_by: PartitionBy::default(),
@@ -181,7 +184,14 @@ impl Harness {
 
     /// From here on data files are rewritten at the least occasion.
     pub(super) fn compact_always(&mut self) {
-        self.compact_by(Budget { target_bytes: 1 << 20, deleted_percent: 1, vector_files: 2, vector_bytes: 100 });
+        self.compact_by(Budget {
+            target_bytes: 1 << 20,
+            deleted_percent: 1,
+            deleted_age: None,
+            bytes_per_second: None,
+            vector_files: 2,
+            vector_bytes: 100,
+        });
     }
 
     /// From here on data files are rewritten, and key indexes written to disk at once.

@@ -1,0 +1,52 @@
+//! Removing at once what has expired of a table that nobody holds open otherwise, and when there will be something. Knows
+//! no rows and decides about no file that the log does not name.
+
+use crate::ambient::now_millis;
+use crate::error::Result;
+use crate::log::state::Tombstone;
+use crate::log::{Table, clean};
+
+impl Table {
+    /// Removes files whose removal has expired, all of them or, with `whole`, those that have not expired either. What is
+    /// left of the log then is a checkpoint that no longer names them. Returns the number of removals forgotten.
+    pub(crate) fn vacuum(&mut self, whole: bool) -> Result<usize> {
+        let before = self.state.tombstones.len();
+        // A removal of this very moment has not expired by its clock.
+        let now = if whole { i64::MAX } else { now_millis() };
+        while !clean::expired_files(&self.store, &mut self.state, now)? {}
+        let forgotten = before - self.state.tombstones.len();
+        if forgotten > 0 {
+            self.checkpoint()?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Removes entries of the log that have expired.
+    pub(crate) fn clean_entries(&mut self) -> Result<()> {
+        self.clean_log(now_millis())
+    }
+
+    /// When the oldest removal will have expired, in milliseconds since 1970.
+    pub(crate) fn next_expiry(&self) -> Option<i64> {
+        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
+        let oldest = self.state.tombstones.iter().map(|tombstone| tombstone.deletion_timestamp).min();
+        // The removals expire when their time is past, not when it has come.
+        oldest.map(|oldest| oldest.saturating_add(retention).saturating_add(1))
+    }
+
+    /// When the newest removal will have expired, in milliseconds since 1970.
+    pub(crate) fn last_expiry(&self) -> Option<i64> {
+        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
+        let newest = self.state.tombstones.iter().map(|tombstone| tombstone.deletion_timestamp).max();
+        newest.map(|newest| newest.saturating_add(retention))
+    }
+
+    /// When the removal of a data file expires, in milliseconds since 1970; `None` for one that the log does not name as
+    /// removed. A file that is live may have removals of its own, of older deletion vectors.
+    pub(crate) fn expiry_of(&self, path: &str) -> Option<i64> {
+        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
+        let of = |tombstone: &&Tombstone| &*tombstone.path == path;
+        let removed = self.state.tombstones.iter().filter(of).map(|tombstone| tombstone.deletion_timestamp).max();
+        removed.map(|removed| removed.saturating_add(retention))
+    }
+}
