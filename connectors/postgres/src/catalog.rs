@@ -222,7 +222,8 @@ async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
          WHERE c.oid = $1";
     const COLUMNS: &str = "
         SELECT a.attname::text, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated::text <> '',
-               CASE WHEN a.attgenerated::text = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END
+               CASE WHEN a.attgenerated::text = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+               a.attnum
           FROM pg_catalog.pg_attribute a
           LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
@@ -239,6 +240,7 @@ async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
             not_null: get(row, 3, act)?,
             generated: get(row, 4, act)?,
             default: get(row, 5, act)?,
+            number: get::<i16>(row, 6, act)?.unsigned_abs().into(),
         })
     });
     Ok(Some(TableFacts {
