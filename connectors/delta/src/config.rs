@@ -69,7 +69,8 @@ pub struct Config {
     /// Shortest time between two barriers; default 60 s.
     #[serde(default)]
     pub barrier_interval: Option<Span>,
-    /// Keep column names that Delta forbids. Not available yet.
+    /// Create tables whose columns have names of their own in data files: any name is kept, and a column is renamed or
+    /// dropped without rewriting a file. Readers must know of it; default no.
     #[serde(default)]
     pub column_mapping: bool,
 }
@@ -138,6 +139,7 @@ pub(crate) struct Settings {
     pub(crate) schema_changes: SchemaChanges,
     /// Shortest time between two barriers; `None`: there are none.
     pub(crate) barriers: Option<Duration>,
+    pub(crate) column_mapping: bool,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
 }
@@ -153,7 +155,12 @@ const DELETED_ROWS_AGE_MIN: Duration = Duration::from_mins(1);
 impl Settings {
     /// What is said of a table's columns.
     pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { mode: self.mode, texts: &self.text_columns, changes: self.schema_changes }
+        Rules {
+            mode: self.mode,
+            texts: &self.text_columns,
+            changes: self.schema_changes,
+            column_mapping: self.column_mapping,
+        }
     }
 
     /// Checks all keys and names every fault.
@@ -208,9 +215,6 @@ impl Settings {
         });
         let barriers = barriers(&config, &mut fault);
         let budget = budget(&config, &mut fault);
-        if config.column_mapping {
-            fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
-        }
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
             (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
                 location,
@@ -224,6 +228,7 @@ impl Settings {
                 text_columns: config.text_columns.into_iter().collect(),
                 schema_changes,
                 barriers,
+                column_mapping: config.column_mapping,
                 compaction: budget,
             }),
             _ => Err(faults),
@@ -316,7 +321,7 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
-            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "column_mapping": true}"#;
+            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -331,7 +336,6 @@ mod tests {
             "schema_changes",
             "barrier_interval",
             "compaction_bytes_per_second",
-            "column_mapping",
         ];
         assert_eq!(keys, expect);
     }

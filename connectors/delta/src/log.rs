@@ -189,7 +189,7 @@ impl Table {
     pub(crate) fn create(store: TableStore, new: NewTable, first: Commit) -> Result<Table> {
         store.probe_create_only()?;
         let now = now_millis();
-        let protocol = protocol::new_protocol(new.features, &new.schema_string);
+        let protocol = protocol::new_protocol(new.features, &new.schema_string, &new.configuration);
         let metadata = MetaData {
             id: new.id,
             name: None,

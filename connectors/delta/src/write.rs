@@ -38,6 +38,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use table::TableWriter;
+pub(crate) use table::not_mapped;
 use tidewire_core::sink::Selection;
 use tidewire_core::{
     Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState, failpoint,

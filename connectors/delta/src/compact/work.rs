@@ -135,8 +135,8 @@ impl Work {
             if input.deleted.len() == input.rows {
                 continue;
             }
-            let names = self.columns.iter().map(|column| &*column.name).collect::<Vec<_>>();
-            let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &names)?;
+            let columns = self.columns.iter().collect::<Vec<_>>();
+            let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &columns)?;
             let present = reader.present();
             // A file without a column says that its rows never held a value there; a copy must say the same.
             if open.as_ref().is_some_and(|open| open.present != present) {

@@ -2,6 +2,7 @@
 
 use crate::error::{self, Result};
 use crate::store::TableStore;
+use crate::typemap::TableColumn;
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -98,9 +99,10 @@ impl ColumnReader {
         store: &TableStore,
         name: &str,
         size: u64,
-        names: &[&str],
+        columns: &[&TableColumn],
         rows: Option<&[u32]>,
     ) -> Result<ColumnReader> {
+        let names = columns.iter().map(|column| column.file_name().as_ref()).collect::<Vec<&str>>();
         let place = store.place(name);
         let file = match store.local_path() {
             Some(directory) => Some(File::open(directory.join(name)).map_err(|cause| {
@@ -138,9 +140,9 @@ impl ColumnReader {
         name: &str,
         size: u64,
         rows: u64,
-        names: &[&str],
+        columns: &[&TableColumn],
     ) -> Result<ColumnReader> {
-        let reader = ColumnReader::open(store, name, size, names, None)?;
+        let reader = ColumnReader::open(store, name, size, columns, None)?;
         if reader.rows != rows {
             return Err(error::damaged(&reader.place, format!("holds {} rows, the log says {rows}", reader.rows)));
         }

@@ -83,8 +83,8 @@ pub(super) fn changed(schema: &TableSchema, steps: &[Step]) -> Error {
     let message = format!("the source has changed the columns of `{}`: {told}", schema.name);
     let only_lenient = |step: &Step| match step {
         Step::Moved { .. } => true,
-        Step::Added { column, source, .. } => *column != crate::typemap::column_name(source),
-        Step::Dropped(_) | Step::NullAllowed(_) | Step::LeftOut(_) => false,
+        Step::Added { column, source, .. } => column != source && *column != crate::typemap::column_name(source),
+        Step::Dropped(_) | Step::Removed(_) | Step::Renamed { .. } | Step::NullAllowed(_) | Step::LeftOut(_) => false,
     };
     let (word, how) = match steps.iter().any(only_lenient) {
         true => ("lenient", ", with a new column for each that does not fit the table's"),
@@ -102,6 +102,7 @@ fn told(step: &Step) -> String {
     match step {
         Step::Added { source, native, .. } => format!("added `{source}` ({native})"),
         Step::Moved { misfit, from, .. } => format!("retyped `{from}` {misfit}"),
+        Step::Removed(column) => format!("dropped `{column}`"),
         other => other.to_string(),
     }
 }

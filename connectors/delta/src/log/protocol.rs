@@ -12,10 +12,17 @@ const DELETION_VECTORS: &str = "deletionVectors";
 const TIMESTAMP_NTZ: &str = "timestampNtz";
 const DOMAIN_METADATA: &str = "domainMetadata";
 const APPEND_ONLY: &str = "appendOnly";
-const KNOWN: [&str; 4] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY];
+const COLUMN_MAPPING: &str = "columnMapping";
+const KNOWN: [&str; 5] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY, COLUMN_MAPPING];
+/// The property that says how columns are mapped to those of files.
+const MAPPING_MODE: &str = "delta.columnMapping.mode";
 
 /// The protocol of a new table. Few reader features: each one locks out readers.
-pub(super) fn new_protocol(features: Features, schema_string: &str) -> Protocol {
+pub(super) fn new_protocol(
+    features: Features,
+    schema_string: &str,
+    configuration: &BTreeMap<String, String>,
+) -> Protocol {
     let mut readers = BTreeSet::new();
     let mut writers = BTreeSet::from([DOMAIN_METADATA]);
     match features {
@@ -29,6 +36,9 @@ pub(super) fn new_protocol(features: Features, schema_string: &str) -> Protocol 
     }
     if has_timestamp_ntz(schema_string) {
         readers.insert(TIMESTAMP_NTZ);
+    }
+    if configuration.contains_key(MAPPING_MODE) {
+        readers.insert(COLUMN_MAPPING);
     }
     writers.extend(readers.iter());
     from_features(readers.into_iter().map(str::to_owned).collect(), writers.into_iter().map(str::to_owned).collect())
@@ -142,9 +152,14 @@ mod tests {
     #[test]
     fn readers_need_only_what_is_used() {
         let features = |features, data_type| {
-            let protocol = new_protocol(features, &schema(data_type));
+            let protocol = new_protocol(features, &schema(data_type), &BTreeMap::new());
             (protocol.min_reader_version, protocol.reader_features.unwrap_or_default().join(","))
         };
+        let mapped = BTreeMap::from([(MAPPING_MODE.to_owned(), "name".to_owned())]);
+        let protocol = new_protocol(Features::AppendOnly, &schema(r#""string""#), &mapped);
+        assert_eq!(protocol.min_reader_version, 3);
+        assert_eq!(protocol.reader_features.as_deref(), Some(&[COLUMN_MAPPING.to_owned()][..]));
+        assert!(has(protocol.writer_features.as_deref(), COLUMN_MAPPING));
         assert_eq!(features(Features::AppendOnly, r#""string""#), (1, String::new()));
         assert_eq!(features(Features::Plain, r#""string""#), (1, String::new()));
         assert_eq!(features(Features::DeletionVectors, r#""string""#), (3, DELETION_VECTORS.to_owned()));
@@ -155,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_schema_change_extends_the_protocol_once() {
-        let before = new_protocol(Features::AppendOnly, &schema(r#""long""#));
+        let before = new_protocol(Features::AppendOnly, &schema(r#""long""#), &BTreeMap::new());
         assert_eq!(extend(&before, &schema(r#""long""#)), None);
         let after = extend(&before, &schema(r#""timestamp_ntz""#)).unwrap();
         assert_eq!(
@@ -167,7 +182,7 @@ mod tests {
 
     #[test]
     fn unknown_features_stop_the_writer_sk_35() {
-        let good = new_protocol(Features::DeletionVectors, "{}");
+        let good = new_protocol(Features::DeletionVectors, "{}", &BTreeMap::new());
         let metadata = MetaData {
             id: "1".to_owned(),
             name: None,

@@ -5,7 +5,7 @@ use super::{Loaded, Mirror, current_rows};
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{RowLocation, RunBuilder};
-use crate::layout::{CURRENT_COLUMN, Layout};
+use crate::layout::Layout;
 use crate::log::Table;
 use crate::parts::Parts;
 use std::collections::BTreeMap;
@@ -141,10 +141,10 @@ fn read_keys(
     let deleted = Arc::clone(table.deleted_rows(&path)?);
     parts.files_mut().set_deleted(file, Arc::clone(&deleted));
     let place = table.store().place(&path);
-    let mut names = layout.key_names();
-    let is_history = layout.current().is_some();
-    names.extend(is_history.then_some(CURRENT_COLUMN));
-    let mut reader = ColumnReader::open_whole(table.store(), &path, size, rows, &names)?;
+    let current = layout.current();
+    let is_history = current.is_some();
+    let columns = layout.key.iter().chain(&current).filter_map(|at| layout.columns.get(*at)).collect::<Vec<_>>();
+    let mut reader = ColumnReader::open_whole(table.store(), &path, size, rows, &columns)?;
     let (mut row, mut ids, mut locations) = (0u32, Vec::new(), Vec::new());
     while let Some(mut arrays) = reader.next_arrays()? {
         ids.clear();

@@ -86,8 +86,9 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     std::fs::create_dir_all(&path).unwrap();
     let location = Url::from_directory_path(&path).unwrap();
     let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
-    let settings = settings(&mut chance, location);
-    let source = Source::new(&mut chance);
+    // By the seed, so that what is drawn for the others stays as it is.
+    let settings = Settings { column_mapping: seed % 3 == 2, ..settings(&mut chance, location) };
+    let source = Source::new(&mut chance, settings.column_mapping);
     let planned = 25 + chance.below(40);
     let mut run = Traced(World::new(chance, source, store, settings));
     let world = &mut run.0;
@@ -142,6 +143,7 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         commit_bytes: 64 << 20,
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
+        column_mapping: false,
         barriers: None,
         compaction: chance.percent(70).then(|| budget(chance)),
     };

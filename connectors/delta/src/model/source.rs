@@ -38,6 +38,8 @@ pub(super) enum Change {
     /// Rows from before have the default.
     AddColumn(Arc<str>, Option<Datum>),
     DropColumn(Arc<str>),
+    /// From this name to that. Only where tables can follow it.
+    RenameColumn(Arc<str>, Arc<str>),
 }
 
 /// A change in its place.
@@ -81,14 +83,22 @@ pub(super) struct Source {
     pub(super) log: Vec<Transaction>,
     /// How far the log goes without a transaction.
     idle_until: u64,
+    /// Whether the sink's tables follow the names of columns.
+    pub(super) is_mapped: bool,
 }
 
 pub(super) fn key_of(schema: &TableSchema, row: &Row) -> Key {
     schema.key_columns().map(|(_, column)| row[&column.name].clone()).collect()
 }
 
+pub(super) fn rename(row: &mut Row, from: &Arc<str>, to: &Arc<str>) {
+    if let Some(value) = row.remove(from) {
+        row.insert(Arc::clone(to), value);
+    }
+}
+
 impl Source {
-    pub(super) fn new(chance: &mut Chance) -> Source {
+    pub(super) fn new(chance: &mut Chance, is_mapped: bool) -> Source {
         let tables = (0..1 + chance.below(3)).map(|number| SourceTable {
             schema: Arc::new(shape::draw(chance, ["t", "a.b", "u/v"][number])),
             rows: Rows::new(),
@@ -96,7 +106,7 @@ impl Source {
             keys: *chance.pick(&[6, 25, 120, 400]),
             columns_added: 0,
         });
-        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10 }
+        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10, is_mapped }
     }
 
     pub(super) fn table(&self, name: &TableName) -> &SourceTable {
@@ -145,7 +155,10 @@ impl Source {
     /// Adds or drops a column of one of the tables.
     pub(super) fn alter(&mut self, chance: &mut Chance) {
         let at = chance.below(self.tables.len());
-        let event = self.tables[at].alter(chance);
+        let is_renamed = self.is_mapped && chance.percent(35);
+        let is_mapped = self.is_mapped;
+        let table = &mut self.tables[at];
+        let event = if is_renamed { Some(table.rename(chance)) } else { table.alter(chance, is_mapped) };
         self.append(event.into_iter().collect());
     }
 }
@@ -262,7 +275,31 @@ impl SourceTable {
         }
     }
 
-    fn alter(&mut self, chance: &mut Chance) -> Option<Event> {
+    /// Gives a column a name that no other has, maybe one that another had before.
+    fn rename(&mut self, chance: &mut Chance) -> Event {
+        let at = chance.below(self.schema.columns.len());
+        let name = self.free_name(chance);
+        let old = Arc::clone(&self.schema.columns[at].name);
+        self.schema = shape::altered(&self.schema, |schema| schema.columns[at].name = Arc::clone(&name));
+        self.rows.values_mut().for_each(|row| rename(row, &old, &name));
+        self.unsent.values_mut().for_each(|columns| {
+            if columns.remove(&old) {
+                columns.insert(Arc::clone(&name));
+            }
+        });
+        self.event(Change::RenameColumn(old, name))
+    }
+
+    fn free_name(&self, chance: &mut Chance) -> Arc<str> {
+        loop {
+            let name: Arc<str> = format!("a name {}", chance.below(8)).into();
+            if self.schema.columns.iter().all(|column| column.name != name) {
+                return name;
+            }
+        }
+    }
+
+    fn alter(&mut self, chance: &mut Chance, is_mapped: bool) -> Option<Event> {
         if chance.percent(40) {
             let (name, next) = shape::drop_column(chance, &self.schema)?;
             self.schema = next;
@@ -273,11 +310,15 @@ impl SourceTable {
             return Some(self.event(Change::DropColumn(name)));
         }
         self.columns_added += 1;
-        let name: Arc<str> = format!("n{}", self.columns_added).into();
+        let name: Arc<str> = match is_mapped && self.schema.columns.len() < 8 {
+            true => self.free_name(chance),
+            false => format!("n{}", self.columns_added).into(),
+        };
         let data_type = draw_type(chance);
         let default = chance.percent(50).then(|| value_of(&data_type, 1 + chance.next() % 100));
         let column = ColumnSchema {
             added_as_null: default.is_none() && chance.percent(60),
+            number: Some(1_000 + self.columns_added as u32),
             ..shape::column(&name, data_type, true)
         };
         if !column.added_as_null {

@@ -74,10 +74,13 @@ impl TableWriter {
         let (table, place) = table.unzip();
         let rules = settings.rules();
         let (layout, metadata_due) = match &table {
-            None => (Layout::create(schema, mode, rules.texts)?, false),
+            None => (Layout::create(schema, rules)?, false),
             Some(table) => {
                 let present = Layout::read(mode, table.schema_string(), table.configuration())
                     .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
+                if rules.column_mapping && !present.is_mapped() {
+                    return Err(not_mapped(&store, schema));
+                }
                 // With a snapshot every row will be replaced, so the table may take the source's shape as it is now.
                 let is_anew = mode.keeps_keys() && first == Op::SnapshotStart;
                 let (layout, evolution) =
@@ -342,7 +345,7 @@ impl TableWriter {
                 let rules = self.settings.rules();
                 let (layout, evolution) = match &self.table {
                     Some(_) => self.layout.read_anew(&self.schema, rules)?,
-                    None => (Layout::create(&self.schema, rules.mode, rules.texts)?, Evolution::default()),
+                    None => (Layout::create(&self.schema, rules)?, Evolution::default()),
                 };
                 telling::tell(&self.schema.name, &evolution);
                 self.metadata_due |= evolution.metadata_changed || layout.key_names() != self.layout.key_names();
@@ -405,8 +408,8 @@ impl TableWriter {
         if mode.keeps_keys() && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
-        if evolution.has_new_columns() || evolution.old_rows_forgotten {
-            // The rows so far go to a file without the new columns; readers see null there.
+        if evolution.has_other_columns() || evolution.old_rows_forgotten {
+            // The rows so far go to a file of the columns that there were; readers see null in those that are new.
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
         }
@@ -511,6 +514,7 @@ impl TableWriter {
         if mode.keeps_keys() {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
         }
+        properties.extend(self.layout.mapping_properties());
         let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
         if !self.layout.left_out.is_empty() || self.table.as_ref().is_some_and(had_left_out) {
             properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());
@@ -540,6 +544,19 @@ pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.chars().all(plain) { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
+}
+
+/// A table stays as it was created: its readers would be lost overnight.
+pub(crate) fn not_mapped(store: &TableStore, schema: &TableSchema) -> Error {
+    Error::operator(
+        "table_without_column_mapping",
+        format!("`{}` was created without column mapping, which `column_mapping` asks for", store.place("")),
+    )
+    .with_remedy(
+        "remove `column_mapping` from the sink's `delta` section, or give the sink a new name and location, which reads its \
+         tables anew; see that your readers know column mapping",
+    )
+    .with_table(schema.name.clone())
 }
 
 fn key_changed(schema: &TableSchema) -> Error {

@@ -9,6 +9,7 @@ mod halting;
 mod harness;
 mod history;
 mod limits;
+mod mapping;
 mod policies;
 mod resting;
 

@@ -133,6 +133,7 @@ impl Harness {
             text_columns: TextColumns::new(),
             schema_changes: SchemaChanges::Evolve,
             barriers: None,
+            column_mapping: false,
             compaction: None,
         };
         let descriptor = SourceDescriptor {
@@ -229,6 +230,12 @@ impl Harness {
     /// The daemon is stopped and goes on by this policy.
     pub(super) fn follow_schema(&mut self, changes: SchemaChanges) {
         self.settings.schema_changes = changes;
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on so.
+    pub(super) fn map_columns(&mut self, is_mapped: bool) {
+        self.settings.column_mapping = is_mapped;
         self.crash();
     }
 
@@ -508,6 +515,23 @@ impl Harness {
         });
     }
 
+    pub(super) fn rename_column(&mut self, name: &str, to: &str) {
+        let is = |column: &&mut ColumnSchema| &*column.name == name;
+        self.change_schema(|schema| schema.columns.iter_mut().filter(is).for_each(|column| column.name = to.into()));
+    }
+
+    /// From here on the source tells its numbers of the columns.
+    pub(super) fn number_columns(&mut self) {
+        self.change_schema(|schema| {
+            (1..).zip(&mut schema.columns).for_each(|(number, column)| column.number = Some(number));
+        });
+    }
+
+    pub(super) fn add_numbered(&mut self, name: &str, number: u32) {
+        let column = ColumnSchema { number: Some(number), ..column(name, DataType::Text) };
+        self.change_schema(|schema| schema.columns.push(column));
+    }
+
     pub(super) fn recreate_at_source(&mut self) {
         self.change_schema(|schema| schema.native_id += 1);
     }
@@ -567,7 +591,7 @@ fn image_of(
         let is_key = schema.key.contains(&at);
         let text = match (&*column.name, values) {
             (name, _) if Some(name) == left_out => None,
-            ("id", _) => {
+            ("id" | "number", _) => {
                 b.cell(Cell::int(id));
                 continue;
             }
