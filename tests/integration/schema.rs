@@ -101,6 +101,60 @@ fn a_mapped_mirror_keeps_names_and_follows_them() -> Result<()> {
     Ok(())
 }
 
+/// A mirror whose columns grow, by either way, as these readers see it.
+fn follows_wider_types(widening: &str, with: &[Reader]) -> Result<()> {
+    let more = format!("widening = \"{widening}\"\n");
+    let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), &more)?;
+    let client = rig.client()?;
+    client.execute(
+        "CREATE TABLE shape (id int PRIMARY KEY, small smallint, real float4, price numeric(10,2), day date, list int[], t text);
+         INSERT INTO shape SELECT i, i, i / 3.0, i / 7.0, '2024-02-29', ARRAY[i, NULL], 'row' FROM generate_series(1, 50) i",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    client.execute("DELETE FROM shape WHERE id % 5 = 0; UPDATE shape SET small = -small WHERE id % 7 = 0")?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "shape", &rig.table("shape"), with)?;
+    for (change, row) in [
+        ("ALTER small TYPE int", "(101, 100000, 1.1, 3.33, '0001-01-01', '{1}', 'x')"),
+        (
+            "ALTER small TYPE bigint, ALTER price TYPE numeric(20,2)",
+            "(102, 5000000000, 1.1, 123456789012.33, NULL, NULL, 'x')",
+        ),
+        (
+            "ALTER real TYPE float8, ALTER list TYPE bigint[]",
+            "(103, 1, 1.1, 3.33, '9999-12-31', '{5000000000,NULL}', 'x')",
+        ),
+        ("ALTER id TYPE bigint", "(5000000000, 2, 2.2, 4.44, '2024-02-29', '{}', 'x')"),
+    ] {
+        client.execute(&format!("ALTER TABLE shape {change}; INSERT INTO shape VALUES {row}"))?;
+        // Rows from before are found again, and what the log does not carry as well.
+        client.execute("UPDATE shape SET t = t || '!' WHERE id IN (1, 8, 101); DELETE FROM shape WHERE id = 9")?;
+        rig.catch_up()?;
+        oracle::check_mirror(&client, "public", "shape", &rig.table("shape"), with)?;
+    }
+    // While the daemon is stopped, and with more digits of a fraction and a date that becomes a time.
+    ensure!(rig.daemon.terminate()? == 0);
+    client.execute(
+        "ALTER TABLE shape ALTER price TYPE numeric(24,4), ALTER day TYPE timestamp; UPDATE shape SET price = 1.2345 WHERE id < 4",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "shape", &rig.table("shape"), with)?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn wider_types_are_told_in_the_log() -> Result<()> {
+    follows_wider_types("types", &[Reader::Duckdb, Reader::Kernel])
+}
+
+#[test]
+fn files_are_written_anew_for_wider_types() -> Result<()> {
+    follows_wider_types("rewrite", &Reader::ALL)
+}
+
 #[test]
 fn a_table_that_no_longer_fits_halts_and_says_what_to_do() -> Result<()> {
     let mut rig = Rig::new(Sinks::Lake)?;

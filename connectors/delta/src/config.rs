@@ -1,6 +1,6 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
-use crate::layout::{Mode, Rules, SchemaChanges, TextColumns, check_template};
+use crate::layout::{Mode, Rules, SchemaChanges, TextColumns, Widening, check_template};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +48,11 @@ pub struct Config {
     /// columns) or `fail` (halt at any change).
     #[serde(default)]
     pub schema_changes: Option<String>,
+    /// What a table does when a column's type grows at the source (an `int` becomes a `bigint`): `halt` (the default),
+    /// `rewrite` (every data file is written anew with the new type) or `types` (the log says that older files have the
+    /// narrower type, which readers must know of).
+    #[serde(default)]
+    pub widening: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
@@ -140,6 +145,7 @@ pub(crate) struct Settings {
     /// Shortest time between two barriers; `None`: there are none.
     pub(crate) barriers: Option<Duration>,
     pub(crate) column_mapping: bool,
+    pub(crate) widening: Widening,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
 }
@@ -160,6 +166,7 @@ impl Settings {
             texts: &self.text_columns,
             changes: self.schema_changes,
             column_mapping: self.column_mapping,
+            widening: self.widening,
         }
     }
 
@@ -213,6 +220,11 @@ impl Settings {
             fault("schema_changes", message);
             SchemaChanges::default()
         });
+        let widening = config.widening.as_deref().unwrap_or("halt");
+        let widening = Widening::parse(widening).unwrap_or_else(|| {
+            fault("widening", format!("`{widening}` is no way: use `halt`, `rewrite` or `types`"));
+            Widening::default()
+        });
         let barriers = barriers(&config, &mut fault);
         let budget = budget(&config, &mut fault);
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
@@ -229,6 +241,7 @@ impl Settings {
                 schema_changes,
                 barriers,
                 column_mapping: config.column_mapping,
+                widening,
                 compaction: budget,
             }),
             _ => Err(faults),
@@ -321,7 +334,7 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
-            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms"}"#;
+            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -334,6 +347,7 @@ mod tests {
             "commit_bytes",
             "text_columns",
             "schema_changes",
+            "widening",
             "barrier_interval",
             "compaction_bytes_per_second",
         ];

@@ -4,8 +4,10 @@
 mod evolve;
 mod mapping;
 mod refusal;
+mod widening;
 
 pub(crate) use evolve::{Evolution, LEFT_OUT_PROPERTY, Rules, SchemaChanges, Step};
+pub(crate) use widening::Widening;
 
 use crate::typemap::{ColumnType, TableColumn, column_name, family};
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,6 +191,7 @@ pub(crate) fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
         dropped: false,
         added_as_null: false,
         source: None,
+        type_changes: Vec::new(),
         mapped: None,
     }
 }
@@ -205,6 +208,7 @@ fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableC
             dropped: false,
             added_as_null: column.added_as_null,
             source: None,
+            type_changes: Vec::new(),
             mapped: None,
         }
     };

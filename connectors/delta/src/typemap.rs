@@ -3,6 +3,7 @@
 //! string with the database's own text. Knows nothing of rows, files or tables.
 
 mod mapped;
+mod widen;
 
 pub(crate) use mapped::{LAST_ID_PROPERTY, MODE_NAME, MODE_PROPERTY, Mapped, Number};
 
@@ -251,6 +252,8 @@ pub(crate) struct TableColumn {
     pub(crate) added_as_null: bool,
     /// The source's column whose values it takes, where that is not told by the name.
     pub(crate) source: Option<Arc<str>>,
+    /// How its type has grown, for readers of files from before: entries of `delta.typeChanges`.
+    pub(crate) type_changes: Vec<Json>,
     /// With column mapping, what stays when the name changes.
     pub(crate) mapped: Option<Mapped>,
 }
@@ -271,6 +274,8 @@ impl TableColumn {
     }
 }
 
+/// Of a field that has had a narrower type.
+pub(crate) const TYPE_CHANGES_KEY: &str = "delta.typeChanges";
 const FAMILY_KEY: &str = "tidewire.type";
 const DROPPED_KEY: &str = "tidewire.dropped";
 const SOURCE_KEY: &str = "tidewire.source";
@@ -293,6 +298,9 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
         }
         if let Some(source) = &column.source {
             metadata.insert(SOURCE_KEY.to_owned(), Json::String(source.to_string()));
+        }
+        if !column.type_changes.is_empty() {
+            metadata.insert(TYPE_CHANGES_KEY.to_owned(), Json::Array(column.type_changes.clone()));
         }
         if let Some(mapped) = &column.mapped {
             mapped.write(&mut metadata);
@@ -321,6 +329,9 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
             dropped: note(DROPPED_KEY) == Some("true"),
             added_as_null: note(ADDED_KEY) == Some(AS_NULL),
             source: note(SOURCE_KEY).map(Arc::from),
+            type_changes: metadata
+                .and_then(|metadata| metadata.get(TYPE_CHANGES_KEY)?.as_array().cloned())
+                .unwrap_or_default(),
             mapped: metadata.and_then(Mapped::read),
         })
     };
@@ -420,6 +431,7 @@ mod tests {
             let columns: Vec<TableColumn> = types
                 .into_iter()
                 .map(|(column_type, name, [nullable, dropped, added_as_null, moved], mapped)| TableColumn {
+                    type_changes: moved.then(|| column_type.change_to(&ColumnType::String)).into_iter().collect(),
                     mapped: mapped.map(|(id, number)| Mapped {
                         id,
                         physical: format!("col-{id}").into(),

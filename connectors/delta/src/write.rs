@@ -15,6 +15,7 @@ mod compacting;
 mod cuts;
 mod found;
 mod resting;
+mod rewriting;
 mod table;
 mod telling;
 

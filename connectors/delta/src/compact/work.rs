@@ -138,7 +138,7 @@ impl Work {
             let columns = self.columns.iter().collect::<Vec<_>>();
             let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &columns)?;
             let present = reader.present();
-            // A file without a column says that its rows never held a value there; a copy must say the same.
+            // A copy must lack the columns that its originals lack.
             if open.as_ref().is_some_and(|open| open.present != present) {
                 outputs.extend(open.take().map(Open::finish).transpose()?);
             }
@@ -155,11 +155,7 @@ impl Work {
     }
 
     fn begin(&self, present: Vec<bool>) -> Result<Open> {
-        let is_present = |at: &usize| present.get(*at).copied().unwrap_or(false);
-        let places = (0..self.columns.len()).filter(is_present).collect::<Vec<_>>();
-        let columns = places.iter().filter_map(|at| self.columns.get(*at)).cloned().collect::<Vec<_>>();
-        let stats = self.stats.iter().filter_map(|at| places.iter().position(|place| place == at)).collect::<Vec<_>>();
-        let writer = PartWriter::create(&self.store, &columns, &stats)?;
+        let writer = PartWriter::create_some(&self.store, &self.columns, &self.stats, &present)?;
         let ordinal = self.facts.as_ref().map(|facts| facts.ordinals.take());
         Ok(Open { writer, present, ordinal, pieces: Vec::new() })
     }

@@ -82,6 +82,21 @@ impl PartWriter {
         Ok(PartWriter { name, writer, schema, stats, rows: 0, required, nulls: BTreeSet::new() })
     }
 
+    /// As `create`, for a copy of a file that has not all of the columns: one that it lacks has never held a value there, and
+    /// the copy must say the same.
+    pub(crate) fn create_some(
+        store: &TableStore,
+        columns: &[TableColumn],
+        key: &[usize],
+        present: &[bool],
+    ) -> Result<PartWriter> {
+        let is_present = |at: &usize| present.get(*at).copied().unwrap_or(false);
+        let places = (0..columns.len()).filter(is_present).collect::<Vec<_>>();
+        let columns = places.iter().filter_map(|at| columns.get(*at)).cloned().collect::<Vec<_>>();
+        let key = key.iter().filter_map(|at| places.iter().position(|place| place == at)).collect::<Vec<_>>();
+        PartWriter::create(store, &columns, &key)
+    }
+
     /// Appends rows; the columns are those of `create`, in their order.
     pub(crate) fn write(&mut self, arrays: Vec<ArrayRef>) -> Result<()> {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)

@@ -260,6 +260,7 @@ mod tests {
             dropped: false,
             added_as_null: false,
             source: None,
+            type_changes: Vec::new(),
             mapped: None,
         }];
         let mut column = Column::new(&columns[0].column_type);

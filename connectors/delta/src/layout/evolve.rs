@@ -5,7 +5,7 @@
 //! did. At most it is left as it stands, and the source's values go to a new column that names its source.
 
 use super::refusal::{self, Misfit};
-use super::{Layout, Mode, TextColumns, is_own, mapping, wanted};
+use super::{Layout, Mode, TextColumns, Widening, is_own, mapping, wanted};
 use crate::typemap::{TableColumn, column_name, parse_schema_string};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,6 +54,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) changes: SchemaChanges,
     /// Whether a new table's columns have names of their own in data files.
     pub(crate) column_mapping: bool,
+    /// What to do about types that grow.
+    pub(crate) widening: Widening,
 }
 
 /// One thing that a new version of the source's schema did to the table.
@@ -71,6 +73,8 @@ pub(crate) enum Step {
     NullAllowed(Arc<str>),
     /// The column's type no longer fits: `to` takes the source's values from here on.
     Moved { misfit: Misfit, from: Arc<str>, to: Arc<str> },
+    /// The column's type has grown in its place.
+    Widened { misfit: Misfit, column: Arc<str> },
     /// A new column of the source is not in the table.
     LeftOut(Arc<str>),
 }
@@ -85,6 +89,7 @@ impl fmt::Display for Step {
             Step::Renamed { from, to } => write!(f, "renamed `{from}` to `{to}`"),
             Step::NullAllowed(column) => write!(f, "`NOT NULL` dropped from `{column}`"),
             Step::Moved { misfit, from, to } => write!(f, "retyped `{from}` ({misfit}), now `{to}`"),
+            Step::Widened { misfit, column } => write!(f, "widened `{column}` ({misfit})"),
             Step::LeftOut(column) => write!(f, "left out `{column}`"),
         }
     }
@@ -106,9 +111,15 @@ impl Evolution {
     pub(crate) fn has_other_columns(&self) -> bool {
         let is_other = |step: &Step| match step {
             Step::Added { .. } | Step::Moved { .. } | Step::Removed(_) | Step::Renamed { .. } => true,
+            Step::Widened { .. } => true,
             Step::Dropped(_) | Step::NullAllowed(_) | Step::LeftOut(_) => false,
         };
         self.steps.iter().any(is_other)
+    }
+
+    /// Whether files from before have a column of a narrower type.
+    pub(crate) fn has_wider_columns(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Widened { .. }))
     }
 }
 
@@ -198,6 +209,7 @@ impl Fit<'_> {
         let misfit = self.layout.columns.get(held).and_then(|held| Misfit::of(held, &column, &source.native_type));
         match misfit {
             None => self.keep(held, at, &column),
+            Some(misfit) if self.may_widen(held, &column) => self.widen(held, at, column, misfit),
             Some(misfit) if self.may_move(at) => {
                 // What a row from before has in the column that stays is not null.
                 let column = TableColumn { added_as_null: false, ..column };
@@ -206,7 +218,11 @@ impl Fit<'_> {
                 self.evolution.steps.push(Step::Moved { misfit, from, to });
                 self.add(at, column);
             }
-            Some(misfit) => return Err(refusal::retyped(self.schema, source, &misfit, self.schema.key.contains(&at))),
+            Some(misfit) => {
+                let is_key = self.schema.key.contains(&at);
+                let grows = self.grows(held, &column);
+                return Err(refusal::retyped(self.schema, source, &misfit, is_key, grows));
+            }
         }
         Ok(())
     }
@@ -252,7 +268,7 @@ impl Fit<'_> {
     }
 
     /// The column fits where it is.
-    fn keep(&mut self, held: usize, at: usize, column: &TableColumn) {
+    pub(super) fn keep(&mut self, held: usize, at: usize, column: &TableColumn) {
         let (Some(held), Some(slot)) = (self.layout.columns.get_mut(held), self.layout.sources.get_mut(held)) else {
             return;
         };

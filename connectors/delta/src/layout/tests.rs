@@ -23,7 +23,7 @@ fn table(columns: Vec<ColumnSchema>) -> TableSchema {
 
 fn rules(mode: Mode, changes: SchemaChanges) -> Rules<'static> {
     static TEXTS: TextColumns = TextColumns::new();
-    Rules { mode, texts: &TEXTS, changes, column_mapping: false }
+    Rules { mode, texts: &TEXTS, changes, column_mapping: false, widening: Widening::Halt }
 }
 
 const INT: DataType = DataType::Int { bits: 32 };

@@ -12,8 +12,9 @@ const DELETION_VECTORS: &str = "deletionVectors";
 const TIMESTAMP_NTZ: &str = "timestampNtz";
 const DOMAIN_METADATA: &str = "domainMetadata";
 const APPEND_ONLY: &str = "appendOnly";
+const TYPE_WIDENING: &str = "typeWidening";
 const COLUMN_MAPPING: &str = "columnMapping";
-const KNOWN: [&str; 5] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY, COLUMN_MAPPING];
+const KNOWN: [&str; 6] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY, COLUMN_MAPPING, TYPE_WIDENING];
 /// The property that says how columns are mapped to those of files.
 const MAPPING_MODE: &str = "delta.columnMapping.mode";
 
@@ -46,12 +47,15 @@ pub(super) fn new_protocol(
 
 /// The protocol that a schema change needs; `None` when the present one will do.
 pub(super) fn extend(present: &Protocol, schema_string: &str) -> Option<Protocol> {
-    if !has_timestamp_ntz(schema_string) || has(present.writer_features.as_deref(), TIMESTAMP_NTZ) {
+    let needed = [(TIMESTAMP_NTZ, has_timestamp_ntz(schema_string)), (TYPE_WIDENING, has_type_changes(schema_string))];
+    let is_new = |feature: &&str| !has(present.writer_features.as_deref(), feature);
+    let new = needed.into_iter().filter(|(_, needs)| *needs).map(|(feature, _)| feature).filter(is_new);
+    let new = new.map(str::to_owned).collect::<Vec<_>>();
+    if new.is_empty() {
         return None;
     }
-    let with = |list: Option<&Vec<String>>| -> BTreeSet<String> {
-        list.into_iter().flatten().cloned().chain([TIMESTAMP_NTZ.to_owned()]).collect()
-    };
+    let with =
+        |list: Option<&Vec<String>>| -> BTreeSet<String> { list.into_iter().flatten().chain(&new).cloned().collect() };
     Some(from_features(with(present.reader_features.as_ref()), with(present.writer_features.as_ref())))
 }
 
@@ -123,6 +127,13 @@ fn has(list: Option<&[String]>, feature: &str) -> bool {
     list.into_iter().flatten().any(|found| found == feature)
 }
 
+/// Whether a column has had a narrower type. Tidewire's columns are not nested in others.
+fn has_type_changes(schema_string: &str) -> bool {
+    let schema = serde_json::from_str(schema_string).unwrap_or(Value::Null);
+    let fields = schema.get("fields").and_then(Value::as_array);
+    fields.into_iter().flatten().any(|field| field.pointer("/metadata/delta.typeChanges").is_some())
+}
+
 fn has_timestamp_ntz(schema_string: &str) -> bool {
     fn walk(value: &Value) -> bool {
         match value {
@@ -178,6 +189,11 @@ mod tests {
             (3, Some(&[TIMESTAMP_NTZ.to_owned()][..]))
         );
         assert_eq!(extend(&after, &schema(r#""timestamp_ntz""#)), None);
+        let widened =
+            schema(r#""timestamp_ntz""#).replace(r#""metadata":{}"#, r#""metadata":{"delta.typeChanges":[]}"#);
+        let both = extend(&before, &widened).unwrap();
+        assert_eq!(both.reader_features, Some([TIMESTAMP_NTZ, TYPE_WIDENING].map(str::to_owned).to_vec()));
+        assert_eq!(extend(&both, &widened), None);
     }
 
     #[test]

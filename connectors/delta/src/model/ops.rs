@@ -6,7 +6,7 @@ use super::source::Source;
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, SchemaChanges, TextColumns};
+use crate::layout::{Mode, SchemaChanges, TextColumns, Widening};
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
 use std::collections::BTreeMap;
@@ -87,8 +87,16 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     let location = Url::from_directory_path(&path).unwrap();
     let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
     // By the seed, so that what is drawn for the others stays as it is.
-    let settings = Settings { column_mapping: seed % 3 == 2, ..settings(&mut chance, location) };
-    let source = Source::new(&mut chance, settings.column_mapping);
+    let settings = Settings {
+        column_mapping: seed % 3 == 2,
+        widening: match seed % 5 {
+            3 => Widening::Types,
+            4 => Widening::Rewrite,
+            _ => Widening::Halt,
+        },
+        ..settings(&mut chance, location)
+    };
+    let source = Source::new(&mut chance, settings.column_mapping, settings.widening != Widening::Halt);
     let planned = 25 + chance.below(40);
     let mut run = Traced(World::new(chance, source, store, settings));
     let world = &mut run.0;
@@ -144,6 +152,7 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
         column_mapping: false,
+        widening: Widening::Halt,
         barriers: None,
         compaction: chance.percent(70).then(|| budget(chance)),
     };

@@ -33,6 +33,7 @@ fn columns(table: &Table, names: &[&str]) -> Vec<TableColumn> {
         dropped: false,
         added_as_null: false,
         source: None,
+        type_changes: Vec::new(),
         mapped: None,
     };
     let column = |name: &&str| all.iter().find(|column| &*column.name == *name).cloned();
@@ -48,6 +49,9 @@ pub(super) fn each_row_of_file(
 ) {
     let mut reader = ColumnReader::open(table.store(), &file.path, file.size, columns, None).unwrap();
     assert_eq!(reader.rows, file.num_records, "{}", file.path);
+    // Only a table that says so has files of narrower types.
+    let has_grown = columns.iter().any(|column| !column.type_changes.is_empty());
+    assert!(has_grown || reader.is_as_declared(), "{}", file.path);
     while let Some(arrays) = reader.next_arrays().unwrap() {
         let rows = arrays.iter().flatten().next().unwrap().len();
         (0..rows).for_each(|at| each(&arrays, at));

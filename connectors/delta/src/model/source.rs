@@ -6,7 +6,7 @@ use super::datum::{Datum, Row, draw_type, value_of};
 use super::shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, Mark, Position, TableName, TableSchema};
+use tidewire_core::{ColumnSchema, DataType, Mark, Position, TableName, TableSchema};
 
 pub(super) type Key = Vec<Datum>;
 pub(super) type Rows = BTreeMap<Key, Row>;
@@ -40,6 +40,8 @@ pub(super) enum Change {
     DropColumn(Arc<str>),
     /// From this name to that. Only where tables can follow it.
     RenameColumn(Arc<str>, Arc<str>),
+    /// A column's type grows. Only where tables can follow it.
+    WidenColumn,
 }
 
 /// A change in its place.
@@ -85,6 +87,8 @@ pub(super) struct Source {
     idle_until: u64,
     /// Whether the sink's tables follow the names of columns.
     pub(super) is_mapped: bool,
+    /// And the types.
+    may_widen: bool,
 }
 
 pub(super) fn key_of(schema: &TableSchema, row: &Row) -> Key {
@@ -98,7 +102,7 @@ pub(super) fn rename(row: &mut Row, from: &Arc<str>, to: &Arc<str>) {
 }
 
 impl Source {
-    pub(super) fn new(chance: &mut Chance, is_mapped: bool) -> Source {
+    pub(super) fn new(chance: &mut Chance, is_mapped: bool, may_widen: bool) -> Source {
         let tables = (0..1 + chance.below(3)).map(|number| SourceTable {
             schema: Arc::new(shape::draw(chance, ["t", "a.b", "u/v"][number])),
             rows: Rows::new(),
@@ -106,7 +110,7 @@ impl Source {
             keys: *chance.pick(&[6, 25, 120, 400]),
             columns_added: 0,
         });
-        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10, is_mapped }
+        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10, is_mapped, may_widen }
     }
 
     pub(super) fn table(&self, name: &TableName) -> &SourceTable {
@@ -157,8 +161,15 @@ impl Source {
         let at = chance.below(self.tables.len());
         let is_renamed = self.is_mapped && chance.percent(35);
         let is_mapped = self.is_mapped;
+        let is_widened = self.may_widen && chance.percent(40);
         let table = &mut self.tables[at];
-        let event = if is_renamed { Some(table.rename(chance)) } else { table.alter(chance, is_mapped) };
+        let event = if is_widened {
+            table.widen(chance)
+        } else if is_renamed {
+            Some(table.rename(chance))
+        } else {
+            table.alter(chance, is_mapped)
+        };
         self.append(event.into_iter().collect());
     }
 }
@@ -273,6 +284,21 @@ impl SourceTable {
             let drawn = before.clone();
             self.update(chance, before, drawn, to.clone(), events);
         }
+    }
+
+    /// Lets the type of a column grow, of the key as well; `None` when it cannot.
+    fn widen(&mut self, chance: &mut Chance) -> Option<Event> {
+        let at = chance.below(self.schema.columns.len());
+        let wider = match self.schema.columns[at].data_type {
+            DataType::Int { bits: 32 } => DataType::Int { bits: 64 },
+            DataType::Decimal { precision: Some(precision), scale: Some(scale) } if precision < 36 => {
+                let fraction = chance.below(2) as u32;
+                DataType::Decimal { precision: Some(precision + 1 + fraction), scale: Some(scale + fraction as i32) }
+            }
+            _ => return None,
+        };
+        self.schema = shape::altered(&self.schema, |schema| schema.columns[at].data_type = wider);
+        Some(self.event(Change::WidenColumn))
     }
 
     /// Gives a column a name that no other has, maybe one that another had before.

@@ -63,7 +63,7 @@ fn apply(rows: &mut Rows, event: &Event, is_source: bool) {
         Change::DropColumn(_) | Change::RenameColumn(..) if is_source => {
             rows.values_mut().for_each(|row| follow(row, event));
         }
-        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) => {}
+        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => {}
     }
 }
 
@@ -136,7 +136,7 @@ fn appended((mark, event): (Mark, &Event)) -> Option<Seen> {
         Change::Update { row, unknown, old, .. } => ("u", row.clone(), untold(unknown, *old)),
         Change::Delete { before, old } => ("d", before.clone(), untold(&names().collect(), *old)),
         Change::Truncate => ("t", Row::new(), BTreeSet::new()),
-        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) => return None,
+        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => return None,
     };
     let values = row.into_iter().filter(|(name, _): &(Arc<str>, Datum)| !unchanged.contains(name)).collect();
     Some(Seen { change: Some((op.to_owned(), mark.to_string(), mark.minor as i64)), values, unchanged })

@@ -4,7 +4,7 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Evolution, KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
+use crate::layout::{Evolution, KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode, Widening};
 use crate::log::{Commit, Features, NewMetadata, NewTable, Table, Weight, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
@@ -12,6 +12,7 @@ use crate::store::TableStore;
 use crate::typemap::schema_string;
 use crate::write::compacting::Compacting;
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
+use crate::write::rewriting::Rewritten;
 use crate::write::{no_floor, telling};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +43,9 @@ pub(crate) struct TableWriter {
     pub(super) is_reading: bool,
     /// The next commit removes every file that is live now.
     pub(super) replaces_all: bool,
-    metadata_due: bool,
+    pub(super) metadata_due: bool,
+    /// Files from before have narrower types, and have to be written anew before the next commit.
+    pub(super) rewrite_due: bool,
     /// Changes at or before this place are in the table.
     applied: Mark,
     /// The place that the table itself tells. It never goes back, whatever the progress says.
@@ -73,8 +76,8 @@ impl TableWriter {
         let Found { store, table } = found;
         let (table, place) = table.unzip();
         let rules = settings.rules();
-        let (layout, metadata_due) = match &table {
-            None => (Layout::create(schema, rules)?, false),
+        let (layout, metadata_due, is_wider) = match &table {
+            None => (Layout::create(schema, rules)?, false, false),
             Some(table) => {
                 let present = Layout::read(mode, table.schema_string(), table.configuration())
                     .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
@@ -91,7 +94,7 @@ impl TableWriter {
                     return Err(key_changed(schema));
                 }
                 telling::tell(&schema.name, &evolution);
-                (layout, evolution.metadata_changed || !has_key)
+                (layout, evolution.metadata_changed || !has_key, evolution.has_wider_columns())
             }
         };
         let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
@@ -104,6 +107,7 @@ impl TableWriter {
         let parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
         Ok(TableWriter {
             is_loaded: table.is_none() || !mode.keeps_keys(),
+            rewrite_due: is_wider && settings.widening == Widening::Rewrite,
             settings,
             identity,
             store,
@@ -222,13 +226,15 @@ impl TableWriter {
         }
         self.close()?;
         self.allow_nulls();
+        let rewritten = self.rewrite_files()?;
         if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
+            self.rewrite_due = false;
             return Ok(());
         }
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
-        let (commit, touched) = self.take_commit(&reached)?;
+        let (commit, touched) = self.take_commit(&reached, rewritten)?;
         match &mut self.table {
             Some(table) => {
                 table.commit(commit)?;
@@ -240,7 +246,7 @@ impl TableWriter {
         self.place = Some(reached);
         self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
         self.replaces_all = false;
-        self.metadata_due = false;
+        (self.metadata_due, self.rewrite_due) = (false, false);
         Ok(())
     }
 
@@ -413,6 +419,13 @@ impl TableWriter {
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
         }
+        if evolution.has_wider_columns() {
+            self.types_widened();
+            if let Rows::Mirror(mirror) = &mut self.rows {
+                let key = (schema.as_ref(), &layout);
+                mirror.widen_key(key, &self.home, &mut self.parts, self.table.as_mut(), self.is_loaded)?;
+            }
+        }
         telling::tell(&schema.name, &evolution);
         self.metadata_due |= evolution.metadata_changed;
         self.layout = layout;
@@ -421,12 +434,16 @@ impl TableWriter {
     }
 
     /// The commit, and the files with their ordinals whose rows it adds or deletes.
-    fn take_commit(&mut self, reached: &Position) -> Result<(Commit, Vec<(u32, String)>)> {
-        let sealed = self.parts.seal();
-        let removes = match (&self.table, self.replaces_all) {
-            (Some(table), true) => table.files().map(|file| file.path.clone()).collect(),
-            _ => Vec::new(),
-        };
+    fn take_commit(&mut self, reached: &Position, rewritten: Rewritten) -> Result<(Commit, Vec<(u32, String)>)> {
+        let mut sealed = self.parts.seal();
+        let Rewritten { adds, mut removes, deletes } = rewritten;
+        if let (Some(table), true) = (&self.table, self.replaces_all) {
+            removes.extend(table.files().map(|file| file.path.clone()));
+        }
+        sealed.adds.extend(adds);
+        for (path, rows) in deletes {
+            *sealed.deletes.entry(path).or_default() |= rows;
+        }
         let place = Place {
             sink: self.identity.sink.to_string(),
             source: self.identity.source.to_string(),
@@ -440,10 +457,7 @@ impl TableWriter {
         let version = i64::try_from(reached.mark.major).map_err(|_| {
             Error::bug("position_range", format!("position `{reached}` is beyond what a table's version can count"))
         })?;
-        let metadata = self.metadata_due.then(|| NewMetadata {
-            schema_string: schema_string(&self.layout.columns),
-            configuration: self.properties(),
-        });
+        let metadata = self.metadata_due.then(|| self.new_metadata());
         let blind_append = sealed.deletes.is_empty() && removes.is_empty() && self.settings.mode == Mode::Changelog;
         let commit = Commit {
             operation: OPERATION,
@@ -493,6 +507,10 @@ impl TableWriter {
         serde_json::json!({ "source": &*self.identity.source, "to": &*reached.text, "rows": rows }).to_string()
     }
 
+    pub(super) fn new_metadata(&self) -> NewMetadata {
+        NewMetadata { schema_string: schema_string(&self.layout.columns), configuration: self.properties() }
+    }
+
     fn new_table(&self) -> NewTable {
         NewTable {
             id: self.home.table_id.clone(),
@@ -515,6 +533,9 @@ impl TableWriter {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
         }
         properties.extend(self.layout.mapping_properties());
+        if self.layout.columns.iter().any(|column| !column.type_changes.is_empty()) {
+            properties.insert("delta.enableTypeWidening".to_owned(), "true".to_owned());
+        }
         let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
         if !self.layout.left_out.is_empty() || self.table.as_ref().is_some_and(had_left_out) {
             properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());

@@ -12,6 +12,7 @@ mod limits;
 mod mapping;
 mod policies;
 mod resting;
+mod widening;
 
 use super::*;
 use crate::layout::Mode;
