@@ -61,8 +61,9 @@ pub(crate) struct Rules<'a> {
 /// One thing that a new version of the source's schema did to the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A new column of the source has a new column of the table; `native` is its type in the source's words.
-    Added { source: Arc<str>, native: Arc<str>, column: Arc<str> },
+    /// A new column of the source has a new column of the table; `native` is its type in the source's words. `is_filled`: the
+    /// source gave the rows that were there a value, which the log does not tell.
+    Added { source: Arc<str>, native: Arc<str>, column: Arc<str>, is_filled: bool },
     /// The source has the column no more, and the new rows have null.
     Dropped(Arc<str>),
     /// The source has the column no more, and the table neither.
@@ -82,8 +83,8 @@ pub(crate) enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Added { source, native, column } if source == column => write!(f, "added `{source}` ({native})"),
-            Step::Added { source, native, column } => write!(f, "added `{source}` ({native}) as `{column}`"),
+            Step::Added { source, native, column, .. } if source == column => write!(f, "added `{source}` ({native})"),
+            Step::Added { source, native, column, .. } => write!(f, "added `{source}` ({native}) as `{column}`"),
             Step::Dropped(column) => write!(f, "dropped `{column}`"),
             Step::Removed(column) => write!(f, "removed `{column}`"),
             Step::Renamed { from, to } => write!(f, "renamed `{from}` to `{to}`"),
@@ -255,6 +256,7 @@ impl Fit<'_> {
             source: Arc::clone(&source.name),
             native: Arc::clone(&source.native_type),
             column: Arc::clone(&column.name),
+            is_filled: !source.nullable || source.default.is_some(),
         });
         self.add(at, column);
         Ok(())

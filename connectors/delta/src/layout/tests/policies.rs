@@ -150,6 +150,16 @@ fn each_policy_has_its_way() {
 }
 
 #[test]
+fn a_column_that_older_rows_have_a_value_in_is_told() {
+    let default = ColumnSchema { default: Some("5".into()), ..column("c", INT, true) };
+    for (added, expected) in [(default, true), (column("c", INT, false), true), (column("c", INT, true), false)] {
+        let (_, evolution) = evolve([before(), vec![added]].concat()).unwrap();
+        let is_told = |step: &Step| matches!(step, Step::Added { is_filled: true, .. });
+        assert_eq!(evolution.steps.iter().any(is_told), expected);
+    }
+}
+
+#[test]
 fn a_refusal_says_what_changed_and_what_to_run() {
     let wider = || {
         let native = ColumnSchema { native_type: "bigint".into(), ..column("b", DataType::Int { bits: 64 }, true) };
