@@ -74,6 +74,12 @@ pub(super) struct TableFactsColumn {
     pub(super) default: Option<String>,
 }
 
+impl TableFactsColumn {
+    fn is_same(&self, column: &RelationColumn) -> bool {
+        self.name == column.name && self.type_oid == column.type_oid && self.type_modifier == column.type_modifier
+    }
+}
+
 impl TableFacts {
     /// Whether a Relation message would flag the column, see `logicalrep_write_attrs` of the server.
     pub(super) fn identifies(&self, column: &str) -> bool {
@@ -85,15 +91,24 @@ impl TableFacts {
         }
     }
 
+    /// How many pauses are worth it until the catalog may have the columns of a message: many when it lacks one of them, a few
+    /// when it has others beside them, as it always does for a publication with a column list.
+    pub(super) fn pauses_for(&self, relation: &RelationBody) -> u32 {
+        let has = |column: &RelationColumn| self.columns.iter().any(|fact| fact.is_same(column));
+        match (self.is_of(relation), relation.columns.iter().all(has)) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => 20,
+        }
+    }
+
     /// Whether the catalog still has the very columns of a Relation message, as far as they are published. It shows the table as
     /// it is now and the message is from the log: where they differ, a name may stand for two columns.
     fn is_of(&self, relation: &RelationBody) -> bool {
-        let is_same = |(fact, column): (&TableFactsColumn, &RelationColumn)| {
-            fact.name == column.name && fact.type_oid == column.type_oid && fact.type_modifier == column.type_modifier
-        };
         let agree = |with_generated: bool| {
             let facts = || self.columns.iter().filter(|fact| with_generated || !fact.generated);
-            facts().count() == relation.columns.len() && facts().zip(&relation.columns).all(is_same)
+            facts().count() == relation.columns.len()
+                && facts().zip(&relation.columns).all(|(fact, column)| fact.is_same(column))
         };
         agree(false) || agree(true)
     }
