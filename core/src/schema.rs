@@ -47,6 +47,10 @@ pub struct ColumnSchema {
     /// Whether the column was added later and rows from before have null in it, for certain: where the log leaves the column
     /// out as unchanged and a sink's own row is older than the column, this is what it holds.
     pub added_as_null: bool,
+    /// The database's own number of the column within the table (`TableSchema::native_id`): it stays when the column gets
+    /// another name, and no other column ever has it. `None` where the database has no such numbers, or where it is not certain
+    /// which one was meant at this place of the log.
+    pub number: Option<u32>,
 }
 
 /// How rows of a table are told apart.

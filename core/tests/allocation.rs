@@ -47,6 +47,7 @@ fn column(name: &str, data_type: DataType) -> ColumnSchema {
         nullable: true,
         default: None,
         added_as_null: false,
+        number: None,
     }
 }
 

@@ -123,6 +123,7 @@ fn table(name: &str) -> Arc<TableSchema> {
         nullable: true,
         default: None,
         added_as_null: false,
+        number: None,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", name),

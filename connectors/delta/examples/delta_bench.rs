@@ -118,6 +118,7 @@ fn schema() -> Arc<TableSchema> {
         nullable,
         default: None,
         added_as_null: false,
+        number: None,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", "orders"),

@@ -155,8 +155,9 @@ impl Barriers {
     /// Copies the barriers of a file from this time on.
     fn copy(&self, file: &LiveFile, from: i64, writer: &mut PartWriter) -> Result<()> {
         let bad = || error::damaged(&self.store.place(&file.path), "its columns are not those of barriers");
-        let names = COLUMNS.map(|(name, _)| name);
-        let mut reader = ColumnReader::open_whole(&self.store, &file.path, file.size, file.num_records, &names)?;
+        let columns = columns();
+        let columns = columns.iter().collect::<Vec<_>>();
+        let mut reader = ColumnReader::open_whole(&self.store, &file.path, file.size, file.num_records, &columns)?;
         while let Some(arrays) = reader.next_arrays()? {
             let arrays = arrays.into_iter().collect::<Option<Vec<ArrayRef>>>().ok_or_else(bad)?;
             let times = arrays.get(TIME_AT).and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>());

@@ -1,6 +1,6 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
-use crate::layout::{Mode, PartitionBy, Rules, SchemaChanges, TextColumns, check_template};
+use crate::layout::{Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Config {
     #[serde(default)]
     pub commit_interval: Option<Span>,
     /// Longest time between commits while changes come, for tables whose commits would else write far more deletion vectors
-    /// and log than new rows; default 60 s, or `commit_interval` where that is longer.
+    /// and log than new rows; default 12 times `commit_interval`, but no more than 60 s.
     #[serde(default)]
     pub commit_interval_max: Option<Span>,
     /// Commit at the latest after this many changes; default 100,000.
@@ -48,6 +48,11 @@ pub struct Config {
     /// columns) or `fail` (halt at any change).
     #[serde(default)]
     pub schema_changes: Option<String>,
+    /// What a table does when a column's type grows at the source (an `int` becomes a `bigint`): `halt` (the default),
+    /// `rewrite` (every data file is written anew with the new type) or `types` (the log says that older files have the
+    /// narrower type, which readers must know of).
+    #[serde(default)]
+    pub widening: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
@@ -79,7 +84,8 @@ pub struct Config {
     /// Shortest time between two barriers; default 60 s.
     #[serde(default)]
     pub barrier_interval: Option<Span>,
-    /// Keep column names that Delta forbids. Not available yet.
+    /// Create tables whose columns have names of their own in data files: any name is kept, and a column is renamed or
+    /// dropped without rewriting a file. Readers must know of it; default no.
     #[serde(default)]
     pub column_mapping: bool,
 }
@@ -150,6 +156,8 @@ pub(crate) struct Settings {
     pub(crate) schema_changes: SchemaChanges,
     /// Shortest time between two barriers; `None`: there are none.
     pub(crate) barriers: Option<Duration>,
+    pub(crate) column_mapping: bool,
+    pub(crate) widening: Widening,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
@@ -172,11 +180,17 @@ const DELETED_ROWS_AGE_MIN: Duration = Duration::from_mins(1);
 impl Settings {
     /// What is said of a table's columns.
     pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { mode: self.mode, texts: &self.text_columns, changes: self.schema_changes }
+        Rules {
+            mode: self.mode,
+            texts: &self.text_columns,
+            changes: self.schema_changes,
+            column_mapping: self.column_mapping,
+            widening: self.widening,
+        }
     }
 
     /// Checks all keys and names every fault.
-    pub(crate) fn check(config: Config) -> Result<Settings, Vec<ConfigFault>> {
+    pub(crate) fn check(mut config: Config) -> Result<Settings, Vec<ConfigFault>> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, message: String| faults.push(ConfigFault { key: key.to_owned(), message });
         let location = location(&config.location).map_err(|message| fault("location", message)).ok();
@@ -184,24 +198,8 @@ impl Settings {
         if let Err(message) = check_template(&table) {
             fault("table", message);
         }
-        let mode = match config.mode.as_deref() {
-            None | Some("mirror") => Mode::Mirror,
-            Some("changelog") => Mode::Changelog,
-            Some("history") => Mode::History,
-            Some(other) => {
-                fault("mode", format!("`{other}` is no mode: use `mirror`, `changelog` or `history`"));
-                Mode::Mirror
-            }
-        };
-        let commit_interval = config.commit_interval.map_or(Config::COMMIT_INTERVAL_DEFAULT, |span| span.0);
-        if commit_interval < Duration::from_millis(10) {
-            fault("commit_interval", "must be 10ms or more".to_owned());
-        }
-        let default_max = commit_interval.max(Config::COMMIT_INTERVAL_MAX_DEFAULT);
-        let commit_interval_max = config.commit_interval_max.map_or(default_max, |span| span.0);
-        if commit_interval_max < commit_interval {
-            fault("commit_interval_max", "must be `commit_interval` or more".to_owned());
-        }
+        let mode = mode(&config, &mut fault);
+        let (commit_interval, commit_interval_max) = intervals(&config, &mut fault);
         let commit_rows =
             config.commit_rows.map_or(Some(Config::COMMIT_ROWS_DEFAULT), |rows| usize::try_from(rows).ok());
         let commit_rows = commit_rows.filter(|rows| (1..=100_000_000).contains(rows));
@@ -229,15 +227,25 @@ impl Settings {
         if !deletion_vectors && mode != Mode::Mirror {
             fault("deletion_vectors", "`false` is for `mode = \"mirror\"`".to_owned());
         }
+        let widening = config.widening.as_deref().unwrap_or("halt");
+        let widening = Widening::parse(widening).unwrap_or_else(|| {
+            fault("widening", format!("`{widening}` is no way: use `halt`, `rewrite` or `types`"));
+            Widening::default()
+        });
         let barriers = barriers(&config, &mut fault);
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
         let budget = budget(&config, file_bytes, &mut fault);
-        let partition_by = partition_by(config.partition_by, &mut fault);
+        let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);
         if config.change_data_feed {
             check_feed(mode, &partition_by, &mut fault);
         }
-        if config.column_mapping {
-            fault("column_mapping", "is not available yet: forbidden characters in column names become `_`".to_owned());
+        let special = [
+            (config.change_data_feed, "change_data_feed"),
+            (!partition_by.is_empty(), "partition_by"),
+            (!deletion_vectors, "deletion_vectors = false"),
+        ];
+        for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set) {
+            check_together(key, config.column_mapping, widening, &mut fault);
         }
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
             (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
@@ -252,6 +260,8 @@ impl Settings {
                 text_columns: config.text_columns.into_iter().collect(),
                 schema_changes,
                 barriers,
+                column_mapping: config.column_mapping,
+                widening,
                 compaction: budget,
                 change_data_feed: config.change_data_feed,
                 partition_by,
@@ -260,6 +270,42 @@ impl Settings {
             }),
             _ => Err(faults),
         }
+    }
+}
+
+fn mode(config: &Config, fault: &mut impl FnMut(&str, String)) -> Mode {
+    match config.mode.as_deref() {
+        None | Some("mirror") => Mode::Mirror,
+        Some("changelog") => Mode::Changelog,
+        Some("history") => Mode::History,
+        Some(other) => {
+            fault("mode", format!("`{other}` is no mode: use `mirror`, `changelog` or `history`"));
+            Mode::Mirror
+        }
+    }
+}
+
+/// The shortest and the longest time between commits.
+fn intervals(config: &Config, fault: &mut impl FnMut(&str, String)) -> (Duration, Duration) {
+    let shortest = config.commit_interval.map_or(Config::COMMIT_INTERVAL_DEFAULT, |span| span.0);
+    if shortest < Duration::from_millis(10) {
+        fault("commit_interval", "must be 10ms or more".to_owned());
+    }
+    let default = shortest.saturating_mul(12).min(Config::COMMIT_INTERVAL_MAX_DEFAULT).max(shortest);
+    let longest = config.commit_interval_max.map_or(default, |span| span.0);
+    if longest < shortest {
+        fault("commit_interval_max", "must be `commit_interval` or more".to_owned());
+    }
+    (shortest, longest)
+}
+
+/// What changes the shape of files is not written yet where `key` is set.
+fn check_together(key: &str, column_mapping: bool, widening: Widening, fault: &mut impl FnMut(&str, String)) {
+    if column_mapping {
+        fault("column_mapping", format!("is not available yet together with `{key}`"));
+    }
+    if widening != Widening::Halt {
+        fault("widening", format!("must be `halt`, or not set, together with `{key}`"));
     }
 }
 
@@ -361,6 +407,8 @@ mod tests {
         assert_eq!(settings.table, "{source}/{schema}/{table}");
         assert_eq!((settings.mode, settings.commit_interval), (Mode::Mirror, Duration::from_secs(5)));
         assert_eq!(settings.commit_interval_max, Duration::from_secs(60));
+        let shorter = parse(r#"{"location": "file:///srv/lake", "commit_interval": "200ms"}"#).unwrap();
+        assert_eq!(shorter.commit_interval_max, Duration::from_millis(2_400));
         let longer = parse(r#"{"location": "file:///srv/lake", "commit_interval": "2m"}"#).unwrap();
         assert_eq!(longer.commit_interval_max, Duration::from_secs(120));
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
@@ -371,7 +419,7 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
-            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "column_mapping": true}"#;
+            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -384,9 +432,9 @@ mod tests {
             "commit_bytes",
             "text_columns",
             "schema_changes",
+            "widening",
             "barrier_interval",
             "compaction_bytes_per_second",
-            "column_mapping",
         ];
         assert_eq!(keys, expect);
     }
@@ -449,6 +497,25 @@ mod tests {
             (r#", "compaction": false"#, Ok(None)),
         ] {
             assert_eq!(age(keys), expect, "{keys}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_named() {
+        for (special, key) in [
+            (r#""change_data_feed": true"#, "change_data_feed"),
+            (r#""partition_by": {"public.a": ["b"]}"#, "partition_by"),
+            (r#""deletion_vectors": false"#, "deletion_vectors = false"),
+        ] {
+            let with = |more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
+            assert!(with("").is_ok(), "{key}");
+            for (more, faulty) in
+                [(r#", "column_mapping": true"#, "column_mapping"), (r#", "widening": "types""#, "widening")]
+            {
+                let faults = with(more).unwrap_err();
+                assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
+                assert!(faults[0].message.contains(key), "{faults:?}");
+            }
         }
     }
 

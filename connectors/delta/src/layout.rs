@@ -2,13 +2,16 @@
 //! the source's schema means for the table is the matter of `evolve`.
 
 mod evolve;
+mod mapping;
 mod partition;
 mod refusal;
+mod widening;
 
 pub(crate) use partition::PartitionBy;
 pub(crate) use refusal::feed_columns;
 
 pub(crate) use evolve::{Evolution, LEFT_OUT_PROPERTY, Rules, SchemaChanges, Step};
+pub(crate) use widening::Widening;
 
 use crate::typemap::{ColumnType, TableColumn, column_name, family};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,6 +103,8 @@ pub(crate) struct Layout {
     pub(crate) partition: Vec<usize>,
     /// Columns of the source that the table does not have, by the source's names.
     pub(crate) left_out: BTreeSet<Arc<str>>,
+    /// With column mapping, the highest id that a column has had.
+    last_id: Option<u32>,
 }
 
 impl Layout {
@@ -107,23 +112,38 @@ impl Layout {
     ///
     /// # Errors
     /// When two columns would have one name.
-    pub(crate) fn create(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Result<Layout> {
-        let mut columns: Vec<TableColumn> = wanted(schema, mode, texts);
+    pub(crate) fn create(schema: &TableSchema, rules: Rules<'_>) -> Result<Layout> {
+        Layout::create_after(schema, rules, None)
+    }
+
+    /// As `create`, for one that takes the place of another.
+    fn create_after(schema: &TableSchema, rules: Rules<'_>, earlier: Option<&Layout>) -> Result<Layout> {
+        let mode = rules.mode;
+        let is_mapped = earlier.map_or(rules.column_mapping, Layout::is_mapped);
+        let mut columns: Vec<TableColumn> = wanted(schema, rules, is_mapped);
         // No row is older than the table.
         columns.iter_mut().for_each(|column| column.added_as_null = false);
         let sources = (0..columns.len()).map(Some).collect();
         columns.extend(mode.own_columns());
-        let mut layout =
-            Layout { mode, columns, sources, key: Vec::new(), partition: Vec::new(), left_out: BTreeSet::new() };
+        let mut layout = Layout {
+            mode,
+            columns,
+            sources,
+            key: Vec::new(),
+            partition: Vec::new(),
+            left_out: BTreeSet::new(),
+            last_id: is_mapped.then_some(0),
+        };
         layout.sources.resize(layout.columns.len(), None);
         layout.refuse_collisions(schema)?;
         layout.place_key(schema);
+        layout.map_all(schema, earlier);
         Ok(layout)
     }
 
-    /// The key's column names in key order, as the table's configuration keeps them.
+    /// The names in data files of the key's columns, in key order. The table's configuration keeps them.
     pub(crate) fn key_names(&self) -> Vec<&str> {
-        self.key.iter().filter_map(|at| self.columns.get(*at)).map(|column| &*column.name).collect()
+        self.key.iter().filter_map(|at| self.columns.get(*at)).map(|column| &**column.file_name()).collect()
     }
 
     /// The position of one of our own columns.
@@ -179,14 +199,17 @@ pub(crate) fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
         added: false,
         added_as_null: false,
         source: None,
+        type_changes: Vec::new(),
+        mapped: None,
     }
 }
 
-fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableColumn> {
+fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableColumn> {
+    let Rules { mode, texts, .. } = rules;
     let column = |column: &ColumnSchema| {
         let as_text = texts.contains(&format!("{}.{}", schema.name, column.name));
         TableColumn {
-            name: column_name(&column.name),
+            name: if is_mapped { Arc::clone(&column.name) } else { column_name(&column.name) },
             column_type: if as_text { ColumnType::String } else { ColumnType::of(&column.data_type) },
             nullable: column.nullable || mode == Mode::Changelog,
             family: family(&column.data_type).into(),
@@ -194,6 +217,8 @@ fn wanted(schema: &TableSchema, mode: Mode, texts: &TextColumns) -> Vec<TableCol
             added: false,
             added_as_null: column.added_as_null,
             source: None,
+            type_changes: Vec::new(),
+            mapped: None,
         }
     };
     schema.columns.iter().map(column).collect()

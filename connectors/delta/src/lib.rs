@@ -40,6 +40,8 @@ mod compact;
 
 mod purge;
 
+mod rewrite;
+
 mod write;
 
 mod erase;

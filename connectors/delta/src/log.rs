@@ -280,6 +280,13 @@ impl Table {
         self.state.metadata.as_ref().map_or(&EMPTY, |metadata| &metadata.configuration)
     }
 
+    /// Whether the table lacks a feature that its schema needs; the next change of its metadata declares it.
+    pub(crate) fn lacks_features(&self) -> bool {
+        let protocol = self.state.protocol.as_ref();
+        protocol
+            .is_some_and(|protocol| protocol::extend(protocol, self.schema_string(), self.configuration()).is_some())
+    }
+
     /// The live files, by path.
     pub(crate) fn files(&self) -> impl Iterator<Item = &LiveFile> {
         self.state.files.values()

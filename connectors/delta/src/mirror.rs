@@ -11,8 +11,10 @@
 mod ending;
 mod feeding;
 mod load;
+mod widening;
 
 pub(crate) use ending::current_rows;
+pub(crate) use load::Teller;
 
 use crate::encode::column::Unfit;
 use crate::encode::key::{KeyCodec, KeyFault, KeyId};
@@ -93,18 +95,7 @@ impl Mirror {
     /// # Errors
     /// When the table has no key, or one that cannot be compared.
     pub(crate) fn new(schema: &TableSchema, layout: &Layout, home: &IndexHome) -> Result<Mirror> {
-        refuse_keyless(schema)?;
-        let types = schema.key_columns().zip(&layout.key);
-        let types =
-            types.filter_map(|((_, source), at)| Some((&source.data_type, &layout.columns.get(*at)?.column_type)));
-        let mut codec = KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len()).ok_or_else(|| {
-            Error::operator(
-                "key_type",
-                format!("the key of `{}` holds an array, which cannot be looked up", schema.name),
-            )
-            .with_remedy("add the key's column to `text_columns`, or use `mode = \"changelog\"`")
-            .with_table(schema.name.clone())
-        })?;
+        let mut codec = Mirror::codec_of(schema, layout)?;
         let binding = Binding { table: home.table_id.clone(), key: codec.form(), narrow: codec.is_narrow() };
         let Opened { index, covered, anew } = Index::open(home.directory.as_deref(), binding)?;
         if let Some(why) = anew {
@@ -112,6 +103,22 @@ impl Mirror {
         }
         codec.set_seed(index.seed());
         Ok(Mirror { codec, index, covered, buffered: Vec::new(), counts: Counts::default() })
+    }
+
+    /// What makes ids of the table's keys.
+    fn codec_of(schema: &TableSchema, layout: &Layout) -> Result<KeyCodec> {
+        refuse_keyless(schema)?;
+        let types = schema.key_columns().zip(&layout.key);
+        let types =
+            types.filter_map(|((_, source), at)| Some((&source.data_type, &layout.columns.get(*at)?.column_type)));
+        KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len()).ok_or_else(|| {
+            Error::operator(
+                "key_type",
+                format!("the key of `{}` holds an array, which cannot be looked up", schema.name),
+            )
+            .with_remedy("add the key's column to `text_columns`, or use `mode = \"changelog\"`")
+            .with_table(schema.name.clone())
+        })
     }
 
     /// As `new`, for a table that gets other rows and maybe another key.

@@ -295,6 +295,17 @@ impl Parts {
         Ok(moved)
     }
 
+    /// Puts copies in the place of files that no commit has named yet, where there is one: the same rows in the same places.
+    pub(crate) fn replace_done(&mut self, mut copy: impl FnMut(&NewFile) -> Result<Option<NewFile>>) -> Result<()> {
+        for (ordinal, file) in &mut self.done {
+            let Some(copy) = copy(file)? else { continue };
+            self.files.end(*ordinal, copy.path.clone(), copy.size);
+            let original = std::mem::replace(file, copy);
+            self.store.delete_unnamed(&original.path);
+        }
+        Ok(())
+    }
+
     /// Columns that hold null although the table's schema says that they never do. Call `close` first.
     pub(crate) fn take_nulls(&mut self) -> BTreeSet<usize> {
         std::mem::take(&mut self.nulls)

@@ -7,7 +7,7 @@ use crate::layout::{Layout, feed_columns, table_path};
 use crate::log::Table;
 use crate::mirror::{IndexHome, Mirror};
 use crate::store::Store;
-use crate::write::{Identity, stored_place};
+use crate::write::{Identity, not_mapped, stored_place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::{Error, ErrorKind, Finding, Severity, TableSchema};
@@ -19,7 +19,7 @@ pub(crate) fn tables(settings: &Settings, tables: Tables<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut paths: BTreeMap<String, (&str, &TableSchema)> = BTreeMap::new();
     for (source, schema) in tables {
-        let fault = Layout::create(schema, settings.mode, &settings.text_columns).and_then(|layout| {
+        let fault = Layout::create(schema, settings.rules()).and_then(|layout| {
             let layout = layout.partition(schema, &settings.partition_by)?;
             if settings.change_data_feed {
                 feed_columns(schema, &layout.columns)?;
@@ -77,7 +77,13 @@ pub(crate) fn foreign_tables(
                 continue;
             }
         };
-        if !own && Table::open(table.clone())?.is_some() {
+        let held = if own && !settings.column_mapping { None } else { Table::open(table.clone())? };
+        if let Some(held) = held.as_ref().filter(|_| own) {
+            let layout = Layout::read(settings.mode, held.schema_string(), held.configuration());
+            if layout.is_some_and(|layout| !layout.is_mapped()) {
+                findings.push(finding(not_mapped(&table, schema)));
+            }
+        } else if held.is_some() {
             findings.push(Finding::error(
                 "foreign_table",
                 format!("`{}` holds a table that this sink did not write for `{}`", table.place(""), schema.name),

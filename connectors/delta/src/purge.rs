@@ -86,7 +86,7 @@ pub(crate) fn shape(table: &Table) -> Result<(Vec<TableColumn>, Vec<usize>)> {
     let columns = parse_schema_string(table.schema_string()).ok_or_else(|| bad("its schema is not one of ours"))?;
     let key = table.configuration().get(KEY_PROPERTY).map(|text| serde_json::from_str::<Vec<String>>(text));
     let names = key.transpose().map_err(|cause| bad("its key is malformed").with_cause(cause))?.unwrap_or_default();
-    let place = |name: &String| columns.iter().position(|column| *column.name == **name);
+    let place = |name: &String| columns.iter().position(|column| **column.file_name() == **name);
     let key = names.iter().map(place).collect::<Option<Vec<usize>>>();
     let key = key.ok_or_else(|| bad("its key names a column that it does not have"))?;
     Ok((columns, key))

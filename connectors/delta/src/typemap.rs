@@ -2,6 +2,11 @@
 //! The type is always one that holds every value of the source's type exactly; where Delta has none it is a
 //! string with the database's own text. Knows nothing of rows, files or tables.
 
+mod mapped;
+mod widen;
+
+pub(crate) use mapped::{LAST_ID_PROPERTY, MODE_NAME, MODE_PROPERTY, Mapped, Number};
+
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde_json::{Map, Value as Json, json};
 use std::fmt;
@@ -233,7 +238,7 @@ pub(crate) fn family(source: &DataType) -> String {
 /// One column of a Delta table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableColumn {
-    /// Name in the table: the source's, with `_` for characters that Delta forbids.
+    /// Name in the table: the source's, without column mapping with `_` for characters that Delta forbids.
     pub(crate) name: Arc<str>,
     /// Type.
     pub(crate) column_type: ColumnType,
@@ -249,15 +254,30 @@ pub(crate) struct TableColumn {
     pub(crate) added_as_null: bool,
     /// The source's column whose values it takes, where that is not told by the name.
     pub(crate) source: Option<Arc<str>>,
+    /// How its type has grown, for readers of files from before: entries of `delta.typeChanges`.
+    pub(crate) type_changes: Vec<Json>,
+    /// With column mapping, what stays when the name changes.
+    pub(crate) mapped: Option<Mapped>,
 }
 
 impl TableColumn {
     /// Whether it takes the values of the source's column of this name, as long as it is not dropped.
     pub(crate) fn takes(&self, source: &str) -> bool {
-        self.source.as_deref().map_or_else(|| self.name == column_name(source), |own| own == source)
+        match (&self.source, &self.mapped) {
+            (Some(own), _) => **own == *source,
+            (None, Some(_)) => *self.name == *source,
+            (None, None) => self.name == column_name(source),
+        }
+    }
+
+    /// Its name in data files and their statistics.
+    pub(crate) fn file_name(&self) -> &Arc<str> {
+        self.mapped.as_ref().map_or(&self.name, |mapped| &mapped.physical)
     }
 }
 
+/// Of a field that has had a narrower type.
+pub(crate) const TYPE_CHANGES_KEY: &str = "delta.typeChanges";
 const FAMILY_KEY: &str = "tidewire.type";
 const DROPPED_KEY: &str = "tidewire.dropped";
 const SOURCE_KEY: &str = "tidewire.source";
@@ -284,6 +304,12 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
         if let Some(source) = &column.source {
             metadata.insert(SOURCE_KEY.to_owned(), Json::String(source.to_string()));
         }
+        if !column.type_changes.is_empty() {
+            metadata.insert(TYPE_CHANGES_KEY.to_owned(), Json::Array(column.type_changes.clone()));
+        }
+        if let Some(mapped) = &column.mapped {
+            mapped.write(&mut metadata);
+        }
         json!({
             "name": &*column.name,
             "type": column.column_type.to_json(),
@@ -309,6 +335,10 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
             added: note(ADDED_KEY).is_some(),
             added_as_null: note(ADDED_KEY) == Some(AS_NULL),
             source: note(SOURCE_KEY).map(Arc::from),
+            type_changes: metadata
+                .and_then(|metadata| metadata.get(TYPE_CHANGES_KEY)?.as_array().cloned())
+                .unwrap_or_default(),
+            mapped: metadata.and_then(Mapped::read),
         })
     };
     schema.get("fields")?.as_array()?.iter().map(column).collect()
@@ -402,11 +432,17 @@ mod tests {
     proptest! {
         #[test]
         fn schema_strings_round_trip(
-            types in proptest::collection::vec((any_type(), ".{1,8}", any::<[bool; 4]>()), 0..6)
+            types in proptest::collection::vec((any_type(), ".{1,8}", any::<[bool; 4]>(), any::<Option<(u32, Option<u32>)>>()), 0..6)
         ) {
             let columns: Vec<TableColumn> = types
                 .into_iter()
-                .map(|(column_type, name, [nullable, dropped, added_as_null, moved])| TableColumn {
+                .map(|(column_type, name, [nullable, dropped, added_as_null, moved], mapped)| TableColumn {
+                    type_changes: moved.then(|| column_type.change_to(&ColumnType::String)).into_iter().collect(),
+                    mapped: mapped.map(|(id, number)| Mapped {
+                        id,
+                        physical: format!("col-{id}").into(),
+                        number: number.map(|column| Number { table: u64::from(id) << 8, column }),
+                    }),
                     source: moved.then(|| format!("{name}'s").into()),
                     name: name.into(), column_type, nullable, family: "text".into(), dropped,
                     added: added_as_null, added_as_null,

@@ -19,6 +19,7 @@ mod resting;
 mod rewriting;
 mod table;
 mod telling;
+mod widening;
 
 pub(crate) use found::{Identity, own_place, stored_place};
 pub(crate) use resting::splits;
@@ -34,6 +35,7 @@ use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use cadence::Cadence;
 use cuts::Standings;
+pub(crate) use declaring::not_mapped;
 use found::Found;
 use resting::Resting;
 use std::collections::BTreeMap;

@@ -73,6 +73,7 @@ fn schema(table: u64) -> Arc<TableSchema> {
         nullable: true,
         default: None,
         added_as_null: false,
+        number: None,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", format!("t{table}")),

@@ -66,6 +66,7 @@ fn table() -> Arc<TableSchema> {
         nullable: true,
         default: None,
         added_as_null: false,
+        number: None,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", "orders"),

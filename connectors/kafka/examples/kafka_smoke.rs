@@ -122,6 +122,7 @@ fn table() -> TableSchema {
         nullable: true,
         default: None,
         added_as_null: false,
+        number: None,
     };
     TableSchema {
         name: TableName::new("public", "orders"),

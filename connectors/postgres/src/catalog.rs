@@ -15,6 +15,7 @@ pub(crate) use shape::{Described, TypeNames};
 use shape::{TableFacts, TableFactsColumn};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tidewire_core::{Error, Result, TableName};
 use tokio_postgres::Client;
 
@@ -80,9 +81,22 @@ pub(crate) async fn published_name(client: &Client, publication: &str, oid: u32)
 /// Describes the table of a Relation message: the message's columns, with readers, nullability, defaults and
 /// the key. A table that has gone since is described by the message alone.
 pub(crate) async fn describe(client: &Client, relation: &RelationBody) -> Result<Described> {
-    let facts = table_facts(client, relation.oid).await?;
+    let mut facts = table_facts(client, relation.oid).await?;
+    // The server sends a transaction before its other sessions see it, a moment earlier on a busy machine.
+    for pause in 1..=CATALOG_PAUSES {
+        let pauses = facts.as_ref().map_or(0, |facts| facts.pauses_for(relation));
+        if pause > pauses {
+            break;
+        }
+        tokio::time::sleep(CATALOG_PAUSE).await;
+        facts = table_facts(client, relation.oid).await?;
+    }
     describe_with(client, relation, facts.as_ref()).await
 }
+
+/// How often, and how long at a time, a description waits for the catalog to show what the log has.
+const CATALOG_PAUSES: u32 = 20;
+const CATALOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// Describes a table as the publication shows it now, for a snapshot: the very shape that the stream's
 /// Relation message will give for it, so that both agree on the columns (PG-36, PG-38).
@@ -222,7 +236,8 @@ async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
          WHERE c.oid = $1";
     const COLUMNS: &str = "
         SELECT a.attname::text, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated::text <> '',
-               CASE WHEN a.attgenerated::text = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END
+               CASE WHEN a.attgenerated::text = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+               a.attnum
           FROM pg_catalog.pg_attribute a
           LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
@@ -239,6 +254,7 @@ async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
             not_null: get(row, 3, act)?,
             generated: get(row, 4, act)?,
             default: get(row, 5, act)?,
+            number: get::<i16>(row, 6, act)?.unsigned_abs().into(),
         })
     });
     Ok(Some(TableFacts {

@@ -27,6 +27,7 @@ fn schema(columns: usize) -> Arc<TableSchema> {
         nullable: true,
         default: None,
         added_as_null: false,
+        number: None,
     };
     Arc::new(TableSchema {
         name: TableName::new("public", "t"),

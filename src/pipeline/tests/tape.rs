@@ -45,6 +45,7 @@ fn schema(id: u64, name: &str) -> Arc<TableSchema> {
             nullable: false,
             default: None,
             added_as_null: false,
+            number: None,
         }],
         key: vec![0],
         key_kind: KeyKind::Primary,

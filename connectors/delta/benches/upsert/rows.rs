@@ -240,5 +240,6 @@ fn column(name: &str, data_type: DataType) -> ColumnSchema {
         nullable: !matches!(name, "id" | "region" | "code"),
         default: None,
         added_as_null: false,
+        number: None,
     }
 }

@@ -152,10 +152,10 @@ impl Work {
             if input.deleted.len() == input.rows {
                 continue;
             }
-            let names = self.columns.iter().map(|column| &*column.name).collect::<Vec<_>>();
-            let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &names)?;
+            let columns = self.columns.iter().collect::<Vec<_>>();
+            let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &columns)?;
             let present = reader.present();
-            // A file without a column says that its rows never held a value there; a copy must say the same.
+            // A copy must lack the columns that its originals lack.
             let is_other = |open: &Open| {
                 let bytes = (open.writer.size_bytes() as u64).saturating_add(input.size);
                 open.present != present || open.partition != input.partition || bytes > self.target_bytes
@@ -176,11 +176,8 @@ impl Work {
     }
 
     fn begin(&self, present: Vec<bool>, partition: &Partition) -> Result<Open> {
-        let is_present = |at: &usize| present.get(*at).copied().unwrap_or(false);
-        let places = (0..self.columns.len()).filter(is_present).collect::<Vec<_>>();
-        let columns = places.iter().filter_map(|at| self.columns.get(*at)).cloned().collect::<Vec<_>>();
-        let stats = self.stats.iter().filter_map(|at| places.iter().position(|place| place == at)).collect::<Vec<_>>();
-        let writer = PartWriter::create_for(&self.store, &columns, &stats, &[], Arc::clone(partition))?;
+        let (columns, stats) = (&self.columns, &self.stats);
+        let writer = PartWriter::create_some(&self.store, columns, stats, &present, Arc::clone(partition))?;
         let ordinal = self.facts.as_ref().map(|facts| facts.ordinals.take());
         Ok(Open { writer, present, partition: Arc::clone(partition), ordinal, pieces: Vec::new() })
     }

@@ -10,8 +10,8 @@ use crate::store::{DataFile, TableStore};
 use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -49,7 +49,11 @@ pub(crate) struct PartWriter {
 /// The Arrow schema of a table's data files. Every column may be null there; whether the table allows it is
 /// said in the table's own schema only.
 pub(crate) fn file_schema(columns: &[TableColumn]) -> Arc<Schema> {
-    let field = |column: &TableColumn| Field::new(&*column.name, column.column_type.arrow(), true);
+    let field = |column: &TableColumn| {
+        let field = Field::new(&**column.file_name(), column.column_type.arrow(), true);
+        let id = column.mapped.as_ref().map(|mapped| (PARQUET_FIELD_ID_META_KEY.to_owned(), mapped.id.to_string()));
+        field.with_metadata(id.into_iter().collect())
+    };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
@@ -100,7 +104,7 @@ impl PartWriter {
         for column in key.iter().filter_map(|at| columns.get(*at)) {
             // Keys hardly repeat: a dictionary of them is work for nothing.
             properties =
-                properties.set_column_dictionary_enabled(ColumnPath::from(vec![column.name.to_string()]), false);
+                properties.set_column_dictionary_enabled(ColumnPath::from(vec![column.file_name().to_string()]), false);
         }
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(store.data_file(&name)?, Arc::clone(&schema), options)
@@ -109,6 +113,22 @@ impl PartWriter {
         let required = columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(at, _)| at).collect();
         let (kept, partition) = (None, Partition::default());
         Ok(PartWriter { name, writer, schema, kept, partition, stats, rows: 0, required, nulls: BTreeSet::new() })
+    }
+
+    /// As `create`, for a copy of a file that has not all of the columns: one that it lacks has never held a value there, and
+    /// the copy must say the same.
+    pub(crate) fn create_some(
+        store: &TableStore,
+        columns: &[TableColumn],
+        key: &[usize],
+        present: &[bool],
+        partition: Partition,
+    ) -> Result<PartWriter> {
+        let is_present = |at: &usize| present.get(*at).copied().unwrap_or(false);
+        let places = (0..columns.len()).filter(is_present).collect::<Vec<_>>();
+        let columns = places.iter().filter_map(|at| columns.get(*at)).cloned().collect::<Vec<_>>();
+        let key = key.iter().filter_map(|at| places.iter().position(|place| place == at)).collect::<Vec<_>>();
+        PartWriter::create_for(store, &columns, &key, &[], partition)
     }
 
     /// Appends rows; the columns are those of `create`, in their order.

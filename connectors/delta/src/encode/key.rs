@@ -105,6 +105,23 @@ impl KeyCodec {
         form
     }
 
+    /// Whether this makes of each row that was there the id that `narrower` made of it, under one seed.
+    pub(crate) fn has_ids_of(&self, narrower: &KeyCodec) -> bool {
+        let is_same = |(wide, narrow): (&Part, &Part)| match (wide, narrow) {
+            (Part::Integer(_), Part::Integer(_)) | (Part::Double, Part::Float) => true,
+            (Part::Decimal(_, scale), Part::Decimal(_, narrow)) => scale == narrow,
+            (wide, narrow) => wide == narrow,
+        };
+        self.identity == narrower.identity
+            && self.parts.len() == narrower.parts.len()
+            && self.parts.iter().zip(&narrower.parts).all(is_same)
+    }
+
+    /// Goes on with the types of another, under the seed that there was.
+    pub(crate) fn take_types(&mut self, other: KeyCodec) {
+        *self = KeyCodec { seed: self.seed, ..other };
+    }
+
     /// Whether ids fit 64 bits, and are the keys themselves.
     pub(crate) fn is_narrow(&self) -> bool {
         self.identity != Identity::Hashed

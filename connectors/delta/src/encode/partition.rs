@@ -145,6 +145,8 @@ mod tests {
                 added: false,
                 added_as_null: false,
                 source: None,
+                type_changes: Vec::new(),
+                mapped: None,
             };
             let partition = Arc::new(BTreeMap::from([("p".to_owned(), text.map(str::to_owned))]));
             let mut expected = Column::new(&column.column_type);

@@ -2,7 +2,9 @@
 
 use crate::error::{self, Result};
 use crate::store::TableStore;
-use arrow_array::{ArrayRef, RecordBatch};
+use crate::typemap::{ColumnType, TableColumn};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchReader as _};
+use arrow_schema::DataType as ArrowType;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -87,6 +89,7 @@ pub(crate) struct ColumnReader {
     reader: ParquetRecordBatchReader,
     place: String,
     names: Vec<String>,
+    types: Vec<ColumnType>,
     present: Vec<bool>,
     /// Rows of the whole file.
     pub(crate) rows: u64,
@@ -98,9 +101,10 @@ impl ColumnReader {
         store: &TableStore,
         name: &str,
         size: u64,
-        names: &[&str],
+        columns: &[&TableColumn],
         rows: Option<&[u32]>,
     ) -> Result<ColumnReader> {
+        let names = columns.iter().map(|column| column.file_name().as_ref()).collect::<Vec<&str>>();
         let place = store.place(name);
         let file = match store.local_path() {
             Some(directory) => Some(File::open(directory.join(name)).map_err(|cause| {
@@ -129,7 +133,8 @@ impl ColumnReader {
         }
         let reader = builder.build().map_err(|cause| read_error(&place, cause))?;
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(ColumnReader { reader, place, names, present, rows: total })
+        let types = columns.iter().map(|column| column.column_type.clone()).collect();
+        Ok(ColumnReader { reader, place, names, types, present, rows: total })
     }
 
     /// As `open`, for all rows of a file that has as many as the log says.
@@ -138,9 +143,9 @@ impl ColumnReader {
         name: &str,
         size: u64,
         rows: u64,
-        names: &[&str],
+        columns: &[&TableColumn],
     ) -> Result<ColumnReader> {
-        let reader = ColumnReader::open(store, name, size, names, None)?;
+        let reader = ColumnReader::open(store, name, size, columns, None)?;
         if reader.rows != rows {
             return Err(error::damaged(&reader.place, format!("holds {} rows, the log says {rows}", reader.rows)));
         }
@@ -159,7 +164,32 @@ impl ColumnReader {
             Some(Ok(batch)) => batch,
             Some(Err(cause)) => return Err(error::damaged(&self.place, cause.to_string())),
         };
-        Ok(Some(self.names.iter().map(|name| batch.column_by_name(name).cloned()).collect()))
+        let columns = self.names.iter().zip(&self.types);
+        columns.map(|(name, kind)| self.as_declared(batch.column_by_name(name), kind)).collect::<Result<_>>().map(Some)
+    }
+
+    /// Whether all asked columns that the file has are of the table's types, and not of narrower ones from before.
+    pub(crate) fn is_as_declared(&self) -> bool {
+        let schema = self.reader.schema();
+        let is_same = |(name, kind): (&String, &ColumnType)| {
+            schema.field_with_name(name).map_or(true, |field| is_of(field.data_type(), kind))
+        };
+        self.names.iter().zip(&self.types).all(is_same)
+    }
+
+    fn as_declared(&self, array: Option<&ArrayRef>, kind: &ColumnType) -> Result<Option<ArrayRef>> {
+        let Some(array) = array.filter(|array| !is_of(array.data_type(), kind)) else { return Ok(array.cloned()) };
+        let bad = || error::damaged(&self.place, format!("holds {} instead of Delta's `{kind}`", array.data_type()));
+        kind.widen(array).map(Some).ok_or_else(bad)
+    }
+}
+
+/// Without building the type of a column anew for each batch, which texts of a time zone would allocate for.
+fn is_of(found: &ArrowType, kind: &ColumnType) -> bool {
+    match (found, kind) {
+        (ArrowType::List(field), ColumnType::Array(element)) => is_of(field.data_type(), element),
+        (ArrowType::Int64, ColumnType::Long) | (ArrowType::Utf8, ColumnType::String) => true,
+        _ => *found == kind.arrow(),
     }
 }
 

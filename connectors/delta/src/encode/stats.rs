@@ -51,7 +51,13 @@ impl Stats {
         let column = |at: &usize| {
             let column = columns.get(*at)?;
             let column_type = column.column_type.clone();
-            Some(ColumnStats { at: *at, name: column.name.to_string(), column_type, bounds: Bounds::Empty, nulls: 0 })
+            Some(ColumnStats {
+                at: *at,
+                name: column.file_name().to_string(),
+                column_type,
+                bounds: Bounds::Empty,
+                nulls: 0,
+            })
         };
         Stats { columns: key.iter().filter_map(column).collect() }
     }
@@ -256,6 +262,8 @@ mod tests {
             added: false,
             added_as_null: false,
             source: None,
+            type_changes: Vec::new(),
+            mapped: None,
         }];
         let mut column = Column::new(&columns[0].column_type);
         for value in values {

@@ -16,7 +16,7 @@ use tidewire_core::Error;
 /// One value for each column of the key.
 #[derive(Debug)]
 pub(super) struct SoughtKey {
-    names: Vec<String>,
+    columns: Vec<TableColumn>,
     /// Arrays of one value.
     values: Vec<ArrayRef>,
 }
@@ -35,15 +35,17 @@ impl SoughtKey {
         let reader = ReaderBuilder::new(schema).with_coerce_primitive(true).build(line.as_bytes());
         let batch = reader.ok().and_then(|mut reader| reader.next()).and_then(|batch| batch.ok());
         match batch {
-            Some(batch) if batch.num_rows() == 1 => Ok(SoughtKey { names, values: batch.columns().to_vec() }),
+            Some(batch) if batch.num_rows() == 1 => {
+                Ok(SoughtKey { columns: key.into_iter().cloned().collect(), values: batch.columns().to_vec() })
+            }
             _ => Err(refused(&names)),
         }
     }
 
     /// The numbers of the rows of a file that have the key; none in a file with other columns.
     pub(super) fn rows_in(&self, store: &TableStore, path: &str, size: u64) -> Result<RoaringBitmap> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let mut reader = ColumnReader::open(store, path, size, &names, None)?;
+        let columns: Vec<&TableColumn> = self.columns.iter().collect();
+        let mut reader = ColumnReader::open(store, path, size, &columns, None)?;
         let (mut first, mut rows) = (0u32, RoaringBitmap::new());
         while let Some(arrays) = reader.next_arrays()? {
             let Some(arrays) = arrays.into_iter().collect::<Option<Vec<ArrayRef>>>() else { break };
@@ -102,6 +104,8 @@ mod tests {
             added: false,
             added_as_null: false,
             source: None,
+            type_changes: Vec::new(),
+            mapped: None,
         };
         types.iter().enumerate().map(column).collect()
     }

@@ -5,7 +5,7 @@
 //! did. At most it is left as it stands, and the source's values go to a new column that names its source.
 
 use super::refusal::{self, Misfit};
-use super::{Layout, Mode, TextColumns, is_own, wanted};
+use super::{Layout, Mode, TextColumns, Widening, is_own, mapping, wanted};
 use crate::typemap::{TableColumn, column_name, parse_schema_string};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,19 +52,30 @@ pub(crate) struct Rules<'a> {
     pub(crate) texts: &'a TextColumns,
     /// What to do about changes.
     pub(crate) changes: SchemaChanges,
+    /// Whether a new table's columns have names of their own in data files.
+    pub(crate) column_mapping: bool,
+    /// What to do about types that grow.
+    pub(crate) widening: Widening,
 }
 
 /// One thing that a new version of the source's schema did to the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A new column of the source has a new column of the table; `native` is its type in the source's words.
-    Added { source: Arc<str>, native: Arc<str>, column: Arc<str> },
-    /// The source has the column no more.
+    /// A new column of the source has a new column of the table; `native` is its type in the source's words. `is_filled`: the
+    /// source gave the rows that were there a value, which the log does not tell.
+    Added { source: Arc<str>, native: Arc<str>, column: Arc<str>, is_filled: bool },
+    /// The source has the column no more, and the new rows have null.
     Dropped(Arc<str>),
+    /// The source has the column no more, and the table neither.
+    Removed(Arc<str>),
+    /// The column has another name.
+    Renamed { from: Arc<str>, to: Arc<str> },
     /// The column may be null from here on.
     NullAllowed(Arc<str>),
     /// The column's type no longer fits: `to` takes the source's values from here on.
     Moved { misfit: Misfit, from: Arc<str>, to: Arc<str> },
+    /// The column's type has grown in its place.
+    Widened { misfit: Misfit, column: Arc<str> },
     /// A new column of the source is not in the table.
     LeftOut(Arc<str>),
 }
@@ -72,11 +83,14 @@ pub(crate) enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Added { source, native, column } if source == column => write!(f, "added `{source}` ({native})"),
-            Step::Added { source, native, column } => write!(f, "added `{source}` ({native}) as `{column}`"),
+            Step::Added { source, native, column, .. } if source == column => write!(f, "added `{source}` ({native})"),
+            Step::Added { source, native, column, .. } => write!(f, "added `{source}` ({native}) as `{column}`"),
             Step::Dropped(column) => write!(f, "dropped `{column}`"),
+            Step::Removed(column) => write!(f, "removed `{column}`"),
+            Step::Renamed { from, to } => write!(f, "renamed `{from}` to `{to}`"),
             Step::NullAllowed(column) => write!(f, "`NOT NULL` dropped from `{column}`"),
             Step::Moved { misfit, from, to } => write!(f, "retyped `{from}` ({misfit}), now `{to}`"),
+            Step::Widened { misfit, column } => write!(f, "widened `{column}` ({misfit})"),
             Step::LeftOut(column) => write!(f, "left out `{column}`"),
         }
     }
@@ -94,9 +108,19 @@ pub(crate) struct Evolution {
 }
 
 impl Evolution {
-    /// Whether there are more columns than before.
-    pub(crate) fn has_new_columns(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Added { .. } | Step::Moved { .. }))
+    /// Whether rows from here on go to other columns than those before, or to columns of other names.
+    pub(crate) fn has_other_columns(&self) -> bool {
+        let is_other = |step: &Step| match step {
+            Step::Added { .. } | Step::Moved { .. } | Step::Removed(_) | Step::Renamed { .. } => true,
+            Step::Widened { .. } => true,
+            Step::Dropped(_) | Step::NullAllowed(_) | Step::LeftOut(_) => false,
+        };
+        self.steps.iter().any(is_other)
+    }
+
+    /// Whether files from before have a column of a narrower type.
+    pub(crate) fn has_wider_columns(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Widened { .. }))
     }
 }
 
@@ -109,6 +133,7 @@ impl Layout {
             .transpose()
             .ok()?
             .map_or_else(BTreeSet::new, |names: Vec<String>| names.into_iter().map(Arc::from).collect());
+        let last_id = mapping::last_id(configuration);
         Some(Layout {
             mode,
             sources: vec![None; columns.len()],
@@ -116,6 +141,7 @@ impl Layout {
             key: Vec::new(),
             partition: Vec::new(),
             left_out,
+            last_id,
         })
     }
 
@@ -137,12 +163,17 @@ impl Layout {
             key: Vec::new(),
             partition: Vec::new(),
             left_out: BTreeSet::new(),
+            last_id: self.last_id,
         };
         let mut fit = Fit { schema, rules, layout, was_left_out: &self.left_out, evolution: Evolution::default() };
-        for (at, (source, column)) in schema.columns.iter().zip(wanted(schema, rules.mode, rules.texts)).enumerate() {
+        fit.remove_gone();
+        fit.rename();
+        let wanted = wanted(schema, rules, self.is_mapped());
+        for (at, (source, column)) in schema.columns.iter().zip(wanted).enumerate() {
             fit.place(at, source, column)?;
         }
         fit.drop_others();
+        fit.note_numbers();
         let Fit { mut layout, mut evolution, .. } = fit;
         if rules.changes == SchemaChanges::Fail && !evolution.steps.is_empty() {
             return Err(refusal::changed(schema, &evolution.steps));
@@ -161,7 +192,7 @@ impl Layout {
     pub(crate) fn read_anew(&self, schema: &TableSchema, rules: Rules<'_>) -> Result<(Layout, Evolution)> {
         match rules.changes {
             SchemaChanges::Evolve | SchemaChanges::Lenient => {
-                let layout = Layout::create(schema, rules.mode, rules.texts)?;
+                let layout = Layout::create_after(schema, rules, Some(self))?;
                 let metadata_changed = self.columns != layout.columns || self.left_out != layout.left_out;
                 Ok((layout, Evolution { metadata_changed, ..Evolution::default() }))
             }
@@ -171,25 +202,24 @@ impl Layout {
 }
 
 /// A layout that is being fitted, column by column of the source.
-struct Fit<'a> {
-    schema: &'a TableSchema,
-    rules: Rules<'a>,
-    layout: Layout,
+pub(super) struct Fit<'a> {
+    pub(super) schema: &'a TableSchema,
+    pub(super) rules: Rules<'a>,
+    pub(super) layout: Layout,
     was_left_out: &'a BTreeSet<Arc<str>>,
-    evolution: Evolution,
+    pub(super) evolution: Evolution,
 }
 
 impl Fit<'_> {
     /// Finds the place of the source's column `at`.
     fn place(&mut self, at: usize, source: &ColumnSchema, column: TableColumn) -> Result<()> {
-        let mode = self.rules.mode;
-        let is_live = |held: &TableColumn| !held.dropped && held.takes(&source.name) && !is_own(held, mode);
-        let Some(held) = self.layout.columns.iter().position(is_live) else {
+        let Some(held) = (0..self.layout.columns.len()).find(|held| self.is_of(*held, at)) else {
             return self.place_new(at, source, column);
         };
         let misfit = self.layout.columns.get(held).and_then(|held| Misfit::of(held, &column, &source.native_type));
         match misfit {
             None => self.keep(held, at, &column),
+            Some(misfit) if self.may_widen(held, &column) => self.widen(held, at, column, misfit),
             Some(misfit) if self.may_move(at) => {
                 // What a row from before has in the column that stays is not null.
                 let column = TableColumn { added_as_null: false, ..column };
@@ -198,7 +228,11 @@ impl Fit<'_> {
                 self.evolution.steps.push(Step::Moved { misfit, from, to });
                 self.add(at, column);
             }
-            Some(misfit) => return Err(refusal::retyped(self.schema, source, &misfit, self.schema.key.contains(&at))),
+            Some(misfit) => {
+                let is_key = self.schema.key.contains(&at);
+                let grows = self.grows(held, &column);
+                return Err(refusal::retyped(self.schema, source, &misfit, is_key, grows));
+            }
         }
         Ok(())
     }
@@ -231,6 +265,7 @@ impl Fit<'_> {
             source: Arc::clone(&source.name),
             native: Arc::clone(&source.native_type),
             column: Arc::clone(&column.name),
+            is_filled: !source.nullable || source.default.is_some(),
         });
         self.add(at, column);
         Ok(())
@@ -238,13 +273,13 @@ impl Fit<'_> {
 
     /// Whether the source's column `at` may go to a column of another name. A key may not: the rows before would have
     /// none.
-    fn may_move(&self, at: usize) -> bool {
+    pub(super) fn may_move(&self, at: usize) -> bool {
         let may = matches!(self.rules.changes, SchemaChanges::Lenient | SchemaChanges::Fail);
         may && !self.schema.key.contains(&at)
     }
 
     /// The column fits where it is.
-    fn keep(&mut self, held: usize, at: usize, column: &TableColumn) {
+    pub(super) fn keep(&mut self, held: usize, at: usize, column: &TableColumn) {
         let (Some(held), Some(slot)) = (self.layout.columns.get_mut(held), self.layout.sources.get_mut(held)) else {
             return;
         };
@@ -261,7 +296,8 @@ impl Fit<'_> {
         }
     }
 
-    fn add(&mut self, at: usize, column: TableColumn) {
+    fn add(&mut self, at: usize, mut column: TableColumn) {
+        self.layout.map(&mut column, mapping::number(self.schema, at));
         self.layout.columns.push(TableColumn { nullable: true, added: true, ..column });
         self.layout.sources.push(Some(at));
     }
@@ -287,7 +323,7 @@ impl Fit<'_> {
     }
 
     /// The column under the first free name of the form `name__2`, with a note of whose values it takes.
-    fn numbered(&self, source: &ColumnSchema, column: TableColumn) -> TableColumn {
+    pub(super) fn numbered(&self, source: &ColumnSchema, column: TableColumn) -> TableColumn {
         let is_free = |name: &String| {
             let is_held = self.layout.columns.iter().any(|held| is_one(&held.name, name));
             // Not the name that another column of the source has a claim to.
@@ -300,6 +336,6 @@ impl Fit<'_> {
 }
 
 /// Whether Delta takes two names for one (PG-94).
-fn is_one(first: &str, second: &str) -> bool {
+pub(super) fn is_one(first: &str, second: &str) -> bool {
     first == second || first.to_lowercase() == second.to_lowercase()
 }

@@ -37,6 +37,11 @@ impl fmt::Display for Misfit {
     }
 }
 
+/// The choices for a type that only grows.
+const WIDEN: &str = "set `widening = \"rewrite\"` (every data file of the table is written anew, for any reader) or \
+     `widening = \"types\"` (readers must know Delta's type widening) in the sink's `delta` section and restart Tidewire: the table goes on \
+     from where it stopped";
+
 fn refuse(schema: &TableSchema, code: &'static str, message: String, remedy: impl Into<String>) -> Error {
     Error::operator(code, message).with_remedy(remedy).with_table(schema.name.clone())
 }
@@ -53,12 +58,23 @@ fn make_lenient(source: &ColumnSchema, is_key: bool) -> String {
     )
 }
 
-pub(super) fn retyped(schema: &TableSchema, source: &ColumnSchema, misfit: &Misfit, is_key: bool) -> Error {
+pub(super) fn retyped(
+    schema: &TableSchema,
+    source: &ColumnSchema,
+    misfit: &Misfit,
+    is_key: bool,
+    grows: bool,
+) -> Error {
     let message = format!(
         "column `{}` of `{}` has changed its type {misfit}; the table's column does not hold such values as they are",
         source.name, schema.name
     );
-    refuse(schema, "column_type_changed", message, make_lenient(source, is_key))
+    let remedy = make_lenient(source, is_key);
+    let remedy = match grows {
+        true => format!("{WIDEN}; or {remedy}"),
+        false => remedy,
+    };
+    refuse(schema, "column_type_changed", message, remedy)
 }
 
 pub(super) fn returned(schema: &TableSchema, source: &ColumnSchema, is_key: bool) -> Error {
@@ -83,8 +99,13 @@ pub(super) fn changed(schema: &TableSchema, steps: &[Step]) -> Error {
     let message = format!("the source has changed the columns of `{}`: {told}", schema.name);
     let only_lenient = |step: &Step| match step {
         Step::Moved { .. } => true,
-        Step::Added { column, source, .. } => *column != crate::typemap::column_name(source),
-        Step::Dropped(_) | Step::NullAllowed(_) | Step::LeftOut(_) => false,
+        Step::Added { column, source, .. } => column != source && *column != crate::typemap::column_name(source),
+        Step::Widened { .. }
+        | Step::Dropped(_)
+        | Step::Removed(_)
+        | Step::Renamed { .. }
+        | Step::NullAllowed(_)
+        | Step::LeftOut(_) => false,
     };
     let (word, how) = match steps.iter().any(only_lenient) {
         true => ("lenient", ", with a new column for each that does not fit the table's"),
@@ -114,6 +135,7 @@ fn told(step: &Step) -> String {
     match step {
         Step::Added { source, native, .. } => format!("added `{source}` ({native})"),
         Step::Moved { misfit, from, .. } => format!("retyped `{from}` {misfit}"),
+        Step::Removed(column) => format!("dropped `{column}`"),
         other => other.to_string(),
     }
 }

@@ -1,5 +1,6 @@
 //! Names and paths, case by case.
 
+mod mapping;
 mod policies;
 
 use super::*;
@@ -20,25 +21,31 @@ fn table(columns: Vec<ColumnSchema>) -> TableSchema {
     }
 }
 
+fn rules(mode: Mode, changes: SchemaChanges) -> Rules<'static> {
+    static TEXTS: TextColumns = TextColumns::new();
+    Rules { mode, texts: &TEXTS, changes, column_mapping: false, widening: Widening::Halt }
+}
+
 const INT: DataType = DataType::Int { bits: 32 };
 
 #[test]
 fn names_that_delta_takes_for_one_are_refused() {
     for (first, second) in [("A", "a"), ("a b", "a_b"), ("É", "é")] {
         let schema = table(vec![column(first, INT, false), column(second, INT, false)]);
-        let error = Layout::create(&schema, Mode::Mirror, &TextColumns::new()).unwrap_err();
+        let error = Layout::create(&schema, rules(Mode::Mirror, SchemaChanges::Evolve)).unwrap_err();
         assert_eq!(error.code(), "column_name_collision");
     }
     let schema = table(vec![column("id", INT, false), column("_OP", INT, false)]);
-    assert!(Layout::create(&schema, Mode::Changelog, &TextColumns::new()).is_err());
-    assert!(Layout::create(&schema, Mode::Mirror, &TextColumns::new()).is_ok());
+    assert!(Layout::create(&schema, rules(Mode::Changelog, SchemaChanges::Evolve)).is_err());
+    assert!(Layout::create(&schema, rules(Mode::Mirror, SchemaChanges::Evolve)).is_ok());
 }
 
 #[test]
 fn a_column_may_be_asked_for_as_text() {
     let schema = table(vec![column("id", INT, false), column("day", DataType::Date, true)]);
     let texts = TextColumns::from(["public.t.day".to_owned()]);
-    assert_eq!(Layout::create(&schema, Mode::Mirror, &texts).unwrap().columns[1].column_type, ColumnType::String);
+    let rules = Rules { texts: &texts, ..rules(Mode::Mirror, SchemaChanges::Evolve) };
+    assert_eq!(Layout::create(&schema, rules).unwrap().columns[1].column_type, ColumnType::String);
 }
 
 fn path(schema: &str, name: &str) -> String {

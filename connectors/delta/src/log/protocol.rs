@@ -12,9 +12,24 @@ const DELETION_VECTORS: &str = "deletionVectors";
 const TIMESTAMP_NTZ: &str = "timestampNtz";
 const DOMAIN_METADATA: &str = "domainMetadata";
 const APPEND_ONLY: &str = "appendOnly";
+const TYPE_WIDENING: &str = "typeWidening";
+const COLUMN_MAPPING: &str = "columnMapping";
 const CHANGE_FEED: &str = "changeDataFeed";
-const KNOWN: [&str; 5] = [DELETION_VECTORS, TIMESTAMP_NTZ, DOMAIN_METADATA, APPEND_ONLY, CHANGE_FEED];
-
+/// That a column is never null. Spark takes it for a property of the schema and refuses a table, even to readers, that does
+/// not declare it.
+const INVARIANTS: &str = "invariants";
+const KNOWN: [&str; 8] = [
+    DELETION_VECTORS,
+    TIMESTAMP_NTZ,
+    DOMAIN_METADATA,
+    APPEND_ONLY,
+    COLUMN_MAPPING,
+    TYPE_WIDENING,
+    CHANGE_FEED,
+    INVARIANTS,
+];
+/// The property that says how columns are mapped to those of files.
+const MAPPING_MODE: &str = "delta.columnMapping.mode";
 /// The property that turns the change data feed on.
 pub(crate) const CHANGE_FEED_PROPERTY: &str = "delta.enableChangeDataFeed";
 
@@ -33,11 +48,14 @@ pub(super) fn new_protocol(features: Features, schema_string: &str, properties: 
         }
         Features::Plain => {}
     }
-    if has_timestamp_ntz(schema_string) {
-        readers.insert(TIMESTAMP_NTZ);
-    }
+    let (of_readers, of_writers) = of_schema(schema_string);
+    readers.extend(of_readers);
+    writers.extend(of_writers);
     if feeds_changes(properties) {
         writers.insert(CHANGE_FEED);
+    }
+    if properties.contains_key(MAPPING_MODE) {
+        readers.insert(COLUMN_MAPPING);
     }
     writers.extend(readers.iter());
     from_features(readers.into_iter().map(str::to_owned).collect(), writers.into_iter().map(str::to_owned).collect())
@@ -48,9 +66,12 @@ pub(super) fn extend(present: &Protocol, schema_string: &str, properties: &Prope
     let set = |list: Option<&Vec<String>>| list.into_iter().flatten().cloned().collect::<BTreeSet<String>>();
     let (mut readers, mut writers) = (set(present.reader_features.as_ref()), set(present.writer_features.as_ref()));
     let before = writers.len();
-    if has_timestamp_ntz(schema_string) {
-        readers.insert(TIMESTAMP_NTZ.to_owned());
-        writers.insert(TIMESTAMP_NTZ.to_owned());
+    let (of_readers, of_writers) = of_schema(schema_string);
+    for feature in &of_readers {
+        readers.insert((*feature).to_owned());
+    }
+    for feature in of_readers.iter().chain(&of_writers) {
+        writers.insert((*feature).to_owned());
     }
     if feeds_changes(properties) {
         writers.insert(CHANGE_FEED.to_owned());
@@ -132,7 +153,20 @@ fn has(list: Option<&[String]>, feature: &str) -> bool {
     list.into_iter().flatten().any(|found| found == feature)
 }
 
-fn has_timestamp_ntz(schema_string: &str) -> bool {
+/// Whether a column has had a narrower type. Tidewire's columns are not nested in others.
+/// What a schema needs of readers and writers, and of writers alone.
+fn of_schema(schema_string: &str) -> (Vec<&'static str>, Vec<&'static str>) {
+    let Ok(schema) = serde_json::from_str::<Value>(schema_string) else { return (Vec::new(), Vec::new()) };
+    let fields = schema.get("fields").and_then(Value::as_array);
+    let any = |test: fn(&Value) -> bool| fields.into_iter().flatten().any(test);
+    let has_grown = any(|field| field.pointer("/metadata/delta.typeChanges").is_some());
+    let is_required = any(|field| field.get("nullable") == Some(&Value::Bool(false)));
+    let readers = [(has_timestamp_ntz(&schema), TIMESTAMP_NTZ), (has_grown, TYPE_WIDENING)];
+    let readers = readers.into_iter().filter(|(needs, _)| *needs).map(|(_, feature)| feature).collect();
+    (readers, is_required.then_some(INVARIANTS).into_iter().collect())
+}
+
+fn has_timestamp_ntz(schema: &Value) -> bool {
     fn walk(value: &Value) -> bool {
         match value {
             Value::Object(members) => members.iter().any(|(key, value)| match key.as_str() {
@@ -145,7 +179,7 @@ fn has_timestamp_ntz(schema_string: &str) -> bool {
             _ => false,
         }
     }
-    serde_json::from_str(schema_string).is_ok_and(|schema: Value| walk(&schema))
+    walk(schema)
 }
 
 #[cfg(test)]
@@ -164,12 +198,30 @@ mod tests {
             let protocol = new_protocol(features, &schema(data_type), &Properties::new());
             (protocol.min_reader_version, protocol.reader_features.unwrap_or_default().join(","))
         };
+        let mapped = BTreeMap::from([(MAPPING_MODE.to_owned(), "name".to_owned())]);
+        let protocol = new_protocol(Features::AppendOnly, &schema(r#""string""#), &mapped);
+        assert_eq!(protocol.min_reader_version, 3);
+        assert_eq!(protocol.reader_features.as_deref(), Some(&[COLUMN_MAPPING.to_owned()][..]));
+        assert!(has(protocol.writer_features.as_deref(), COLUMN_MAPPING));
         assert_eq!(features(Features::AppendOnly, r#""string""#), (1, String::new()));
         assert_eq!(features(Features::Plain, r#""string""#), (1, String::new()));
         assert_eq!(features(Features::DeletionVectors, r#""string""#), (3, DELETION_VECTORS.to_owned()));
         let nested = r#"{"type":"array","elementType":"timestamp_ntz","containsNull":true}"#;
         assert_eq!(features(Features::AppendOnly, nested), (3, TIMESTAMP_NTZ.to_owned()));
         assert_eq!(features(Features::DeletionVectors, nested).1, "deletionVectors,timestampNtz");
+    }
+
+    #[test]
+    fn a_column_that_is_never_null_is_declared_to_writers() {
+        let (none, required) =
+            (Properties::new(), schema(r#""long""#).replace("\"nullable\":true", "\"nullable\":false"));
+        let protocol = new_protocol(Features::AppendOnly, &required, &none);
+        assert_eq!(protocol.writer_features.as_deref().unwrap().join(","), "appendOnly,domainMetadata,invariants");
+        assert_eq!((protocol.min_reader_version, protocol.reader_features), (1, None));
+        let before = new_protocol(Features::DeletionVectors, &schema(r#""long""#), &none);
+        let after = extend(&before, &required, &none).unwrap();
+        assert!(has(after.writer_features.as_deref(), INVARIANTS) && before.reader_features == after.reader_features);
+        assert_eq!(extend(&after, &required, &none), None);
     }
 
     #[test]
@@ -183,6 +235,11 @@ mod tests {
             (3, Some(&[TIMESTAMP_NTZ.to_owned()][..]))
         );
         assert_eq!(extend(&after, &schema(r#""timestamp_ntz""#), &none), None);
+        let widened =
+            schema(r#""timestamp_ntz""#).replace(r#""metadata":{}"#, r#""metadata":{"delta.typeChanges":[]}"#);
+        let both = extend(&before, &widened, &none).unwrap();
+        assert_eq!(both.reader_features, Some([TIMESTAMP_NTZ, TYPE_WIDENING].map(str::to_owned).to_vec()));
+        assert_eq!(extend(&both, &widened, &none), None);
         // A feed is a matter of writers only.
         let feed = Properties::from([(CHANGE_FEED_PROPERTY.to_owned(), "true".to_owned())]);
         let fed = extend(&before, &schema(r#""long""#), &feed).unwrap();

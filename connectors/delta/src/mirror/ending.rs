@@ -6,7 +6,7 @@ use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::history::Versions;
 use crate::index::RowLocation;
-use crate::layout::{CURRENT_COLUMN, Layout};
+use crate::layout::Layout;
 use crate::log::Table;
 use crate::parts::Parts;
 use arrow_array::cast::AsArray;
@@ -39,15 +39,23 @@ impl Mirror {
                 let deleted = Arc::clone(table.deleted_rows(&path)?);
                 parts.files_mut().set_deleted(file, deleted);
             }
-            self.end_those_of(parts, &versions, file, &path)?;
+            self.end_those_of(parts, &versions, layout, (file, &path))?;
         }
         Ok(())
     }
 
-    fn end_those_of(&mut self, parts: &mut Parts, versions: &Versions, file: u32, path: &str) -> Result<()> {
+    fn end_those_of(
+        &mut self,
+        parts: &mut Parts,
+        versions: &Versions,
+        layout: &Layout,
+        (file, path): (u32, &str),
+    ) -> Result<()> {
         let Some(size) = parts.files().get(file).map(|entry| entry.size) else { return Ok(()) };
         let place = parts.store().place(path);
-        let mut reader = ColumnReader::open(parts.store(), path, size, &[CURRENT_COLUMN], None)?;
+        let current = layout.current().and_then(|at| layout.columns.get(at));
+        let columns = current.into_iter().collect::<Vec<_>>();
+        let mut reader = ColumnReader::open(parts.store(), path, size, &columns, None)?;
         let mut next = 0u32;
         while let Some(arrays) = reader.next_arrays()? {
             let current = current_rows(arrays.first().cloned().flatten())

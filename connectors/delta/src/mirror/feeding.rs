@@ -13,7 +13,7 @@ use crate::index::RowLocation;
 use crate::layout::Layout;
 use crate::log::NewFile;
 use crate::parts::Parts;
-use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED, Written, new_file};
+use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED, Written, new_file, with_change_column};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, StringArray, new_null_array};
 use arrow_select::filter::filter;
@@ -101,10 +101,10 @@ impl Mirror {
         file: &NewFile,
         updates: &mut Rows,
     ) -> Result<Option<RoaringBitmap>> {
-        let mut names = layout.key_names();
-        names.push(CHANGE_COLUMN);
+        let all = with_change_column(&layout.columns);
+        let columns = layout.key.iter().filter_map(|at| all.get(*at)).chain(all.last()).collect::<Vec<_>>();
         let bad = || error::damaged(&parts.store().place(&file.path), "it is not what was written a moment ago");
-        let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &names)?;
+        let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &columns)?;
         let mut codec = self.codec.clone();
         let (mut row, mut ids, mut again, mut is_wrong) = (0u32, Vec::new(), RoaringBitmap::new(), false);
         while let Some(mut arrays) = reader.next_arrays()? {
@@ -135,8 +135,8 @@ fn copy(
     file: &NewFile,
     called: impl Fn(u32) -> Option<&'static str>,
 ) -> Result<NewFile> {
-    let names = layout.columns.iter().map(|column| &*column.name).collect::<Vec<_>>();
-    let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &names)?;
+    let columns = layout.columns.iter().collect::<Vec<_>>();
+    let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &columns)?;
     let mut out = new_file(parts.store(), &layout.columns)?;
     let mut row = 0u32;
     while let Some(arrays) = reader.next_arrays()? {

@@ -6,7 +6,7 @@ use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::index::{RowLocation, RunBuilder};
-use crate::layout::{CURRENT_COLUMN, Layout};
+use crate::layout::Layout;
 use crate::log::Table;
 use crate::parts::Parts;
 use arrow_array::{Array, ArrayRef};
@@ -19,8 +19,8 @@ const ROWS_IN_MEMORY_MAX: u64 = 200_000;
 /// How often a long build says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Tells the operator how far a build is.
-struct Teller {
+/// Tells the operator how far a long work on a table's rows is.
+pub(crate) struct Teller {
     what: &'static str,
     table: String,
     rows: u64,
@@ -55,7 +55,7 @@ impl Mirror {
                 unseen.push((ordinal, rows));
             }
         }
-        let mut teller = Teller::new("building the key index", table, loaded.rows_read);
+        let mut teller = Teller::new("building the key index", table.store().place(""), loaded.rows_read);
         let is_empty = self.index.run_count() == 0;
         if is_empty && loaded.rows_read > ROWS_IN_MEMORY_MAX {
             self.build(table, parts, layout, &unseen, &mut teller)?;
@@ -79,12 +79,13 @@ impl Mirror {
         teller: &mut Teller,
     ) -> Result<()> {
         let mut codec = self.codec.clone();
-        read_keys(table, parts, layout, file, &mut codec, |table, parts, ids, locations| {
+        let (file, rows) = file;
+        read_keys(Some(table), parts, layout, (file, Some(rows)), &mut codec, |mut table, parts, ids, locations| {
             teller.add(ids.len());
-            self.prefetch(ids, Some(table), parts)?;
+            self.prefetch(ids, table.as_deref_mut(), parts)?;
             for (id, location) in ids.iter().zip(locations).filter_map(|(id, at)| Some((id, (*at)?))) {
                 if let Some(other) = self.find(parts, *id)? {
-                    return Err(two_rows(table, parts, other, location));
+                    return Err(two_rows(parts, other, location));
                 }
                 self.index.insert(*id, location);
             }
@@ -109,7 +110,8 @@ impl Mirror {
         let mut run: RunBuilder = self.index.run_builder();
         let mut codec = self.codec.clone();
         for file in files {
-            read_keys(table, parts, layout, *file, &mut codec, |_, _, ids, locations| {
+            let (file, rows) = *file;
+            read_keys(Some(table), parts, layout, (file, Some(rows)), &mut codec, |_, _, ids, locations| {
                 teller.add(ids.len());
                 for (id, location) in ids.iter().zip(locations) {
                     if let Some(location) = location {
@@ -121,31 +123,39 @@ impl Mirror {
         }
         let covered = parts.files().named().map(|(ordinal, path)| (ordinal, path.to_owned())).collect();
         self.index.add_run(mark, run.finish()?, covered, parts.files().gone())?;
-        let mut proof = Teller::new("proving that no key has two rows", table, 0);
+        let mut proof = Teller::new("proving that no key has two rows", table.store().place(""), 0);
         let twice = self.index.prove_unique(|location| parts.is_live(location), |done, of| proof.tell(done, of))?;
-        twice.map_or(Ok(()), |(first, second)| Err(two_rows(table, parts, first, second)))
+        twice.map_or(Ok(()), |(first, second)| Err(two_rows(parts, first, second)))
     }
 }
 
-/// Calls back for each batch of a file's rows: their ids, and where those are that are not deleted and, in a history,
+/// Calls back for each batch of a file's rows, which are `rows` if that is known: their ids, and where those are that are not deleted and, in a history,
 /// current.
-fn read_keys(
-    table: &mut Table,
+pub(super) fn read_keys(
+    mut table: Option<&mut Table>,
     parts: &mut Parts,
     layout: &Layout,
-    (file, rows): (u32, u64),
+    (file, rows): (u32, Option<u64>),
     codec: &mut crate::encode::key::KeyCodec,
-    mut each: impl FnMut(&mut Table, &mut Parts, &[crate::encode::key::KeyId], &[Option<RowLocation>]) -> Result<()>,
+    mut each: impl FnMut(Option<&mut Table>, &mut Parts, &[crate::encode::key::KeyId], &[Option<RowLocation>]) -> Result<()>,
 ) -> Result<()> {
     let Some(entry) = parts.files().get(file).cloned() else { return Ok(()) };
     let (path, size) = (entry.path, entry.size);
-    let deleted = Arc::clone(table.deleted_rows(&path)?);
+    // Of a file that no commit has named yet none is deleted, as far as commits go.
+    let deleted = match table.as_deref_mut().filter(|table| table.file(&path).is_some()) {
+        Some(table) => Arc::clone(table.deleted_rows(&path)?),
+        None => Arc::default(),
+    };
     parts.files_mut().set_deleted(file, Arc::clone(&deleted));
-    let place = table.store().place(&path);
-    let mut names = layout.key_names();
-    let is_history = layout.current().is_some();
-    names.extend(is_history.then_some(CURRENT_COLUMN));
-    let mut reader = ColumnReader::open_whole(table.store(), &path, size, rows, &names)?;
+    let store = parts.store().clone();
+    let place = store.place(&path);
+    let current = layout.current();
+    let is_history = current.is_some();
+    let columns = layout.key.iter().chain(&current).filter_map(|at| layout.columns.get(*at)).collect::<Vec<_>>();
+    let mut reader = match rows {
+        Some(rows) => ColumnReader::open_whole(&store, &path, size, rows, &columns)?,
+        None => ColumnReader::open(&store, &path, size, &columns, None)?,
+    };
     let (mut row, mut ids, mut locations) = (0u32, Vec::new(), Vec::new());
     while let Some(mut arrays) = reader.next_arrays()? {
         ids.clear();
@@ -169,26 +179,27 @@ fn read_keys(
             locations.push((is_current && !deleted.contains(row)).then_some(RowLocation { file, row }));
         }
         row += ids.len() as u32;
-        each(table, parts, &ids, &locations)?;
+        each(table.as_deref_mut(), parts, &ids, &locations)?;
     }
     Ok(())
 }
 
 /// The table is not what this writer left.
-fn two_rows(table: &Table, parts: &Parts, first: RowLocation, second: RowLocation) -> tidewire_core::Error {
+fn two_rows(parts: &Parts, first: RowLocation, second: RowLocation) -> tidewire_core::Error {
     let path = |at: RowLocation| parts.files().get(at.file).map_or("?", |file| &file.path).to_owned();
     let what = format!("row {} has the key of row {} of `{}`", second.row, first.row, path(first));
-    error::damaged(&table.store().place(&path(second)), what)
+    error::damaged(&parts.store().place(&path(second)), what)
 }
 
 impl Teller {
-    fn new(what: &'static str, table: &Table, rows: u64) -> Teller {
+    /// For so many rows of the table at this place.
+    pub(crate) fn new(what: &'static str, table: String, rows: u64) -> Teller {
         let now = Instant::now();
-        Teller { what, table: table.store().place(""), rows, done: 0, begun: now, told: now }
+        Teller { what, table, rows, done: 0, begun: now, told: now }
     }
 
     /// So many rows more are done.
-    fn add(&mut self, rows: usize) {
+    pub(crate) fn add(&mut self, rows: usize) {
         self.done += rows as u64;
         self.tell(self.done, self.rows);
     }

@@ -84,8 +84,10 @@ impl Datum {
             ArrowType::Int64 => Datum::Int(array.as_primitive::<Int64Type>().value(at)),
             ArrowType::Int32 => Datum::Int(array.as_primitive::<Int32Type>().value(at).into()),
             ArrowType::Utf8 => Datum::Text(array.as_string::<i32>().value(at).to_owned()),
-            ArrowType::Decimal128(_, 3) => {
-                Datum::Decimal(array.as_primitive::<Decimal128Type>().value(at).try_into().unwrap())
+            ArrowType::Decimal128(_, scale) => {
+                let (value, unit) = (array.as_primitive::<Decimal128Type>().value(at), 10i128.pow(*scale as u32 - 3));
+                assert_eq!(value % unit, 0);
+                Datum::Decimal((value / unit).try_into().unwrap())
             }
             ArrowType::Boolean => Datum::Bool(array.as_boolean().value(at)),
             ArrowType::Binary => Datum::Bytes(array.as_binary::<i32>().value(at).to_vec()),

@@ -81,7 +81,9 @@ fn push(b: &mut BatchBuilder, ordinal: u64, event: &Event) {
         }
         Change::Delete { before, old } => (Op::Delete, before_of(b, before, *old), None),
         Change::Truncate => (Op::Truncate, None, None),
-        Change::AddColumn(..) | Change::DropColumn(_) => (Op::Schema, None, None),
+        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => {
+            (Op::Schema, None, None)
+        }
     };
     b.push(head(op, ordinal), table, before, after);
 }

@@ -3,9 +3,10 @@
 use super::datum::{Datum, Row};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::encode::read::ColumnReader;
+use crate::layout::own_column;
 use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED};
 use crate::store::TableStore;
-use crate::typemap::parse_schema_string;
+use crate::typemap::{ColumnType, TableColumn, parse_schema_string};
 use arrow_array::cast::AsArray;
 use roaring::RoaringBitmap;
 use serde_json::Value;
@@ -19,14 +20,14 @@ type Bag = BTreeMap<Row, i64>;
 #[derive(Clone, Debug)]
 pub(super) struct Follower {
     version: i64,
-    names: Vec<Arc<str>>,
+    columns: Vec<TableColumn>,
     key: Vec<Arc<str>>,
     rows: Bag,
 }
 
 impl Default for Follower {
     fn default() -> Follower {
-        Follower { version: -1, names: Vec::new(), key: Vec::new(), rows: Bag::new() }
+        Follower { version: -1, columns: Vec::new(), key: Vec::new(), rows: Bag::new() }
     }
 }
 
@@ -64,14 +65,13 @@ impl Follower {
 
     fn declare(&mut self, actions: &[Value]) {
         let Some(metadata) = actions.iter().find_map(|action| action.get("metaData")) else { return };
-        let columns = parse_schema_string(metadata["schemaString"].as_str().unwrap()).unwrap();
-        self.names = columns.into_iter().map(|column| column.name).collect();
+        self.columns = parse_schema_string(metadata["schemaString"].as_str().unwrap()).unwrap();
         self.key = serde_json::from_str(metadata["configuration"]["tidewire.key"].as_str().unwrap()).unwrap();
     }
 
     fn read(&mut self, store: &TableStore, entry: &[u8]) {
         let actions = actions(entry);
-        let before = self.names.clone();
+        let before = self.columns.clone();
         self.declare(&actions);
         let all = |kind: &str| actions.iter().filter_map(|action| action.get(kind)).cloned().collect::<Vec<_>>();
         let mut changes = Changes::default();
@@ -83,8 +83,8 @@ impl Follower {
             if !files.is_empty() || file["dataChange"] == false {
                 continue;
             }
-            let names = if is_add { &self.names } else { &before };
-            let rows = read_rows(store, file, names, None).into_iter().map(|(row, _)| row);
+            let columns = if is_add { &self.columns } else { &before };
+            let rows = read_rows(store, file, columns, None).into_iter().map(|(row, _)| row);
             if is_add { changes.more.extend(rows) } else { changes.less.extend(rows) }
         }
         for words in changes.words.values_mut() {
@@ -106,7 +106,7 @@ impl Follower {
 
     fn read_changes(&self, store: &TableStore, file: &Value, changes: &mut Changes) {
         assert_eq!(file["dataChange"], false);
-        for (row, word) in read_rows(store, file, &self.names, Some(CHANGE_COLUMN)) {
+        for (row, word) in read_rows(store, file, &self.columns, Some(CHANGE_COLUMN)) {
             let word = word.unwrap();
             let key = self.key.iter().map(|name| row.get(name).cloned()).collect();
             match &*word {
@@ -128,18 +128,26 @@ fn actions(entry: &[u8]) -> Vec<Value> {
 }
 
 /// The rows of a file that its vector leaves, each with the text of a further column.
-fn read_rows(store: &TableStore, file: &Value, names: &[Arc<str>], word: Option<&str>) -> Vec<(Row, Option<String>)> {
+fn read_rows(
+    store: &TableStore,
+    file: &Value,
+    columns: &[TableColumn],
+    word: Option<&str>,
+) -> Vec<(Row, Option<String>)> {
     let vector: Option<DvDescriptor> = file.get("deletionVector").map(|v| serde_json::from_value(v.clone()).unwrap());
     let dead = vector.map_or_else(RoaringBitmap::new, |vector| deletion_vector::load(store, &vector).unwrap());
     let (path, size) = (file["path"].as_str().unwrap(), file["size"].as_u64().unwrap());
-    let asked = names.iter().map(|name| &**name).chain(word).collect::<Vec<_>>();
+    let word = word.map(|name| own_column(name, ColumnType::String));
+    let asked = columns.iter().chain(&word).collect::<Vec<_>>();
     let mut reader = ColumnReader::open(store, path, size, &asked, None).unwrap();
     let (mut rows, mut number) = (Vec::new(), 0);
     while let Some(arrays) = reader.next_arrays().unwrap() {
         for at in 0..arrays.iter().flatten().next().unwrap().len() {
-            let values = names.iter().zip(&arrays);
-            let values = values.filter_map(|(name, array)| Some((Arc::clone(name), Datum::read(array.as_ref()?, at)?)));
-            let called = word.map(|_| arrays.last().unwrap().as_ref().unwrap().as_string::<i32>().value(at).to_owned());
+            let values = columns.iter().zip(&arrays);
+            let values = values
+                .filter_map(|(column, array)| Some((Arc::clone(&column.name), Datum::read(array.as_ref()?, at)?)));
+            let called =
+                word.as_ref().map(|_| arrays.last().unwrap().as_ref().unwrap().as_string::<i32>().value(at).to_owned());
             if !dead.contains(number) {
                 rows.push((values.collect(), called));
             }

@@ -121,11 +121,11 @@ fn delete(chance: &mut Chance, table: &mut Table, file: &LiveFile) -> Vec<Value>
 /// The rows of files that are not deleted, in a file of their own; `None` when there are none.
 fn rewrite(table: &mut Table, files: &[&LiveFile]) -> Option<NewFile> {
     let columns = parse_schema_string(table.schema_string()).unwrap();
-    let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+    let all: Vec<_> = columns.iter().collect();
     let mut out = PartWriter::create(table.store(), &columns, &[]).unwrap();
     for file in files {
         let deleted = table.deleted_rows(&file.path).unwrap().clone();
-        let mut reader = ColumnReader::open(table.store(), &file.path, file.size, &names, None).unwrap();
+        let mut reader = ColumnReader::open(table.store(), &file.path, file.size, &all, None).unwrap();
         let mut row = 0;
         while let Some(arrays) = reader.next_arrays().unwrap() {
             let rows = arrays.iter().flatten().next().unwrap().len() as u32;

@@ -6,7 +6,7 @@ use super::source::Source;
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns};
+use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns, Widening};
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
 use std::collections::BTreeMap;
@@ -88,9 +88,22 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     std::fs::create_dir_all(&path).unwrap();
     let location = Url::from_directory_path(&path).unwrap();
     let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
-    let mut settings = settings(&mut chance, location);
-    let mut source = Source::new(&mut chance);
-    if !settings.change_data_feed && chance.percent(40) {
+    // By the seed, so that what is drawn for the others stays as it is.
+    let (is_mapped, widening) = (
+        seed % 3 == 2,
+        match seed % 5 {
+            3 => Widening::Types,
+            4 => Widening::Rewrite,
+            _ => Widening::Halt,
+        },
+    );
+    let mut settings = Settings { column_mapping: is_mapped, widening, ..settings(&mut chance, location) };
+    let is_plain = !is_mapped && widening == Widening::Halt;
+    // These do not go together.
+    settings.change_data_feed &= is_plain;
+    settings.deletion_vectors |= !is_plain;
+    let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt);
+    if is_plain && !settings.change_data_feed && chance.percent(40) {
         settings.partition_by = partition_by(&mut chance, &mut source);
     }
     let planned = 25 + chance.below(40);
@@ -152,6 +165,8 @@ fn settings(chance: &mut Chance, location: Url) -> Settings {
         file_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
         partition_by: PartitionBy::default(),
         change_data_feed: mode == Mode::Mirror && chance.percent(50),
+        column_mapping: false,
+        widening: Widening::Halt,
         barriers: None,
         compaction: chance.percent(70).then(|| budget(chance)),
     };

@@ -3,16 +3,18 @@
 use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
 use crate::log::{LiveFile, Table};
-use crate::typemap::parse_schema_string;
+use crate::typemap::{ColumnType, TableColumn, parse_schema_string};
 use arrow_array::ArrayRef;
 
 /// Calls back for each row that is not deleted, with the asked columns' arrays and the row's place in them.
 pub(crate) fn each_row(table: &mut Table, names: &[&str], mut each: impl FnMut(&[Option<ArrayRef>], usize)) {
+    let columns = columns(table, names);
+    let columns: Vec<&TableColumn> = columns.iter().collect();
     let files: Vec<LiveFile> = table.files().cloned().collect();
     for file in files {
         let deleted = table.deleted_rows(&file.path).unwrap().clone();
         let mut number = 0;
-        each_row_of_file(table, &file, names, |arrays, at| {
+        each_row_of_file(table, &file, &columns, |arrays, at| {
             if !deleted.contains(number) {
                 each(arrays, at);
             }
@@ -21,21 +23,43 @@ pub(crate) fn each_row(table: &mut Table, names: &[&str], mut each: impl FnMut(&
     }
 }
 
+/// The table's columns of these names; one that it does not have is in no file.
+fn columns(table: &Table, names: &[&str]) -> Vec<TableColumn> {
+    let all = parse_schema_string(table.schema_string()).unwrap();
+    let none = |name: &str| TableColumn {
+        name: name.into(),
+        column_type: ColumnType::String,
+        nullable: true,
+        family: "".into(),
+        dropped: false,
+        added: false,
+        added_as_null: false,
+        source: None,
+        type_changes: Vec::new(),
+        mapped: None,
+    };
+    let column = |name: &&str| all.iter().find(|column| &*column.name == *name).cloned();
+    names.iter().map(|name| column(name).unwrap_or_else(|| none(name))).collect()
+}
+
 /// The same for each row of a file, deleted ones included. The file must have one of the columns.
 pub(super) fn each_row_of_file(
     table: &Table,
     file: &LiveFile,
-    names: &[&str],
+    columns: &[&TableColumn],
     mut each: impl FnMut(&[Option<ArrayRef>], usize),
 ) {
-    let mut reader = ColumnReader::open(table.store(), &file.path, file.size, names, None).unwrap();
+    let mut reader = ColumnReader::open(table.store(), &file.path, file.size, columns, None).unwrap();
     assert_eq!(reader.rows, file.num_records, "{}", file.path);
-    let columns = parse_schema_string(table.schema_string()).unwrap();
+    // Only a table that says so has files of narrower types.
+    let has_grown = columns.iter().any(|column| !column.type_changes.is_empty());
+    assert!(has_grown || reader.is_as_declared(), "{}", file.path);
     while let Some(mut arrays) = reader.next_arrays().unwrap() {
         let rows = arrays.iter().flatten().next().unwrap().len();
-        for (name, array) in names.iter().zip(&mut arrays).filter(|(name, _)| file.partition.contains_key(**name)) {
-            assert!(array.is_none(), "partition column {name} lies in a data file");
-            let column = columns.iter().find(|column| *column.name == **name).unwrap();
+        let partitions =
+            columns.iter().zip(&mut arrays).filter(|(column, _)| file.partition.contains_key(&*column.name));
+        for (column, array) in partitions {
+            assert!(array.is_none(), "partition column {} lies in a data file", column.name);
             *array = Some(array_of(column, &file.partition, rows).unwrap());
         }
         (0..rows).for_each(|at| each(&arrays, at));

@@ -14,6 +14,7 @@ pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnS
         nullable,
         default: None,
         added_as_null: false,
+        number: None,
     }
 }
 
@@ -37,6 +38,7 @@ pub(super) fn draw(chance: &mut Chance, name: &str) -> TableSchema {
         let data_type = draw_type(chance);
         columns.push(column(&format!("v{at}"), data_type, chance.percent(70)));
     }
+    (1..).zip(&mut columns).for_each(|(number, column)| column.number = Some(number));
     let first = chance.below(columns.len());
     columns.rotate_left(first);
     let place = |part: usize| columns.iter().position(|column| *column.name == *format!("k{part}")).unwrap();

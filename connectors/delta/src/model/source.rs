@@ -6,7 +6,7 @@ use super::datum::{Datum, Row, draw_type, value_of};
 use super::shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, Mark, Position, TableName, TableSchema};
+use tidewire_core::{ColumnSchema, DataType, Mark, Position, TableName, TableSchema};
 
 pub(super) type Key = Vec<Datum>;
 pub(super) type Rows = BTreeMap<Key, Row>;
@@ -38,6 +38,10 @@ pub(super) enum Change {
     /// Rows from before have the default.
     AddColumn(Arc<str>, Option<Datum>),
     DropColumn(Arc<str>),
+    /// From this name to that. Only where tables can follow it.
+    RenameColumn(Arc<str>, Arc<str>),
+    /// A column's type grows. Only where tables can follow it.
+    WidenColumn,
 }
 
 /// A change in its place.
@@ -83,14 +87,24 @@ pub(super) struct Source {
     pub(super) log: Vec<Transaction>,
     /// How far the log goes without a transaction.
     idle_until: u64,
+    /// Whether the sink's tables follow the names of columns.
+    pub(super) is_mapped: bool,
+    /// And the types.
+    may_widen: bool,
 }
 
 pub(super) fn key_of(schema: &TableSchema, row: &Row) -> Key {
     schema.key_columns().map(|(_, column)| row[&column.name].clone()).collect()
 }
 
+pub(super) fn rename(row: &mut Row, from: &Arc<str>, to: &Arc<str>) {
+    if let Some(value) = row.remove(from) {
+        row.insert(Arc::clone(to), value);
+    }
+}
+
 impl Source {
-    pub(super) fn new(chance: &mut Chance) -> Source {
+    pub(super) fn new(chance: &mut Chance, is_mapped: bool, may_widen: bool) -> Source {
         let tables = (0..1 + chance.below(3)).map(|number| SourceTable {
             schema: Arc::new(shape::draw(chance, ["t", "a.b", "u/v"][number])),
             rows: Rows::new(),
@@ -99,7 +113,7 @@ impl Source {
             columns_added: 0,
             kept: None,
         });
-        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10 }
+        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10, is_mapped, may_widen }
     }
 
     pub(super) fn table(&self, name: &TableName) -> &SourceTable {
@@ -148,7 +162,17 @@ impl Source {
     /// Adds or drops a column of one of the tables.
     pub(super) fn alter(&mut self, chance: &mut Chance) {
         let at = chance.below(self.tables.len());
-        let event = self.tables[at].alter(chance);
+        let is_renamed = self.is_mapped && chance.percent(35);
+        let is_mapped = self.is_mapped;
+        let is_widened = self.may_widen && chance.percent(40);
+        let table = &mut self.tables[at];
+        let event = if is_widened {
+            table.widen(chance)
+        } else if is_renamed {
+            Some(table.rename(chance))
+        } else {
+            table.alter(chance, is_mapped)
+        };
         self.append(event.into_iter().collect());
     }
 }
@@ -265,7 +289,46 @@ impl SourceTable {
         }
     }
 
-    fn alter(&mut self, chance: &mut Chance) -> Option<Event> {
+    /// Lets the type of a column grow, of the key as well; `None` when it cannot.
+    fn widen(&mut self, chance: &mut Chance) -> Option<Event> {
+        let at = chance.below(self.schema.columns.len());
+        let wider = match self.schema.columns[at].data_type {
+            DataType::Int { bits: 32 } => DataType::Int { bits: 64 },
+            DataType::Decimal { precision: Some(precision), scale: Some(scale) } if precision < 36 => {
+                let fraction = chance.below(2) as u32;
+                DataType::Decimal { precision: Some(precision + 1 + fraction), scale: Some(scale + fraction as i32) }
+            }
+            _ => return None,
+        };
+        self.schema = shape::altered(&self.schema, |schema| schema.columns[at].data_type = wider);
+        Some(self.event(Change::WidenColumn))
+    }
+
+    /// Gives a column a name that no other has, maybe one that another had before.
+    fn rename(&mut self, chance: &mut Chance) -> Event {
+        let at = chance.below(self.schema.columns.len());
+        let name = self.free_name(chance);
+        let old = Arc::clone(&self.schema.columns[at].name);
+        self.schema = shape::altered(&self.schema, |schema| schema.columns[at].name = Arc::clone(&name));
+        self.rows.values_mut().for_each(|row| rename(row, &old, &name));
+        self.unsent.values_mut().for_each(|columns| {
+            if columns.remove(&old) {
+                columns.insert(Arc::clone(&name));
+            }
+        });
+        self.event(Change::RenameColumn(old, name))
+    }
+
+    fn free_name(&self, chance: &mut Chance) -> Arc<str> {
+        loop {
+            let name: Arc<str> = format!("a name {}", chance.below(8)).into();
+            if self.schema.columns.iter().all(|column| column.name != name) {
+                return name;
+            }
+        }
+    }
+
+    fn alter(&mut self, chance: &mut Chance, is_mapped: bool) -> Option<Event> {
         if chance.percent(40) {
             let (name, next) =
                 shape::drop_column(chance, &self.schema).filter(|(name, _)| self.kept.as_ref() != Some(name))?;
@@ -277,11 +340,15 @@ impl SourceTable {
             return Some(self.event(Change::DropColumn(name)));
         }
         self.columns_added += 1;
-        let name: Arc<str> = format!("n{}", self.columns_added).into();
+        let name: Arc<str> = match is_mapped && self.schema.columns.len() < 8 {
+            true => self.free_name(chance),
+            false => format!("n{}", self.columns_added).into(),
+        };
         let data_type = draw_type(chance);
         let default = chance.percent(50).then(|| value_of(&data_type, 1 + chance.next() % 100));
         let column = ColumnSchema {
             added_as_null: default.is_none() && chance.percent(60),
+            number: Some(1_000 + self.columns_added as u32),
             ..shape::column(&name, data_type, true)
         };
         if !column.added_as_null {

@@ -2,7 +2,7 @@
 //! log or with a snapshot.
 
 use super::datum::{Datum, Row};
-use super::source::{Change, Event, Old, Rows, Source, key_of};
+use super::source::{Change, Event, Old, Rows, Source, key_of, rename};
 use crate::layout::Mode;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,8 +60,19 @@ fn apply(rows: &mut Rows, event: &Event, is_source: bool) {
         Change::AddColumn(name, Some(default)) if is_source => {
             rows.values_mut().for_each(|row| drop(row.insert(Arc::clone(name), default.clone())));
         }
-        Change::DropColumn(name) if is_source => rows.values_mut().for_each(|row| drop(row.remove(name))),
-        Change::AddColumn(..) | Change::DropColumn(_) => {}
+        Change::DropColumn(_) | Change::RenameColumn(..) if is_source => {
+            rows.values_mut().for_each(|row| follow(row, event));
+        }
+        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => {}
+    }
+}
+
+/// What a change of names makes of a row that is there.
+fn follow(row: &mut Row, event: &Event) {
+    match &event.change {
+        Change::DropColumn(name) => drop(row.remove(name)),
+        Change::RenameColumn(from, to) => rename(row, from, to),
+        _ => {}
     }
 }
 
@@ -77,18 +88,33 @@ fn mirror(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) ->
         Some((floor, _)) => (rows_at(source, name, floor.mark), floor.mark),
         None => (Rows::new(), Mark::default()),
     };
-    events(source, name, after, at).for_each(|(_, event)| apply(&mut rows, event, false));
+    for (_, event) in events(source, name, after, at) {
+        apply(&mut rows, event, false);
+        if source.is_mapped {
+            rows.values_mut().for_each(|row| follow(row, event));
+        }
+    }
     rows.into_values().map(|values| Seen { values, ..Seen::default() }).collect()
 }
 
 fn changelog(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) -> Vec<Seen> {
     let (floor, before) = beginning.as_ref().map_or((Mark::default(), at), |(floor, held)| (floor.mark, *held));
-    let mut seen: Vec<Seen> = events(source, name, Mark::default(), before.min(at)).filter_map(appended).collect();
+    let mut seen = Vec::new();
+    let append = |seen: &mut Vec<Seen>, (mark, event): (Mark, &Event)| {
+        if source.is_mapped {
+            seen.iter_mut().for_each(|one| follow(&mut one.values, event));
+        }
+        seen.extend(appended((mark, event)));
+    };
+    events(source, name, Mark::default(), before.min(at)).for_each(|placed| append(&mut seen, placed));
     if beginning.is_some() {
+        // The columns are now those that were read, whatever happened to them in between.
+        let missed = events(source, name, before.min(at), floor).filter(|_| source.is_mapped);
+        missed.for_each(|(_, event)| seen.iter_mut().for_each(|one| follow(&mut one.values, event)));
         let read = rows_at(source, name, floor).into_values();
         let change = Some(("r".to_owned(), floor.to_string(), 0));
         seen.extend(read.map(|values| Seen { change: change.clone(), values, ..Seen::default() }));
-        seen.extend(events(source, name, floor, at).filter_map(appended));
+        events(source, name, floor, at).for_each(|placed| append(&mut seen, placed));
     }
     seen
 }
@@ -110,7 +136,7 @@ fn appended((mark, event): (Mark, &Event)) -> Option<Seen> {
         Change::Update { row, unknown, old, .. } => ("u", row.clone(), untold(unknown, *old)),
         Change::Delete { before, old } => ("d", before.clone(), untold(&names().collect(), *old)),
         Change::Truncate => ("t", Row::new(), BTreeSet::new()),
-        Change::AddColumn(..) | Change::DropColumn(_) => return None,
+        Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => return None,
     };
     let values = row.into_iter().filter(|(name, _): &(Arc<str>, Datum)| !unchanged.contains(name)).collect();
     Some(Seen { change: Some((op.to_owned(), mark.to_string(), mark.minor as i64)), values, unchanged })

@@ -373,7 +373,7 @@ impl World {
     }
 }
 
-/// The rows of files that were read before, by path: files never change.
+/// The rows of files that were read before, by path and the table's schema: files never change.
 #[derive(Default)]
 pub(super) struct Files(BTreeMap<String, Vec<Seen>>);
 
@@ -382,14 +382,15 @@ impl Files {
     fn read(&mut self, table: &mut Table, mode: Mode) -> Vec<Seen> {
         let columns = parse_schema_string(table.schema_string()).unwrap();
         let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+        let all: Vec<_> = columns.iter().collect();
         let mut seen = Vec::new();
         for file in table.files().cloned().collect::<Vec<_>>() {
             let size = table.store().head(&file.path).unwrap().map(|object| object.size);
             assert_eq!(size, Some(file.size), "{}", file.path);
             let deleted = table.deleted_rows(&file.path).unwrap().clone();
-            let rows = self.0.entry(file.path.clone()).or_insert_with(|| {
+            let rows = self.0.entry(format!("{} {}", file.path, table.schema_string())).or_insert_with(|| {
                 let mut rows = Vec::new();
-                each_row_of_file(table, &file, &names, |arrays, at| rows.push(row(&names, arrays, at, mode)));
+                each_row_of_file(table, &file, &all, |arrays, at| rows.push(row(&names, arrays, at, mode)));
                 rows
             });
             seen.extend((0..).zip(rows).filter(|(number, _)| !deleted.contains(*number)).map(|(_, row)| row.clone()));

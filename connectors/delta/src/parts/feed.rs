@@ -49,6 +49,8 @@ pub(crate) fn with_change_column(columns: &[TableColumn]) -> Vec<TableColumn> {
         added: false,
         added_as_null: false,
         source: None,
+        type_changes: Vec::new(),
+        mapped: None,
     };
     columns.iter().cloned().chain([change]).collect()
 }

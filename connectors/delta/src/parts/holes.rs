@@ -178,19 +178,18 @@ impl Found {
         rows: &[u32],
         wanted: &[(usize, bool)],
     ) -> Result<()> {
-        let names =
-            wanted.iter().filter_map(|(at, _)| columns.get(*at)).map(|column| &*column.name).collect::<Vec<_>>();
-        let mut reader = ColumnReader::open(store, &file.path, file.size, &names, Some(rows))?;
+        let asked = wanted.iter().filter_map(|(at, _)| columns.get(*at)).collect::<Vec<_>>();
+        let mut reader = ColumnReader::open(store, &file.path, file.size, &asked, Some(rows))?;
         let mut rows = rows.iter();
         while let Some(arrays) = reader.next_arrays()? {
             let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
             let batch = rows.by_ref().take(length).copied().collect::<Vec<_>>();
-            for (((column, as_shown), name), array) in wanted.iter().zip(&names).zip(arrays) {
+            for (((at, as_shown), column), array) in wanted.iter().zip(&asked).zip(arrays) {
                 let array = match array {
                     Some(array) => array,
-                    None => absent(columns, (*column, *as_shown), name, length)?,
+                    None => absent(column, *as_shown, length)?,
                 };
-                self.hold(ordinal, *column, &batch, array);
+                self.hold(ordinal, *at, &batch, array);
             }
         }
         // Without one of the columns in the file there is nothing to iterate over at all.
@@ -198,8 +197,8 @@ impl Found {
         if rest.is_empty() {
             return Ok(());
         }
-        for ((column, as_shown), name) in wanted.iter().zip(&names) {
-            self.hold(ordinal, *column, rest, absent(columns, (*column, *as_shown), name, rest.len())?);
+        for ((at, as_shown), column) in wanted.iter().zip(&asked) {
+            self.hold(ordinal, *at, rest, absent(column, *as_shown, rest.len())?);
         }
         Ok(())
     }
@@ -215,9 +214,10 @@ impl Found {
 }
 
 /// The values of a column in rows that were written before the table had it.
-fn absent(columns: &[TableColumn], (at, as_shown): (usize, bool), name: &str, length: usize) -> Result<ArrayRef> {
-    let is_null = |column: &&TableColumn| column.added_as_null || as_shown;
-    let column = columns.get(at).filter(is_null).ok_or_else(|| never_held(name))?;
+fn absent(column: &TableColumn, as_shown: bool, length: usize) -> Result<ArrayRef> {
+    if !column.added_as_null && !as_shown {
+        return Err(never_held(&column.name));
+    }
     Ok(new_null_array(&column.column_type.arrow(), length))
 }
 

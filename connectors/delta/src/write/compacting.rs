@@ -130,7 +130,8 @@ impl TableWriter {
 
     /// Whether the table shows all that it was given.
     fn is_at_rest(&self) -> bool {
-        !self.is_reading && self.parts.is_empty() && self.snapshot_due.is_none() && !self.replaces_all
+        let shows_schema = !self.metadata_due && !self.rewrite_due;
+        !self.is_reading && self.parts.is_empty() && self.snapshot_due.is_none() && !self.replaces_all && shows_schema
     }
 
     /// Whether the files have changed since they were last looked at, and may be rewritten now.

@@ -2,9 +2,11 @@
 
 use super::table::TableWriter;
 use crate::layout::{KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
-use crate::log::{CHANGE_FEED_PROPERTY, Features, NewTable, Table};
+use crate::log::{CHANGE_FEED_PROPERTY, Features, NewMetadata, NewTable, Table};
+use crate::store::TableStore;
 use crate::typemap::schema_string;
 use std::collections::BTreeMap;
+use tidewire_core::{Error, TableSchema};
 
 impl TableWriter {
     pub(super) fn new_table(&self) -> NewTable {
@@ -21,6 +23,10 @@ impl TableWriter {
         }
     }
 
+    pub(super) fn new_metadata(&self) -> NewMetadata {
+        NewMetadata { schema_string: schema_string(&self.layout.columns), configuration: self.properties() }
+    }
+
     pub(super) fn properties(&self) -> BTreeMap<String, String> {
         let mode = self.settings.mode;
         let names = stats_columns(&self.layout, mode);
@@ -29,6 +35,10 @@ impl TableWriter {
         let mut properties = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), names)]);
         if mode.keeps_keys() {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
+        }
+        properties.extend(self.layout.mapping_properties());
+        if self.layout.columns.iter().any(|column| !column.type_changes.is_empty()) {
+            properties.insert("delta.enableTypeWidening".to_owned(), "true".to_owned());
         }
         let has_feed = self.settings.change_data_feed;
         if has_feed || self.table.as_ref().is_some_and(feeds) {
@@ -66,4 +76,17 @@ pub(super) fn stats_columns(layout: &Layout, mode: Mode) -> Vec<usize> {
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.chars().all(plain) { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
+}
+
+/// A table stays as it was created: its readers would be lost overnight.
+pub(crate) fn not_mapped(store: &TableStore, schema: &TableSchema) -> Error {
+    Error::operator(
+        "table_without_column_mapping",
+        format!("`{}` was created without column mapping, which `column_mapping` asks for", store.place("")),
+    )
+    .with_remedy(
+        "remove `column_mapping` from the sink's `delta` section, or give the sink a new name and location, which reads its \
+         tables anew; see that your readers know column mapping",
+    )
+    .with_table(schema.name.clone())
 }

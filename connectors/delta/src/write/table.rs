@@ -4,16 +4,16 @@
 use crate::changelog::Changelog;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Evolution, KEY_PROPERTY, Layout, Mode, feed_columns};
-use crate::log::{Commit, LiveFile, NewFile, NewMetadata, Table, Weight, new_table_id};
+use crate::layout::{Evolution, KEY_PROPERTY, Layout, Mode, Widening, feed_columns};
+use crate::log::{Commit, LiveFile, NewFile, Table, Weight, new_table_id};
 use crate::mirror::{IndexHome, Mirror, refuse_keyless};
 use crate::parts::Parts;
 use crate::store::TableStore;
-use crate::typemap::schema_string;
 use crate::write::compacting::Compacting;
-use crate::write::declaring::{feeds, key_property, stats_columns};
+use crate::write::declaring::{feeds, key_property, not_mapped, stats_columns};
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
 use crate::write::rewriting::refuse_change;
+use crate::write::widening::Widened;
 use crate::write::{no_floor, telling};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
@@ -44,7 +44,9 @@ pub(crate) struct TableWriter {
     pub(super) is_reading: bool,
     /// The next commit removes every file that is live now.
     pub(super) replaces_all: bool,
-    metadata_due: bool,
+    pub(super) metadata_due: bool,
+    /// Files from before have narrower types, and have to be written anew before the next commit.
+    pub(super) rewrite_due: bool,
     /// Changes at or before this place are in the table.
     applied: Mark,
     /// The place that the table itself tells. It never goes back, whatever the progress says.
@@ -75,11 +77,14 @@ impl TableWriter {
         let Found { store, table } = found;
         let (table, place) = table.unzip();
         let rules = settings.rules();
-        let (layout, metadata_due) = match &table {
-            None => (Layout::create(schema, mode, rules.texts)?, false),
+        let (layout, metadata_due, is_wider) = match &table {
+            None => (Layout::create(schema, rules)?, false, false),
             Some(table) => {
                 let present = Layout::read(mode, table.schema_string(), table.configuration())
                     .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
+                if rules.column_mapping && !present.is_mapped() {
+                    return Err(not_mapped(&store, schema));
+                }
                 // With a snapshot every row will be replaced, so the table may take the source's shape as it is now.
                 let is_anew = mode.keeps_keys() && first == Op::SnapshotStart;
                 let (layout, evolution) =
@@ -90,7 +95,11 @@ impl TableWriter {
                     return Err(key_changed(schema));
                 }
                 telling::tell(&schema.name, &evolution);
-                (layout, evolution.metadata_changed || !has_key)
+                (
+                    layout,
+                    evolution.metadata_changed || !has_key || table.lacks_features(),
+                    evolution.has_wider_columns(),
+                )
             }
         };
         let layout = layout.partition(schema, &settings.partition_by)?;
@@ -122,6 +131,7 @@ impl TableWriter {
         }
         Ok(TableWriter {
             is_loaded: table.is_none() || !mode.keeps_keys(),
+            rewrite_due: is_wider && settings.widening == Widening::Rewrite,
             settings,
             identity,
             store,
@@ -245,14 +255,16 @@ impl TableWriter {
         }
         self.close()?;
         self.allow_nulls();
+        let widened = self.rewrite_files()?;
         if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
+            self.rewrite_due = false;
             return Ok(());
         }
         self.settle_feed()?;
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
-        let (mut commit, touched) = self.take_commit(&reached)?;
+        let (mut commit, touched) = self.take_commit(&reached, widened)?;
         let rewritten = match self.settings.deletion_vectors {
             true => None,
             false => Some(self.rewrite(&mut commit)?),
@@ -269,7 +281,7 @@ impl TableWriter {
         self.place = Some(reached);
         self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
         self.replaces_all = false;
-        self.metadata_due = false;
+        (self.metadata_due, self.rewrite_due) = (false, false);
         Ok(())
     }
 
@@ -408,7 +420,7 @@ impl TableWriter {
                 let rules = self.settings.rules();
                 let (layout, evolution) = match &self.table {
                     Some(_) => self.layout.read_anew(&self.schema, rules)?,
-                    None => (Layout::create(&self.schema, rules.mode, rules.texts)?, Evolution::default()),
+                    None => (Layout::create(&self.schema, rules)?, Evolution::default()),
                 };
                 let layout = layout.partition(&self.schema, &self.settings.partition_by)?;
                 if self.settings.change_data_feed {
@@ -480,10 +492,17 @@ impl TableWriter {
         if self.settings.change_data_feed {
             feed_columns(schema, &layout.columns)?;
         }
-        if evolution.has_new_columns() || evolution.old_rows_forgotten {
-            // The rows so far go to a file without the new columns; readers see null there.
+        if evolution.has_other_columns() || evolution.old_rows_forgotten {
+            // The rows so far go to a file of the columns that there were; readers see null in those that are new.
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
+        }
+        if evolution.has_wider_columns() {
+            self.types_widened();
+            if let Rows::Mirror(mirror) = &mut self.rows {
+                let key = (schema.as_ref(), &layout);
+                mirror.widen_key(key, &self.home, &mut self.parts, self.table.as_mut(), self.is_loaded)?;
+            }
         }
         telling::tell(&schema.name, &evolution);
         self.metadata_due |= evolution.metadata_changed;
@@ -493,12 +512,16 @@ impl TableWriter {
     }
 
     /// The commit, and the files with their ordinals whose rows it adds or deletes.
-    fn take_commit(&mut self, reached: &Position) -> Result<(Commit, Vec<(u32, String)>)> {
-        let sealed = self.parts.seal();
-        let removes = match (&self.table, self.replaces_all) {
-            (Some(table), true) => table.files().map(|file| file.path.clone()).collect(),
-            _ => Vec::new(),
-        };
+    fn take_commit(&mut self, reached: &Position, widened: Widened) -> Result<(Commit, Vec<(u32, String)>)> {
+        let mut sealed = self.parts.seal();
+        let Widened { adds, mut removes, deletes } = widened;
+        if let (Some(table), true) = (&self.table, self.replaces_all) {
+            removes.extend(table.files().map(|file| file.path.clone()));
+        }
+        sealed.adds.extend(adds);
+        for (path, rows) in deletes {
+            *sealed.deletes.entry(path).or_default() |= rows;
+        }
         let place = Place {
             sink: self.identity.sink.to_string(),
             source: self.identity.source.to_string(),
@@ -512,10 +535,7 @@ impl TableWriter {
         let version = i64::try_from(reached.mark.major).map_err(|_| {
             Error::bug("position_range", format!("position `{reached}` is beyond what a table's version can count"))
         })?;
-        let metadata = self.metadata_due.then(|| NewMetadata {
-            schema_string: schema_string(&self.layout.columns),
-            configuration: self.properties(),
-        });
+        let metadata = self.metadata_due.then(|| self.new_metadata());
         let blind_append = sealed.deletes.is_empty() && removes.is_empty() && self.settings.mode == Mode::Changelog;
         let commit = Commit {
             operation: OPERATION,

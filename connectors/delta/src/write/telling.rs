@@ -12,6 +12,15 @@ pub(super) fn tell(table: &TableName, evolution: &Evolution) {
             tracing::info!(table = %table, column = &**column, "the source has a new column, which is left out of the table");
         }
     }
+    for step in &changes {
+        if let Step::Added { column, is_filled: true, .. } = step {
+            // The log does not tell what a default made of the rows that were there.
+            tracing::info!(
+                table = %table, column = &**column,
+                "the source gave older rows a value in a new column; they show null until they change or the table is read anew"
+            );
+        }
+    }
     if !changes.is_empty() {
         let changes = changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         tracing::info!(table = %table, changes, "table schema changed; dropped and retyped columns stay and are null from here on");

@@ -10,10 +10,12 @@ mod halting;
 mod harness;
 mod history;
 mod limits;
+mod mapping;
 mod partition;
 mod policies;
 mod resting;
 mod rewriting;
+mod widening;
 
 use super::*;
 use crate::layout::Mode;

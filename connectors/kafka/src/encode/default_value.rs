@@ -203,6 +203,7 @@ mod tests {
             nullable: false,
             default: Some(expression.into()),
             added_as_null: false,
+            number: None,
         };
         column_default(&column, &form, settings.profile, Dialect::PostgreSql).map(|out| String::from_utf8(out).unwrap())
     }

@@ -24,6 +24,7 @@ pub(crate) fn column_schema(
         nullable: column.nullable,
         default: default_text(column),
         added_as_null: column.added_as_null && column.nullable,
+        number: None,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use crate::typemap::resolve::{BareType, TypeCatalog, TypeFacts, TypeKind};
 use crate::typemap::{ColumnDecoder, ValueError};
-use crate::wire::pgoutput::RelationBody;
+use crate::wire::pgoutput::{RelationBody, RelationColumn};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidewire_core::schema::{KeyKind, OldRow};
@@ -64,12 +64,20 @@ pub(super) struct TableFacts {
 /// A row of `pg_attribute`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TableFactsColumn {
+    /// `attnum`.
+    pub(super) number: u32,
     pub(super) name: String,
     pub(super) type_oid: u32,
     pub(super) type_modifier: i32,
     pub(super) not_null: bool,
     pub(super) generated: bool,
     pub(super) default: Option<String>,
+}
+
+impl TableFactsColumn {
+    fn is_same(&self, column: &RelationColumn) -> bool {
+        self.name == column.name && self.type_oid == column.type_oid && self.type_modifier == column.type_modifier
+    }
 }
 
 impl TableFacts {
@@ -81,6 +89,28 @@ impl TableFacts {
             b'd' => self.primary_key.iter().any(|name| name == column),
             _ => false,
         }
+    }
+
+    /// How many pauses are worth it until the catalog may have the columns of a message: many when it lacks one of them, a few
+    /// when it has others beside them, as it always does for a publication with a column list.
+    pub(super) fn pauses_for(&self, relation: &RelationBody) -> u32 {
+        let has = |column: &RelationColumn| self.columns.iter().any(|fact| fact.is_same(column));
+        match (self.is_of(relation), relation.columns.iter().all(has)) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => 20,
+        }
+    }
+
+    /// Whether the catalog still has the very columns of a Relation message, as far as they are published. It shows the table as
+    /// it is now and the message is from the log: where they differ, a name may stand for two columns.
+    fn is_of(&self, relation: &RelationBody) -> bool {
+        let agree = |with_generated: bool| {
+            let facts = || self.columns.iter().filter(|fact| with_generated || !fact.generated);
+            facts().count() == relation.columns.len()
+                && facts().zip(&relation.columns).all(|(fact, column)| fact.is_same(column))
+        };
+        agree(false) || agree(true)
     }
 }
 
@@ -129,6 +159,7 @@ pub(super) fn describe(
     let name = TableName::new(relation.namespace.as_str(), relation.name.as_str());
     let mut columns = Vec::with_capacity(relation.columns.len());
     let mut decoders = Vec::with_capacity(relation.columns.len());
+    let are_numbered = facts.is_some_and(|facts| facts.is_of(relation));
     for column in &relation.columns {
         let unknown = || {
             let message = format!(
@@ -156,6 +187,7 @@ pub(super) fn describe(
             nullable: fact.is_none_or(|fact| !fact.not_null),
             default: fact.and_then(|fact| fact.default.as_deref()).map(Arc::from),
             added_as_null: false,
+            number: fact.filter(|_| are_numbered).map(|fact| fact.number),
         });
         decoders.push(decoder);
     }

@@ -12,11 +12,11 @@ fn before() -> Vec<ColumnSchema> {
 }
 
 fn created(columns: Vec<ColumnSchema>) -> Layout {
-    Layout::create(&table(columns), Mode::Mirror, &TextColumns::new()).unwrap()
+    Layout::create(&table(columns), rules(Mode::Mirror, Evolve)).unwrap()
 }
 
 fn fit(held: &Layout, columns: Vec<ColumnSchema>, changes: SchemaChanges) -> Result<(Layout, Evolution)> {
-    held.evolve(&table(columns), Rules { mode: Mode::Mirror, texts: &TextColumns::new(), changes })
+    held.evolve(&table(columns), rules(Mode::Mirror, changes))
 }
 
 fn evolve(columns: Vec<ColumnSchema>) -> Result<(Layout, Evolution)> {
@@ -62,7 +62,7 @@ fn added_dropped_and_reordered_columns_keep_their_places() {
     // SK-3B: `a` is gone, `c` is new, `b` stands before the key.
     let now = vec![column("b", INT, true), column("id", INT, false), column("c", INT, false)];
     let (layout, evolution) = evolve(now).unwrap();
-    assert!(evolution.metadata_changed && evolution.has_new_columns() && !evolution.old_rows_forgotten);
+    assert!(evolution.metadata_changed && evolution.has_other_columns() && !evolution.old_rows_forgotten);
     assert_eq!(steps(&evolution), "added `c` (x); dropped `a`");
     let names: Vec<&str> = layout.columns.iter().map(|c| &*c.name).collect();
     assert_eq!(names, ["id", "a", "b", "c"]);
@@ -150,6 +150,16 @@ fn each_policy_has_its_way() {
 }
 
 #[test]
+fn a_column_that_older_rows_have_a_value_in_is_told() {
+    let default = ColumnSchema { default: Some("5".into()), ..column("c", INT, true) };
+    for (added, expected) in [(default, true), (column("c", INT, false), true), (column("c", INT, true), false)] {
+        let (_, evolution) = evolve([before(), vec![added]].concat()).unwrap();
+        let is_told = |step: &Step| matches!(step, Step::Added { is_filled: true, .. });
+        assert_eq!(evolution.steps.iter().any(is_told), expected);
+    }
+}
+
+#[test]
 fn a_refusal_says_what_changed_and_what_to_run() {
     let wider = || {
         let native = ColumnSchema { native_type: "bigint".into(), ..column("b", DataType::Int { bits: 64 }, true) };
@@ -179,10 +189,9 @@ fn a_key_that_would_lose_a_column_is_refused() {
     let mut schema = table([before(), vec![column("part", INT, false)]].concat());
     schema.key = vec![0, 3];
     for (mode, is_refused) in [(Mode::Mirror, true), (Mode::Changelog, false)] {
-        let held = Layout::create(&table(before()), mode, &TextColumns::new()).unwrap();
-        let rules = Rules { mode, texts: &TextColumns::new(), changes: Ignore };
+        let held = Layout::create(&table(before()), rules(mode, Ignore)).unwrap();
         assert_eq!(
-            held.evolve(&schema, rules).map(|_| ()).map_err(|error| error.code()),
+            held.evolve(&schema, rules(mode, Ignore)).map(|_| ()).map_err(|error| error.code()),
             match is_refused {
                 true => Err("key_changed"),
                 false => Ok(()),
@@ -222,8 +231,7 @@ fn a_table_that_is_read_anew_keeps_its_columns_where_they_are_to_stay() {
         (Ignore, Ok("id<id (a) (b)")),
         (Fail, Err("schema_change_refused")),
     ] {
-        let rules = Rules { mode: Mode::Mirror, texts: &TextColumns::new(), changes };
-        let layout = created(before()).read_anew(&table(now.clone()), rules);
+        let layout = created(before()).read_anew(&table(now.clone()), rules(Mode::Mirror, changes));
         let shown = layout.map(|(layout, _)| shown(&layout, &now)).map_err(|error| error.code());
         assert_eq!(shown, expected.map(str::to_owned), "{changes:?}");
     }

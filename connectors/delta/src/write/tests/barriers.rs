@@ -4,7 +4,7 @@
 use crate::ambient::{self, Own};
 use crate::barriers::{Barriers, Cut};
 use crate::config::Settings;
-use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns};
+use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns, Widening};
 use crate::log::Table;
 use crate::model::feed::{head, transaction};
 use crate::model::reading::each_row;
@@ -45,6 +45,8 @@ fn settings() -> Settings {
         text_columns: TextColumns::new(),
         schema_changes: SchemaChanges::Evolve,
         barriers: Some(Duration::ZERO),
+        column_mapping: false,
+        widening: Widening::Halt,
         compaction: None,
         change_data_feed: false,
         partition_by: PartitionBy::default(),

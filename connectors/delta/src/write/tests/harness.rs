@@ -3,9 +3,10 @@
 
 mod purging;
 mod reading;
+mod shaping;
 
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns};
+use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns, Widening};
 use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
@@ -133,6 +134,8 @@ impl Harness {
             text_columns: TextColumns::new(),
             schema_changes: SchemaChanges::Evolve,
             barriers: None,
+            column_mapping: false,
+            widening: Widening::Halt,
             compaction: None,
             change_data_feed: false,
             partition_by: PartitionBy::default(),
@@ -233,6 +236,18 @@ impl Harness {
     /// The daemon is stopped and goes on by this policy.
     pub(super) fn follow_schema(&mut self, changes: SchemaChanges) {
         self.settings.schema_changes = changes;
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on so.
+    pub(super) fn map_columns(&mut self, is_mapped: bool) {
+        self.settings.column_mapping = is_mapped;
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on so.
+    pub(super) fn widen(&mut self, widening: Widening) {
+        self.settings.widening = widening;
         self.crash();
     }
 
@@ -496,45 +511,6 @@ impl Harness {
         b.finish(Some(position(commit + 1)), true, 0)
     }
 
-    pub(super) fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
-        let mut schema = (*self.schema).clone();
-        schema.version = SchemaVersion(schema.version.0 + 1);
-        change(&mut schema);
-        self.schema = Arc::new(schema);
-    }
-
-    pub(super) fn add_column(&mut self, name: &str) {
-        self.change_schema(|schema| schema.columns.push(column(name, DataType::Text)));
-    }
-
-    pub(super) fn add_column_as_null(&mut self, name: &str) {
-        let column = ColumnSchema { added_as_null: true, ..column(name, DataType::Text) };
-        self.change_schema(|schema| schema.columns.push(column));
-    }
-
-    pub(super) fn forget_added(&mut self, name: &str) {
-        let is = |column: &&mut ColumnSchema| &*column.name == name;
-        self.change_schema(|schema| {
-            schema.columns.iter_mut().filter(is).for_each(|column| column.added_as_null = false)
-        });
-    }
-
-    pub(super) fn drop_column(&mut self, name: &str) {
-        self.change_schema(|schema| schema.columns.retain(|column| &*column.name != name));
-    }
-
-    /// The column has another type, or comes with it.
-    pub(super) fn type_column(&mut self, name: &str, data_type: DataType) {
-        self.change_schema(|schema| match schema.columns.iter_mut().find(|column| &*column.name == name) {
-            Some(column) => column.data_type = data_type,
-            None => schema.columns.push(column(name, data_type)),
-        });
-    }
-
-    pub(super) fn recreate_at_source(&mut self) {
-        self.change_schema(|schema| schema.native_id += 1);
-    }
-
     /// From here on the log leaves this column out.
     pub(super) fn leave_out(&mut self, name: &str) {
         self.left_out = Some(name.to_owned());
@@ -590,7 +566,7 @@ fn image_of(
         let is_key = schema.key.contains(&at);
         let text = match (&*column.name, values) {
             (name, _) if Some(name) == left_out => None,
-            ("id", _) => {
+            ("id" | "number", _) => {
                 b.cell(Cell::int(id));
                 continue;
             }

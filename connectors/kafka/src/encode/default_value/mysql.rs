@@ -189,6 +189,7 @@ mod tests {
             nullable,
             default: Some(expression.into()),
             added_as_null: false,
+            number: None,
         };
         column_default(&column, &form, settings.profile).map_or("-".into(), |out| String::from_utf8(out).unwrap())
     }

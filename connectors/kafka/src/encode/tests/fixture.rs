@@ -67,6 +67,7 @@ fn column(line: &str) -> ColumnSchema {
         nullable,
         default: default.map(Into::into),
         added_as_null: false,
+        number: None,
     }
 }
 

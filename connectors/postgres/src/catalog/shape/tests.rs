@@ -42,7 +42,8 @@ fn relation(replica_identity: u8, columns: Vec<RelationColumn>) -> RelationBody 
 
 fn table(primary_key: &[&str], identity_index: &[&str]) -> TableFacts {
     let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let columns = ["a", "b", "c"].map(|name| TableFactsColumn {
+    let columns = [("a", 1), ("b", 3), ("c", 4)].map(|(name, number)| TableFactsColumn {
+        number,
         name: name.to_owned(),
         type_oid: 23,
         type_modifier: -1,
@@ -97,6 +98,32 @@ fn the_catalog_adds_only_what_still_matches() {
     // `c` has another type by now and `d` is no more.
     assert_eq!(seen, [(false, None), (false, Some("7")), (true, None), (true, None)]);
     assert_eq!(schema.native_id, 7);
+}
+
+#[test]
+fn columns_are_numbered_where_the_catalog_still_has_the_very_same() {
+    let int = |name| column(name, false, 23);
+    let generated = TableFactsColumn { generated: true, ..table(&[], &[]).columns[1].clone() };
+    let [a, b, c] = [0, 1, 2].map(|at| table(&[], &[]).columns[at].clone());
+    for (what, columns, facts, expect) in [
+        ("as it is", vec![int("a"), int("b"), int("c")], vec![&a, &b, &c], vec![Some(1), Some(3), Some(4)]),
+        ("renamed since, maybe", vec![int("a"), int("x")], vec![&a, &b], vec![None, None]),
+        ("added since", vec![int("a"), int("b")], vec![&a, &b, &c], vec![None, None]),
+        ("dropped since", vec![int("a"), int("b")], vec![&a], vec![None, None]),
+        ("in another order", vec![int("b"), int("a")], vec![&a, &b], vec![None, None]),
+        ("of another type", vec![int("a"), column("b", false, 20)], vec![&a, &b], vec![None, None]),
+        ("a generated one is left out", vec![int("a"), int("c")], vec![&a, &generated, &c], vec![Some(1), Some(4)]),
+        ("or published", vec![int("a"), int("b")], vec![&a, &generated], vec![Some(1), Some(3)]),
+    ] {
+        let facts = TableFacts { columns: facts.into_iter().cloned().collect(), ..table(&[], &[]) };
+        let schema = described(&relation(b'n', columns.clone()), Some(&facts)).schema;
+        assert_eq!(schema.columns.iter().map(|column| column.number).collect::<Vec<_>>(), expect, "{what}");
+        // Only what does not agree is worth waiting for.
+        let pauses = facts.pauses_for(&relation(b'n', columns.clone()));
+        assert_eq!(pauses > 0, expect.contains(&None), "{what}");
+    }
+    let gone = described(&relation(b'n', vec![int("a")]), None).schema;
+    assert_eq!(gone.columns[0].number, None);
 }
 
 #[test]

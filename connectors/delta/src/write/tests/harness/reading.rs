@@ -4,7 +4,8 @@ use super::{Harness, Rows, Version, text};
 use crate::encode::read::ColumnReader;
 use crate::log::Table;
 use crate::model::reading::each_row;
-use crate::parts::feed::CHANGE_COLUMN;
+use crate::parts::feed::{CHANGE_COLUMN, with_change_column};
+use crate::typemap::{TableColumn, parse_schema_string};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
@@ -71,12 +72,15 @@ impl Harness {
 
     fn read_changes(&self, names: &[&str], mut each: impl FnMut(&[Option<arrow_array::ArrayRef>], usize)) {
         let table = self.table().unwrap();
+        let all = with_change_column(&parse_schema_string(table.schema_string()).unwrap());
+        let columns: Vec<&TableColumn> =
+            names.iter().map(|name| all.iter().find(|column| &*column.name == *name).unwrap()).collect();
         let entry = table.store().get(&format!("_delta_log/{:020}.json", table.version())).unwrap().unwrap();
         for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let action: serde_json::Value = serde_json::from_slice(line).unwrap();
             let Some(file) = action.get("cdc") else { continue };
             let (path, size) = (file["path"].as_str().unwrap(), file["size"].as_u64().unwrap());
-            let mut reader = ColumnReader::open(table.store(), path, size, names, None).unwrap();
+            let mut reader = ColumnReader::open(table.store(), path, size, &columns, None).unwrap();
             while let Some(arrays) = reader.next_arrays().unwrap() {
                 (0..arrays.iter().flatten().next().unwrap().len()).for_each(|at| each(&arrays, at));
             }

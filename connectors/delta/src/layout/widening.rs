@@ -1,0 +1,74 @@
+//! Types that grow at the source: whether a table's column may follow, and how. What that asks of files is the writer's
+//! matter.
+
+use super::evolve::{Fit, Step};
+use super::refusal::Misfit;
+use super::{Mode, SchemaChanges};
+use crate::typemap::TableColumn;
+use std::sync::Arc;
+
+/// What a table does about a column whose type grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Widening {
+    /// Halts, and says what the choices are.
+    #[default]
+    Halt,
+    /// Writes every file anew, with the new type.
+    Rewrite,
+    /// Lets the log say that older files have another type.
+    Types,
+}
+
+impl Widening {
+    /// As the configuration writes it; `None` for another word.
+    pub(crate) fn parse(word: &str) -> Option<Widening> {
+        Some(match word {
+            "halt" => Widening::Halt,
+            "rewrite" => Widening::Rewrite,
+            "types" => Widening::Types,
+            _ => return None,
+        })
+    }
+}
+
+impl Fit<'_> {
+    /// Whether a column of the table grows when it takes what is wanted: each of its values is one of the new type, and
+    /// prints the same at the source.
+    pub(super) fn grows(&self, held: usize, wanted: &TableColumn) -> bool {
+        let Some(held) = self.layout.columns.get(held) else { return false };
+        let is_kin = |from: &str, to: &str| {
+            from == to
+                || matches!((from, to), ("integer", "double" | "decimal") | ("float", "double") | ("date", "timestamp"))
+        };
+        let (from, to) = (held.family.trim_end_matches("[]"), wanted.family.trim_end_matches("[]"));
+        is_kin(from, to) && held.column_type.widens_to(&wanted.column_type)
+    }
+
+    /// Whether the column may grow in its place.
+    pub(super) fn may_widen(&self, held: usize, wanted: &TableColumn) -> bool {
+        let may = match self.rules.widening {
+            Widening::Halt => false,
+            Widening::Types => true,
+            // The files of a changelog are written anew before the commit that comes with the change, and changes from before
+            // may be sent once more: a column of the new type must still take them.
+            Widening::Rewrite if self.rules.mode == Mode::Changelog => self
+                .layout
+                .columns
+                .get(held)
+                .is_some_and(|held| held.family == wanted.family && wanted.column_type.holds(&held.column_type)),
+            Widening::Rewrite => true,
+        };
+        may && self.rules.changes != SchemaChanges::Ignore && self.grows(held, wanted)
+    }
+
+    /// Gives the column the type that is wanted.
+    pub(super) fn widen(&mut self, held: usize, at: usize, wanted: TableColumn, misfit: Misfit) {
+        self.keep(held, at, &wanted);
+        let Some(column) = self.layout.columns.get_mut(held) else { return };
+        if self.rules.widening == Widening::Types {
+            column.type_changes.push(column.column_type.change_to(&wanted.column_type));
+        }
+        (column.column_type, column.family) = (wanted.column_type, wanted.family);
+        self.evolution.steps.push(Step::Widened { misfit, column: Arc::clone(&column.name) });
+    }
+}

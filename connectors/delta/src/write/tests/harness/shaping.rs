@@ -1,0 +1,63 @@
+//! What happens to the harness's table at the source.
+
+use super::{Harness, column};
+use std::sync::Arc;
+use tidewire_core::{ColumnSchema, DataType, SchemaVersion, TableSchema};
+
+impl Harness {
+    pub(in crate::write::tests) fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
+        let mut schema = (*self.schema).clone();
+        schema.version = SchemaVersion(schema.version.0 + 1);
+        change(&mut schema);
+        self.schema = Arc::new(schema);
+    }
+
+    pub(in crate::write::tests) fn add_column(&mut self, name: &str) {
+        self.change_schema(|schema| schema.columns.push(column(name, DataType::Text)));
+    }
+
+    pub(in crate::write::tests) fn add_column_as_null(&mut self, name: &str) {
+        let column = ColumnSchema { added_as_null: true, ..column(name, DataType::Text) };
+        self.change_schema(|schema| schema.columns.push(column));
+    }
+
+    pub(in crate::write::tests) fn forget_added(&mut self, name: &str) {
+        let is = |column: &&mut ColumnSchema| &*column.name == name;
+        self.change_schema(|schema| {
+            schema.columns.iter_mut().filter(is).for_each(|column| column.added_as_null = false)
+        });
+    }
+
+    pub(in crate::write::tests) fn drop_column(&mut self, name: &str) {
+        self.change_schema(|schema| schema.columns.retain(|column| &*column.name != name));
+    }
+
+    /// The column has another type, or comes with it.
+    pub(in crate::write::tests) fn type_column(&mut self, name: &str, data_type: DataType) {
+        self.change_schema(|schema| match schema.columns.iter_mut().find(|column| &*column.name == name) {
+            Some(column) => column.data_type = data_type,
+            None => schema.columns.push(column(name, data_type)),
+        });
+    }
+
+    pub(in crate::write::tests) fn rename_column(&mut self, name: &str, to: &str) {
+        let is = |column: &&mut ColumnSchema| &*column.name == name;
+        self.change_schema(|schema| schema.columns.iter_mut().filter(is).for_each(|column| column.name = to.into()));
+    }
+
+    /// From here on the source tells its numbers of the columns.
+    pub(in crate::write::tests) fn number_columns(&mut self) {
+        self.change_schema(|schema| {
+            (1..).zip(&mut schema.columns).for_each(|(number, column)| column.number = Some(number));
+        });
+    }
+
+    pub(in crate::write::tests) fn add_numbered(&mut self, name: &str, number: u32) {
+        let column = ColumnSchema { number: Some(number), ..column(name, DataType::Text) };
+        self.change_schema(|schema| schema.columns.push(column));
+    }
+
+    pub(in crate::write::tests) fn recreate_at_source(&mut self) {
+        self.change_schema(|schema| schema.native_id += 1);
+    }
+}

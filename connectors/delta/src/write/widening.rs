@@ -1,0 +1,104 @@
+//! One table's files, written anew because a column has a wider type: all of them, one after the other, before the commit that
+//! declares the type. Changes wait for it, for no reader may see both.
+
+use super::declaring::stats_columns;
+use super::table::TableWriter;
+use crate::error::Result;
+use crate::layout::{Mode, Widening};
+use crate::log::{Commit, NewFile};
+use crate::mirror::Teller;
+use crate::rewrite::Rewriter;
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+const OPERATION: &str = "REWRITE";
+
+/// Copies in the place of a table's files.
+#[derive(Default)]
+pub(super) struct Widened {
+    pub(super) adds: Vec<NewFile>,
+    pub(super) removes: Vec<String>,
+    /// The deleted rows of the originals, by the path of the copy.
+    pub(super) deletes: BTreeMap<String, RoaringBitmap>,
+}
+
+impl TableWriter {
+    /// Files from before have narrower types than the table's columns now.
+    pub(super) fn types_widened(&mut self) {
+        self.compacting.give_up();
+        self.rewrite_due |= self.settings.widening == Widening::Rewrite;
+    }
+
+    /// Writes files anew, if they have to be. What it returns belongs to the next commit, which declares the types.
+    pub(super) fn rewrite_files(&mut self) -> Result<Widened> {
+        if !self.rewrite_due {
+            return Ok(Widened::default());
+        }
+        let begun = Instant::now();
+        let table = self.table.as_ref().filter(|_| !self.replaces_all);
+        let rows = table.map_or(0, |table| table.files().map(|file| file.num_records).sum());
+        let mut rewriter = Rewriter {
+            store: self.store.clone(),
+            columns: self.layout.columns.clone(),
+            stats: stats_columns(&self.layout, self.settings.mode),
+            teller: Teller::new("writing data files anew with wider types", self.store.place(""), rows),
+        };
+        self.parts.replace_done(|file| rewriter.copy(&file.path, file.size, file.num_records))?;
+        let mut rewritten = Widened::default();
+        if let Err(error) = self.copy_live(&mut rewriter, &mut rewritten) {
+            for file in &rewritten.adds {
+                self.store.delete_unnamed(&file.path);
+            }
+            return Err(error);
+        }
+        let bytes = rewritten.adds.iter().map(|file| file.size).sum::<u64>();
+        let (files, seconds) = (rewritten.adds.len(), begun.elapsed().as_secs());
+        tracing::info!(table = %self.schema.name, files, bytes, seconds, "data files written anew with wider types");
+        match self.settings.mode {
+            Mode::Mirror | Mode::History => Ok(rewritten),
+            Mode::Changelog => self.exchange_files(rewritten).map(|()| Widened::default()),
+        }
+    }
+
+    fn copy_live(&mut self, rewriter: &mut Rewriter, rewritten: &mut Widened) -> Result<()> {
+        let Some(table) = self.table.as_mut().filter(|_| !self.replaces_all) else { return Ok(()) };
+        let ordinals: BTreeMap<String, u32> =
+            self.parts.files().named().map(|(ordinal, path)| (path.to_owned(), ordinal)).collect();
+        let files = table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
+        for (path, size, rows) in files {
+            let Some(copy) = rewriter.copy(&path, size, rows)? else { continue };
+            let deleted = Arc::clone(table.deleted_rows(&path)?);
+            if !deleted.is_empty() {
+                rewritten.deletes.insert(copy.path.clone(), deleted.as_ref().clone());
+            }
+            // What the index knows of the file's rows is true of the copy's.
+            if let Some(ordinal) = ordinals.get(&path) {
+                self.parts.files_mut().end(*ordinal, copy.path.clone(), copy.size);
+            }
+            rewritten.removes.push(path);
+            rewritten.adds.push(copy);
+        }
+        Ok(())
+    }
+
+    /// The copies of a table that is only appended to come in a commit of their own, which changes no row. Should the daemon end
+    /// right after it, changes from before the new type come again, and fit.
+    fn exchange_files(&mut self, rewritten: Widened) -> Result<()> {
+        let metadata = self.new_metadata();
+        let (Some(table), false) = (&mut self.table, rewritten.adds.is_empty()) else { return Ok(()) };
+        let app_id = self.identity.app_id();
+        table.commit(Commit {
+            operation: OPERATION,
+            adds: rewritten.adds,
+            removes: rewritten.removes,
+            metadata: Some(metadata),
+            txn: (app_id.clone(), table.txn(&app_id).unwrap_or(0)),
+            only_moves: true,
+            ..Commit::default()
+        })?;
+        self.metadata_due = false;
+        Ok(())
+    }
+}
