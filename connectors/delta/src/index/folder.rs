@@ -47,11 +47,15 @@ impl Name {
     pub(crate) fn keep(&self, kept: bool) {
         self.kept.store(kept, Ordering::Relaxed);
     }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
-        if let Some(path) = self.path.as_ref().filter(|_| !self.kept.load(Ordering::Relaxed)) {
+        if let Some(path) = self.path.as_ref().filter(|_| !self.is_kept()) {
             // What stays is an orphan, which the next start removes.
             let _ = fs::remove_file(path);
         }

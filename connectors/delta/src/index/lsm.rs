@@ -172,7 +172,8 @@ impl Index {
         self.memtable = self.new_memtable();
         self.marks.clear();
         self.covered.clear();
-        self.doomed.extend(self.runs.drain(..).map(|placed| placed.run));
+        let runs = std::mem::take(&mut self.runs);
+        self.doom(runs.into_iter().map(|placed| placed.run));
         self.batch.fill(&[]);
         self.dirty = true;
         self.publish()

@@ -142,11 +142,17 @@ impl Index {
     /// Neighbours become one run, which is as new as the newest of them.
     pub(super) fn replace(&mut self, inputs: &[Placed], run: Option<Run>) {
         self.runs.retain(|placed| !inputs.iter().any(|input| input.sequence == placed.sequence));
-        self.doomed.extend(inputs.iter().map(|placed| Arc::clone(&placed.run)));
+        self.doom(inputs.iter().map(|placed| Arc::clone(&placed.run)));
         if let (Some(run), Some(newest)) = (run, inputs.first()) {
             self.place(run, newest.sequence);
         }
         self.dirty = true;
+    }
+
+    /// Lets go of runs. Those that the manifest on disk names have to stay until the next one; of the others, as a large
+    /// snapshot makes many before its commit, neither file nor memory is kept.
+    pub(super) fn doom(&mut self, runs: impl Iterator<Item = Arc<Run>>) {
+        self.doomed.extend(runs.filter(|run| run.name().is_kept()));
     }
 
     /// Writes the manifest if it is older than the index, and only then lets go of runs that it named.
