@@ -13,6 +13,7 @@ pub mod mariadb;
 pub mod postgres;
 pub mod python;
 pub mod seaweedfs;
+pub mod spark;
 
 use crate::process;
 use anyhow::{Result, bail};
@@ -47,5 +48,6 @@ pub fn everything() -> Result<Vec<PathBuf>> {
     places.push(python::interpreter()?);
     places.push(seaweedfs::program()?);
     places.push(azurite::script()?);
+    places.extend(spark::jars()?);
     Ok(places)
 }

@@ -27,6 +27,8 @@ pub mod proxy;
 pub mod s3;
 
 pub mod canonical;
+pub mod spark;
+
 pub mod readers;
 
 pub mod oracle;

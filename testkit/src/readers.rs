@@ -1,7 +1,7 @@
 //! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB in Python, Delta
-//! Kernel on the JVM, each in a process of its own. Knows nothing of how the table came to be.
+//! Kernel on the JVM, each in a process of its own, and Spark, in one for all. Knows nothing of how the table came to be.
 
-use crate::{fetch, process};
+use crate::{fetch, process, spark};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,11 +27,13 @@ pub enum Reader {
     Duckdb,
     /// Delta Kernel for Java. Reads local tables only.
     Kernel,
+    /// Apache Spark. Reads local tables only.
+    Spark,
 }
 
 impl Reader {
     /// All of them.
-    pub const ALL: [Reader; 4] = [Reader::Deltalake, Reader::Polars, Reader::Duckdb, Reader::Kernel];
+    pub const ALL: [Reader; 5] = [Reader::Deltalake, Reader::Polars, Reader::Duckdb, Reader::Kernel, Reader::Spark];
 
     /// Its name, and on the script's command line.
     pub fn name(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Reader {
             Reader::Polars => "polars",
             Reader::Duckdb => "duckdb",
             Reader::Kernel => "kernel",
+            Reader::Spark => "spark",
         }
     }
 
@@ -165,7 +168,11 @@ pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
 
 /// Reads a table whole, at a version.
 pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64>) -> Result<Table> {
-    run(reader.name(), reader.command()?, at.into(), version)
+    let at = at.into();
+    match reader {
+        Reader::Spark => parse("spark", spark::read(&at.address, version)?.iter().map(String::as_str)),
+        _ => run(reader.name(), reader.command()?, at, version),
+    }
 }
 
 /// Reads a table's change data feed, from its first version on, with delta-rs.
@@ -186,7 +193,11 @@ fn run(name: &str, mut command: Command, at: Location, version: Option<u64>) -> 
         bail!("{name} cannot read {address}: {}", process::tail(&String::from_utf8_lossy(&output.stderr)));
     }
     let text = String::from_utf8(output.stdout).with_context(|| format!("read what {name} wrote"))?;
-    let mut lines = text.lines();
+    parse(name, text.lines())
+}
+
+/// A table from the lines that a reader wrote.
+fn parse<'a>(name: &str, mut lines: impl Iterator<Item = &'a str>) -> Result<Table> {
     let header = lines.next().with_context(|| format!("{name} wrote nothing"))?;
     let columns = serde_json::from_str(header).with_context(|| format!("read what {name} wrote"))?;
     let rows = lines.map(serde_json::from_str).collect::<Result<_, _>>();

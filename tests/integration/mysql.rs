@@ -1,6 +1,6 @@
 //! The promises with MySQL and MariaDB as the source.
 
-mod rig;
+pub(crate) mod rig;
 
 mod connect;
 mod crash;

@@ -35,6 +35,7 @@ fn faults(root: &Path) -> Result<Vec<String>> {
     }
     faults.extend(of_manifests(root)?);
     faults.extend(of_metrics(root, &sources)?);
+    faults.extend(of_proofs(root)?);
     let missing = NEEDED.iter().filter(|name| !root.join(name).is_file());
     faults.extend(missing.map(|name| format!("{name} is missing")));
     Ok(faults)
@@ -132,6 +133,25 @@ fn of_metrics(root: &Path, sources: &[PathBuf]) -> Result<Vec<String>> {
     let unknown =
         documented.difference(&defined).map(|name| format!("docs/metrics.md names {name}, which does not exist"));
     Ok(unexplained.chain(unknown).collect())
+}
+
+/// Each test that the page of proofs names exists.
+fn of_proofs(root: &Path) -> Result<Vec<String>> {
+    let page = root.join("docs/proofs.md");
+    let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
+    let mut faults = Vec::new();
+    let mut named = 0;
+    for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|piece| piece.split_once("::")) {
+        named += 1;
+        let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        if !source.contains(&format!("#[test]\nfn {test}(")) && !source.contains(&format!("    fn {test}(")) {
+            faults.push(format!("docs/proofs.md names {test} in {file}, which does not exist"));
+        }
+    }
+    if named == 0 {
+        faults.push("docs/proofs.md names no test".to_owned());
+    }
+    Ok(faults)
 }
 
 /// Names in a line that stand right after `quote` and begin with the prefix of all metrics.

@@ -10,6 +10,8 @@ mod bucket;
 pub(crate) mod faulty;
 mod intent;
 mod local;
+#[cfg(test)]
+pub(crate) mod power;
 mod race;
 
 use crate::error::{self, Result};

@@ -3,6 +3,7 @@
 use super::*;
 mod crash;
 mod orphans;
+mod power;
 mod sums;
 mod upkeep;
 

@@ -238,6 +238,8 @@ impl LocalFile {
     pub(super) fn finish(self) -> Result<u64> {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        #[cfg(test)]
+        super::power::file_synced(&self.temporary.0);
         failpoint::pass("delta_store_synced");
         let linked = fs::hard_link(&self.temporary.0, &self.target);
         // Not before, or another thread could sync the directory without the name.
@@ -262,6 +264,8 @@ impl LocalFile {
     fn link(self) -> Result<Created> {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        #[cfg(test)]
+        super::power::file_synced(&self.temporary.0);
         failpoint::pass("delta_store_synced");
         // Opened before there is anything to lose: once the name exists, only the disk can keep it from being durable.
         let directory = OpenDirectory::open(self.directory())?;
@@ -288,6 +292,8 @@ impl LocalFile {
     fn replace(self) -> Result<()> {
         let place = self.target.display().to_string();
         self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
+        #[cfg(test)]
+        super::power::file_synced(&self.temporary.0);
         let directory = OpenDirectory::open(self.directory())?;
         self.unsynced.sync()?;
         fs::rename(&self.temporary.0, &self.target).map_err(|e| error::local_io("rename", &place, e))?;
@@ -355,6 +361,9 @@ impl OpenDirectory {
     }
 
     fn sync(&self) -> Result<()> {
-        rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))
+        rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))?;
+        #[cfg(test)]
+        super::power::directory_synced(Path::new(&self.place));
+        Ok(())
     }
 }

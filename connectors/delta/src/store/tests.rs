@@ -90,6 +90,7 @@ fn a_directory_that_is_gone_is_not_made_again_sk_3a() {
     assert!(!store.local_path().unwrap().exists());
 }
 
+/// SK-38, SK-53: what cannot be made durable gets no name.
 #[test]
 fn a_name_whose_directory_cannot_be_synced_is_not_made() {
     const CHILD: &str = "TIDEWIRE_TEST_FEW_FILES";
