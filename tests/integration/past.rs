@@ -4,7 +4,6 @@
 use crate::mysql::rig as mysql;
 use crate::rig::{Rig, Sinks};
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -157,7 +156,7 @@ fn check_history(history: &Table, told: &BTreeMap<i64, Vec<Version>>) -> Result<
 /// The current versions are the mirror.
 fn check_current(history: &Table, mirror: &Table) -> Result<()> {
     let at = history.columns.iter().position(|column| column == "_is_current").context("a history")?;
-    let current = history.rows.iter().filter(|row| row[at] == Value::from("true")).cloned().collect();
+    let current = history.rows.iter().filter(|row| row[at] == "true").cloned().collect();
     let current = Table::new(history.columns.clone(), current);
     current.select(&mirror.columns)?.must_equal(mirror, "the current versions and the mirror")
 }
