@@ -15,7 +15,7 @@ pub(crate) use shape::{Described, TypeNames};
 use shape::{TableFacts, TableFactsColumn};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidewire_core::{Error, Result, TableName};
 use tokio_postgres::Client;
 
@@ -80,23 +80,22 @@ pub(crate) async fn published_name(client: &Client, publication: &str, oid: u32)
 
 /// Describes the table of a Relation message: the message's columns, with readers, nullability, defaults and
 /// the key. A table that has gone since is described by the message alone.
-pub(crate) async fn describe(client: &Client, relation: &RelationBody) -> Result<Described> {
-    let mut facts = table_facts(client, relation.oid).await?;
-    // The server sends a transaction before its other sessions see it, a moment earlier on a busy machine.
-    for pause in 1..=CATALOG_PAUSES {
-        let pauses = facts.as_ref().map_or(0, |facts| facts.pauses_for(relation));
-        if pause > pauses {
-            break;
+/// `since` is when the message was met: whoever drops the future and asks again waits no longer for it.
+pub(crate) async fn describe(client: &Client, relation: &RelationBody, since: Instant) -> Result<Described> {
+    loop {
+        let facts = table_facts(client, relation.oid).await?;
+        // The server sends a transaction before its other sessions see it, a moment earlier on a busy machine. A catalog that
+        // is ahead of the log looks the same, and stays as it is.
+        let patience = facts.as_ref().map_or(Duration::ZERO, |facts| facts.patience_for(relation));
+        if since.elapsed() >= patience {
+            return describe_with(client, relation, facts.as_ref()).await;
         }
         tokio::time::sleep(CATALOG_PAUSE).await;
-        facts = table_facts(client, relation.oid).await?;
     }
-    describe_with(client, relation, facts.as_ref()).await
 }
 
-/// How often, and how long at a time, a description waits for the catalog to show what the log has.
-const CATALOG_PAUSES: u32 = 20;
-const CATALOG_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at the catalog.
+const CATALOG_PAUSE: Duration = Duration::from_millis(20);
 
 /// Describes a table as the publication shows it now, for a snapshot: the very shape that the stream's
 /// Relation message will give for it, so that both agree on the columns (PG-36, PG-38).

@@ -82,8 +82,8 @@ pub(crate) struct LogStream {
     side: Side,
     feedback: Arc<Feedback>,
     metrics: SourceMetrics,
-    /// A relation that the assembler waits for; kept here so that a dropped future can be taken up again.
-    undefined: Option<RelationBody>,
+    /// A relation that the assembler waits for, and since when; kept here so that a dropped future can be taken up again.
+    undefined: Option<(RelationBody, std::time::Instant)>,
     /// Whether the log has moved on without changes since the last batch.
     moved: bool,
     /// Whether the server waits to hear that we have everything.
@@ -214,12 +214,12 @@ impl LogStream {
     }
 
     async fn define(&mut self) -> Result<()> {
-        let Some(relation) = &self.undefined else { return Ok(()) };
+        let Some((relation, since)) = &self.undefined else { return Ok(()) };
         let client = self.side.control().await?.client();
         if !self.assembler.knows(relation.oid) {
             turn_away(client, &self.settings, relation, &self.joined).await?;
         }
-        let described = catalog::describe(client, relation).await?;
+        let described = catalog::describe(client, relation, *since).await?;
         self.assembler.define(described)?;
         self.undefined = None;
         Ok(())
@@ -245,7 +245,7 @@ impl LogStream {
                             Applied::Nothing | Applied::Changed => {}
                             Applied::TransactionEnd => self.moved = true,
                             Applied::NeedsCatalog(relation) => {
-                                self.undefined = Some(relation);
+                                self.undefined = Some((relation, std::time::Instant::now()));
                                 break Step::Drained;
                             }
                         }

@@ -6,6 +6,7 @@ use crate::typemap::{ColumnDecoder, ValueError};
 use crate::wire::pgoutput::{RelationBody, RelationColumn};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::{ColumnSchema, Error, Result, SchemaVersion, TableName, TableSchema};
 
@@ -91,14 +92,14 @@ impl TableFacts {
         }
     }
 
-    /// How many pauses are worth it until the catalog may have the columns of a message: many when it lacks one of them, a few
-    /// when it has others beside them, as it always does for a publication with a column list.
-    pub(super) fn pauses_for(&self, relation: &RelationBody) -> u32 {
+    /// How long it is worth to wait until the catalog may have the columns of a message: longer when it lacks one of them, a
+    /// moment when it has others beside them, as it always does for a publication with a column list.
+    pub(super) fn patience_for(&self, relation: &RelationBody) -> Duration {
         let has = |column: &RelationColumn| self.columns.iter().any(|fact| fact.is_same(column));
         match (self.is_of(relation), relation.columns.iter().all(has)) {
-            (true, _) => 0,
-            (false, true) => 2,
-            (false, false) => 20,
+            (true, _) => Duration::ZERO,
+            (false, true) => Duration::from_millis(50),
+            (false, false) => Duration::from_millis(250),
         }
     }
 

@@ -119,8 +119,8 @@ fn columns_are_numbered_where_the_catalog_still_has_the_very_same() {
         let schema = described(&relation(b'n', columns.clone()), Some(&facts)).schema;
         assert_eq!(schema.columns.iter().map(|column| column.number).collect::<Vec<_>>(), expect, "{what}");
         // Only what does not agree is worth waiting for.
-        let pauses = facts.pauses_for(&relation(b'n', columns.clone()));
-        assert_eq!(pauses > 0, expect.contains(&None), "{what}");
+        let patience = facts.patience_for(&relation(b'n', columns.clone()));
+        assert_eq!(!patience.is_zero(), expect.contains(&None), "{what}");
     }
     let gone = described(&relation(b'n', vec![int("a")]), None).schema;
     assert_eq!(gone.columns[0].number, None);
