@@ -43,7 +43,7 @@ pub struct Record {
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a reader of committed records waits for transactions to end.
 pub(super) const MARKER_LIMIT: Duration = Duration::from_secs(60);
-const READ_LIMIT: Duration = Duration::from_secs(300);
+const READ_LIMIT: Duration = Duration::from_secs(120);
 
 fn consumer(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
     let level = match isolation {

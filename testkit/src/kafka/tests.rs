@@ -75,28 +75,6 @@ fn a_reader_ends_although_the_writer_does_not() {
     assert!(seen.unwrap() >= 20);
 }
 
-/// A commit is answered before each partition shows it. A broker that is killed in between shows it once it is up again
-/// and has read its state: a reader who asks at that moment must not miss the tail.
-#[test]
-fn what_is_committed_is_read_although_the_broker_was_killed() {
-    const PARTITIONS: i32 = 12;
-    let mut kafka = Kafka::start(&KafkaOptions::default()).unwrap();
-    kafka.create_topic("t", PARTITIONS, &[]).unwrap();
-    let producer = producer(&kafka.brokers(), &[("transactional.id", "x")]);
-    producer.init_transactions(WAIT).unwrap();
-    producer.begin_transaction().unwrap();
-    for partition in 0..PARTITIONS {
-        producer.send(BaseRecord::to("t").key("k").payload("v").partition(partition)).unwrap();
-    }
-    producer.commit_transaction(WAIT).unwrap();
-    kafka.kill().unwrap();
-    kafka.restart().unwrap();
-    // A broker on a busy machine has been seen to take more than a minute.
-    let patience = Duration::from_secs(240);
-    let seen = records::consume(&kafka.brokers(), "t", Isolation::ReadCommitted, patience).unwrap().len();
-    assert_eq!(seen, usize::try_from(PARTITIONS).unwrap());
-}
-
 /// A transaction that is never ended hides what lies behind it, and keeps no reader waiting for ever.
 #[test]
 fn an_open_transaction_does_not_hold_a_reader() {
