@@ -119,11 +119,6 @@ impl Index {
     pub(crate) fn prefetch(&mut self, keys: &[KeyId]) -> Result<()> {
         self.usable()?;
         self.batch = Batch::new(keys.iter().map(|key| self.order.mixed(*key)).collect());
-        let hashes = || self.batch.keys().iter().map(|key| key.high);
-        self.memtable.warm(hashes());
-        if let Some(frozen) = &self.frozen {
-            frozen.facts.warm(hashes());
-        }
         self.gather()
     }
 

@@ -150,26 +150,7 @@ impl MemoryIndex {
     }
 }
 
-impl MemoryIndex {
-    /// Touches what look-ups of these hashes will touch, in their order. One by one each look-up waits for memory; in one sweep
-    /// the waits overlap.
-    pub(crate) fn warm(&self, hashes: impl Iterator<Item = u64>) {
-        match self {
-            MemoryIndex::Narrow(shards) => shards.warm(hashes),
-            MemoryIndex::Wide(shards) => shards.warm(hashes),
-        }
-    }
-}
-
 impl<K: IndexKey> Shards<K> {
-    fn warm(&self, hashes: impl Iterator<Item = u64>) {
-        let rows = hashes.filter_map(|hash| {
-            let shard = self.shards.get(shard_of(hash))?;
-            shard.slot(shard.aim(hash)).map(|slot| slot.location.row)
-        });
-        std::hint::black_box(rows.fold(0, u32::wrapping_add));
-    }
-
     fn new(seeds: [u64; 4]) -> Shards<K> {
         let shards = std::array::from_fn(|_| Shard { pages: Vec::new(), capacity: 0, len: 0 });
         Shards { shards, seeds }
