@@ -7,7 +7,7 @@ mod pace;
 mod plan;
 mod work;
 
-pub(crate) use plan::{Candidate, Occasion, next_due, plan, plan_partitioned};
+pub(crate) use plan::{Candidate, Occasion, fill, next_due, plan, plan_partitioned};
 pub(crate) use work::{Facts, Input, Work};
 
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Freeing a table that nobody changes of its deleted rows, by its log alone: no source's schema and no key index is
 //! needed, as the next change's index reads the keys of files that it has not seen. Knows nothing of when a table rests.
 
-use crate::compact::{Compaction, Input, Rewritten, Work};
+use crate::compact::{Compaction, Input, Rewritten, Work, fill};
 use crate::error::{self, Result};
 use crate::layout::KEY_PROPERTY;
 use crate::log::{LiveFile, Table};
@@ -43,13 +43,7 @@ impl Purge {
         let mut files: Vec<&LiveFile> =
             self.table.files().filter(|file| file.deletion_vector.is_some() && wanted(file)).collect();
         files.sort_by_key(|file| file.size);
-        let mut bytes = 0;
-        let fits = |file: &&LiveFile| {
-            let first = bytes == 0;
-            bytes += file.size.max(1);
-            first || bytes <= self.target_bytes
-        };
-        let chosen: Vec<LiveFile> = files.into_iter().take_while(fits).cloned().collect();
+        let chosen: Vec<LiveFile> = fill(files, self.target_bytes, |file| file.size).into_iter().cloned().collect();
         let mut inputs = Vec::with_capacity(chosen.len());
         for file in chosen {
             let deleted = Arc::clone(self.table.deleted_rows(&file.path)?);

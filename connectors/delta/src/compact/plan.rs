@@ -152,15 +152,19 @@ fn numbers(files: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Vec<usiz
     files.iter().enumerate().filter(|(_, file)| wanted(file)).map(|(at, _)| at).collect()
 }
 
-/// The first files, as many as fill a file of the target's size; at least one.
 fn up_to_target(files: &[Candidate], budget: &Budget, chosen: Vec<usize>) -> Vec<usize> {
+    fill(chosen, budget.target_bytes, |at| files.get(*at).map_or(0, Candidate::live_bytes))
+}
+
+/// The first files, as many as fill a file of so many bytes; at least one.
+pub(crate) fn fill<T>(files: Vec<T>, target_bytes: u64, bytes_of: impl Fn(&T) -> u64) -> Vec<T> {
     let mut bytes = 0;
-    let fits = |at: &usize| {
+    let fits = |file: &T| {
         let first = bytes == 0;
-        bytes += files.get(*at).map_or(0, Candidate::live_bytes).max(1);
-        first || bytes <= budget.target_bytes
+        bytes += bytes_of(file).max(1);
+        first || bytes <= target_bytes
     };
-    chosen.into_iter().take_while(fits).collect()
+    files.into_iter().take_while(fits).collect()
 }
 
 #[cfg(test)]

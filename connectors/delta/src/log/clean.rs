@@ -18,6 +18,11 @@ const HOUR_MILLIS: i64 = 3_600_000;
 /// Where a duration cannot be read: Delta's own default for files, one week.
 const FALLBACK_MILLIS: i64 = 7 * 24 * HOUR_MILLIS;
 
+/// How long files stay that were removed, in milliseconds.
+pub(super) fn retention_millis(state: &State) -> i64 {
+    interval_millis(state, "delta.deletedFileRetentionDuration")
+}
+
 /// The milliseconds of a property such as `interval 24 hours`.
 pub(super) fn interval_millis(state: &State, property: &str) -> i64 {
     let text = state.metadata.as_ref().and_then(|metadata| metadata.configuration.get(property));
@@ -44,7 +49,7 @@ fn parse_interval(text: &str) -> Option<i64> {
 
 /// Whether the removal of a file has expired.
 pub(super) fn has_expired(state: &State, now_millis: i64) -> bool {
-    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let cutoff = now_millis.saturating_sub(retention_millis(state));
     state.tombstones.iter().any(|tombstone| tombstone.deletion_timestamp < cutoff)
 }
 
@@ -54,7 +59,7 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     if !has_expired(state, now_millis) {
         return Ok(true);
     }
-    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let cutoff = now_millis.saturating_sub(retention_millis(state));
     let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
     let needed = state.named(|tombstone| !expired(tombstone));
     let mut gone: BTreeSet<String> = BTreeSet::new();
@@ -120,7 +125,7 @@ pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -
     if !state.protocol.as_ref().is_some_and(protocol::has_change_feed) {
         return Ok(0);
     }
-    let cutoff = now_millis.saturating_sub(interval_millis(state, "delta.deletedFileRetentionDuration"));
+    let cutoff = now_millis.saturating_sub(retention_millis(state));
     let written = |name: &str| name.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
     let mut removed = 0;
     for object in store.list(CHANGES, "")? {

@@ -28,25 +28,22 @@ impl Table {
 
     /// When the oldest removal will have expired, in milliseconds since 1970.
     pub(crate) fn next_expiry(&self) -> Option<i64> {
-        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
         let oldest = self.state.tombstones.iter().map(|tombstone| tombstone.deletion_timestamp).min();
         // The removals expire when their time is past, not when it has come.
-        oldest.map(|oldest| oldest.saturating_add(retention).saturating_add(1))
+        oldest.map(|oldest| oldest.saturating_add(clean::retention_millis(&self.state)).saturating_add(1))
     }
 
     /// When the newest removal will have expired, in milliseconds since 1970.
     pub(crate) fn last_expiry(&self) -> Option<i64> {
-        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
         let newest = self.state.tombstones.iter().map(|tombstone| tombstone.deletion_timestamp).max();
-        newest.map(|newest| newest.saturating_add(retention))
+        newest.map(|newest| newest.saturating_add(clean::retention_millis(&self.state)))
     }
 
     /// When the removal of a data file expires, in milliseconds since 1970; `None` for one that the log does not name as
     /// removed. A file that is live may have removals of its own, of older deletion vectors.
     pub(crate) fn expiry_of(&self, path: &str) -> Option<i64> {
-        let retention = clean::interval_millis(&self.state, "delta.deletedFileRetentionDuration");
         let of = |tombstone: &&Tombstone| &*tombstone.path == path;
         let removed = self.state.tombstones.iter().filter(of).map(|tombstone| tombstone.deletion_timestamp).max();
-        removed.map(|removed| removed.saturating_add(retention))
+        removed.map(|removed| removed.saturating_add(clean::retention_millis(&self.state)))
     }
 }
