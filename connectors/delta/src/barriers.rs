@@ -5,7 +5,6 @@
 use crate::encode::file::PartWriter;
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
-use crate::layout::own_column;
 use crate::log::{Commit, Features, LiveFile, NewTable, Table, new_table_id};
 use crate::store::{Store, TableStore};
 use crate::typemap::{ColumnType, TableColumn, schema_string};
@@ -170,7 +169,7 @@ impl Barriers {
 }
 
 fn columns() -> Vec<TableColumn> {
-    COLUMNS.iter().map(|(name, kind)| own_column(name, kind.clone())).collect()
+    COLUMNS.iter().map(|(name, kind)| TableColumn::own(name, kind.clone())).collect()
 }
 
 fn new_table() -> NewTable {

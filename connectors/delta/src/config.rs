@@ -189,6 +189,12 @@ impl Settings {
         }
     }
 
+    /// What a location alone gives.
+    #[cfg(test)]
+    pub(crate) fn at(location: &Url) -> Settings {
+        Settings::check(serde_json::from_value(serde_json::json!({ "location": location.as_str() })).unwrap()).unwrap()
+    }
+
     /// Checks all keys and names every fault.
     pub(crate) fn check(mut config: Config) -> Result<Settings, Vec<ConfigFault>> {
         let mut faults = Vec::new();

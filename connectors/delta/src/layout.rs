@@ -54,9 +54,9 @@ impl Mode {
             Mode::Changelog => &CHANGELOG_COLUMNS,
             Mode::History => &HISTORY_COLUMNS,
         };
-        let mut columns: Vec<_> = scalars.iter().map(|(name, kind)| own_column(name, kind.clone())).collect();
+        let mut columns: Vec<_> = scalars.iter().map(|(name, kind)| TableColumn::own(name, kind.clone())).collect();
         if self == Mode::Changelog {
-            columns.push(own_column(UNCHANGED_COLUMN, ColumnType::Array(Box::new(ColumnType::String))));
+            columns.push(TableColumn::own(UNCHANGED_COLUMN, ColumnType::Array(Box::new(ColumnType::String))));
         }
         columns
     }
@@ -186,22 +186,6 @@ fn collision(columns: &[TableColumn]) -> Option<(&str, &str)> {
 
 fn is_own(column: &TableColumn, mode: Mode) -> bool {
     mode != Mode::Mirror && column.family.is_empty()
-}
-
-/// A column that no source has.
-pub(crate) fn own_column(name: &str, column_type: ColumnType) -> TableColumn {
-    TableColumn {
-        name: name.into(),
-        column_type,
-        nullable: true,
-        family: "".into(),
-        dropped: false,
-        added: false,
-        added_as_null: false,
-        source: None,
-        type_changes: Vec::new(),
-        mapped: None,
-    }
 }
 
 fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableColumn> {

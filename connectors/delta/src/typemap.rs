@@ -261,6 +261,22 @@ pub(crate) struct TableColumn {
 }
 
 impl TableColumn {
+    /// A column that no source has.
+    pub(crate) fn own(name: &str, column_type: ColumnType) -> TableColumn {
+        TableColumn {
+            name: name.into(),
+            column_type,
+            nullable: true,
+            family: "".into(),
+            dropped: false,
+            added: false,
+            added_as_null: false,
+            source: None,
+            type_changes: Vec::new(),
+            mapped: None,
+        }
+    }
+
     /// Whether it takes the values of the source's column of this name, as long as it is not dropped.
     pub(crate) fn takes(&self, source: &str) -> bool {
         match (&self.source, &self.mapped) {

@@ -136,18 +136,7 @@ mod tests {
         ] {
             assert!(may_partition(&column_type));
             assert_eq!(text_of(&column_type, value), Ok(text.map(str::to_owned)));
-            let column = TableColumn {
-                name: "p".into(),
-                column_type,
-                nullable: true,
-                family: "".into(),
-                dropped: false,
-                added: false,
-                added_as_null: false,
-                source: None,
-                type_changes: Vec::new(),
-                mapped: None,
-            };
+            let column = TableColumn::own("p", column_type);
             let partition = Arc::new(BTreeMap::from([("p".to_owned(), text.map(str::to_owned))]));
             let mut expected = Column::new(&column.column_type);
             (0..3).for_each(|_| expected.push(value).unwrap());

@@ -253,18 +253,7 @@ mod tests {
     }
 
     fn stats_text(column_type: ColumnType, values: &[Value<'_>]) -> String {
-        let columns = [TableColumn {
-            name: "k".into(),
-            column_type,
-            nullable: true,
-            family: "".into(),
-            dropped: false,
-            added: false,
-            added_as_null: false,
-            source: None,
-            type_changes: Vec::new(),
-            mapped: None,
-        }];
+        let columns = [TableColumn::own("k", column_type)];
         let mut column = Column::new(&columns[0].column_type);
         for value in values {
             column.push(*value).unwrap();

@@ -96,16 +96,9 @@ mod tests {
 
     fn columns(types: &[ColumnType]) -> Vec<TableColumn> {
         let column = |(at, kind): (usize, &ColumnType)| TableColumn {
-            name: format!("k{at}").into(),
-            column_type: kind.clone(),
             nullable: false,
             family: "x".into(),
-            dropped: false,
-            added: false,
-            added_as_null: false,
-            source: None,
-            type_changes: Vec::new(),
-            mapped: None,
+            ..TableColumn::own(&format!("k{at}"), kind.clone())
         };
         types.iter().enumerate().map(column).collect()
     }

@@ -3,7 +3,6 @@
 use super::datum::{Datum, Row};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::encode::read::ColumnReader;
-use crate::layout::own_column;
 use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED};
 use crate::store::TableStore;
 use crate::typemap::{ColumnType, TableColumn, parse_schema_string};
@@ -137,7 +136,7 @@ fn read_rows(
     let vector: Option<DvDescriptor> = file.get("deletionVector").map(|v| serde_json::from_value(v.clone()).unwrap());
     let dead = vector.map_or_else(RoaringBitmap::new, |vector| deletion_vector::load(store, &vector).unwrap());
     let (path, size) = (file["path"].as_str().unwrap(), file["size"].as_u64().unwrap());
-    let word = word.map(|name| own_column(name, ColumnType::String));
+    let word = word.map(|name| TableColumn::own(name, ColumnType::String));
     let asked = columns.iter().chain(&word).collect::<Vec<_>>();
     let mut reader = ColumnReader::open(store, path, size, &asked, None).unwrap();
     let (mut rows, mut number) = (Vec::new(), 0);

@@ -6,7 +6,7 @@ use super::source::Source;
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns, Widening};
+use crate::layout::{Mode, PartitionBy, Widening};
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
             _ => Widening::Halt,
         },
     );
-    let mut settings = Settings { column_mapping: is_mapped, widening, ..settings(&mut chance, location) };
+    let mut settings = Settings { column_mapping: is_mapped, widening, ..settings(&mut chance, &location) };
     let is_plain = !is_mapped && widening == Widening::Halt;
     // These do not go together.
     settings.change_data_feed &= is_plain;
@@ -148,27 +148,16 @@ fn surroundings(chance: &mut Chance) -> Own {
     Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(names) }
 }
 
-fn settings(chance: &mut Chance, location: Url) -> Settings {
+fn settings(chance: &mut Chance, location: &Url) -> Settings {
     let mode = if chance.percent(75) { Mode::Mirror } else { Mode::Changelog };
     let mut settings = Settings {
-        location,
-        storage: BTreeMap::new(),
-        table: "{source}/{schema}/{table}".to_owned(),
         mode,
-        commit_interval: Duration::from_secs(5),
-        commit_interval_max: Duration::from_secs(60),
         commit_rows: 1_000,
-        commit_bytes: 64 << 20,
-        text_columns: TextColumns::new(),
-        schema_changes: SchemaChanges::Evolve,
         deletion_vectors: mode != Mode::Mirror || chance.percent(70),
         file_bytes: *chance.pick(&[100, 20_000, 1 << 20]),
-        partition_by: PartitionBy::default(),
         change_data_feed: mode == Mode::Mirror && chance.percent(50),
-        column_mapping: false,
-        widening: Widening::Halt,
-        barriers: None,
         compaction: chance.percent(70).then(|| budget(chance)),
+        ..Settings::at(location)
     };
     // With tables that are compacted beside them, and with such as are not.
     let has_barriers = settings.compaction.is_none_or(|budget| budget.deleted_age.is_some());

@@ -26,18 +26,7 @@ pub(crate) fn each_row(table: &mut Table, names: &[&str], mut each: impl FnMut(&
 /// The table's columns of these names; one that it does not have is in no file.
 fn columns(table: &Table, names: &[&str]) -> Vec<TableColumn> {
     let all = parse_schema_string(table.schema_string()).unwrap();
-    let none = |name: &str| TableColumn {
-        name: name.into(),
-        column_type: ColumnType::String,
-        nullable: true,
-        family: "".into(),
-        dropped: false,
-        added: false,
-        added_as_null: false,
-        source: None,
-        type_changes: Vec::new(),
-        mapped: None,
-    };
+    let none = |name: &str| TableColumn::own(name, ColumnType::String);
     let column = |name: &&str| all.iter().find(|column| &*column.name == *name).cloned();
     names.iter().map(|name| column(name).unwrap_or_else(|| none(name))).collect()
 }

@@ -40,18 +40,7 @@ const ROW_BYTES: usize = 48;
 
 /// The columns of a file of changes.
 pub(crate) fn with_change_column(columns: &[TableColumn]) -> Vec<TableColumn> {
-    let change = TableColumn {
-        name: CHANGE_COLUMN.into(),
-        column_type: ColumnType::String,
-        nullable: true,
-        family: "".into(),
-        dropped: false,
-        added: false,
-        added_as_null: false,
-        source: None,
-        type_changes: Vec::new(),
-        mapped: None,
-    };
+    let change = TableColumn::own(CHANGE_COLUMN, ColumnType::String);
     columns.iter().cloned().chain([change]).collect()
 }
 

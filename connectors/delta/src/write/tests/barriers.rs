@@ -4,7 +4,6 @@
 use crate::ambient::{self, Own};
 use crate::barriers::{Barriers, Cut};
 use crate::config::Settings;
-use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns, Widening};
 use crate::log::Table;
 use crate::model::feed::{head, transaction};
 use crate::model::reading::each_row;
@@ -34,24 +33,11 @@ const CALLS: u32 = 80;
 
 fn settings() -> Settings {
     Settings {
-        location: Url::parse("file:///nowhere").unwrap(),
-        storage: BTreeMap::new(),
-        table: "{source}/{schema}/{table}".to_owned(),
-        mode: Mode::Mirror,
-        commit_interval: Duration::from_secs(5),
         commit_interval_max: Duration::from_secs(5),
         commit_rows: 1_000,
-        commit_bytes: 64 << 20,
-        text_columns: TextColumns::new(),
-        schema_changes: SchemaChanges::Evolve,
         barriers: Some(Duration::ZERO),
-        column_mapping: false,
-        widening: Widening::Halt,
         compaction: None,
-        change_data_feed: false,
-        partition_by: PartitionBy::default(),
-        deletion_vectors: true,
-        file_bytes: 256 << 20,
+        ..Settings::at(&Url::parse("file:///nowhere").unwrap())
     }
 }
 

@@ -6,7 +6,7 @@ mod reading;
 mod shaping;
 
 use crate::config::{Budget, Settings};
-use crate::layout::{Mode, PartitionBy, SchemaChanges, TextColumns, Widening};
+use crate::layout::{Mode, PartitionBy, SchemaChanges, Widening};
 use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
@@ -15,7 +15,6 @@ use crate::write::{DeltaSink, Identity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tidewire_core::batch::Before;
 use tidewire_core::cell::Tag;
 use tidewire_core::schema::{KeyKind, OldRow};
@@ -123,24 +122,11 @@ impl Harness {
     pub(super) fn with_mode(shape: Shape, mode: Mode) -> Harness {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings {
-            location: Url::from_directory_path(directory.path()).unwrap(),
-            storage: BTreeMap::new(),
-            table: "{source}/{schema}/{table}".to_owned(),
             mode,
-            commit_interval: Duration::from_secs(5),
-            commit_interval_max: Duration::from_secs(60),
             commit_rows: 1_000,
-            commit_bytes: 64 << 20,
-            text_columns: TextColumns::new(),
-            schema_changes: SchemaChanges::Evolve,
-            barriers: None,
-            column_mapping: false,
-            widening: Widening::Halt,
             compaction: None,
-            change_data_feed: false,
-            partition_by: PartitionBy::default(),
-            deletion_vectors: true,
             file_bytes: 1 << 20,
+            ..Settings::at(&Url::from_directory_path(directory.path()).unwrap())
         };
         let descriptor = SourceDescriptor {
             name: "shop".into(),
