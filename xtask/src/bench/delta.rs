@@ -108,6 +108,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What readers took.
+struct Read {
+    scans: [Option<f64>; 3],
+    /// Seconds that the removal of deleted rows took.
+    purge: f64,
+    scans_purged: [Option<f64>; 3],
+    merge: Option<f64>,
+}
+
 /// One size and kind of key.
 struct Contest<'a> {
     programs: &'a Programs,
@@ -135,7 +144,7 @@ impl Contest<'_> {
             std::fs::remove_dir_all(&index).context("remove the index")?;
         }
         let rebuild = self.write("resume", json!({ "round": round + 1 }))?;
-        let (scans, merge) = self.read(round + 2)?;
+        let found = self.read(round + 2)?;
         std::fs::remove_dir_all(&self.place).context("remove the table")?;
 
         let millis = numbers(&churned, "/commits/millis")?;
@@ -151,7 +160,7 @@ impl Contest<'_> {
             p50: at(0.5)?,
             p99: at(0.99)?,
             append: quantile(&append_times, 0.5).context("nothing was appended")?,
-            merge,
+            merge: found.merge,
             growth: None,
             rate: number(&churned, "/sustained/changes")? / busy,
             maintaining: number(&churned, "/sustained/maintain_seconds")? / busy,
@@ -162,7 +171,9 @@ impl Contest<'_> {
             peak_mb: peaks.into_iter().fold(0.0, f64::max) * 1024.0 / 1e6,
             rebuild: number(&rebuild, "/resume/seconds")?,
             restart: number(&restart, "/resume/seconds")?,
-            scans,
+            scans: found.scans,
+            purge: found.purge,
+            scans_purged: found.scans_purged,
         })
     }
 
@@ -175,30 +186,44 @@ impl Contest<'_> {
         Ok((numbers(&found, "/times")?, bytes))
     }
 
-    /// What readers and delta-rs's `MERGE` take, and whether all see the same rows. So many rounds were applied.
-    fn read(&self, rounds: u64) -> Result<([Option<f64>; 3], Option<f64>)> {
+    /// What readers and delta-rs's `MERGE` take, and whether all see the same rows, also without the deleted ones. So many
+    /// rounds were applied.
+    fn read(&self, rounds: u64) -> Result<Read> {
         let (table, copy) = (self.path("lake/bench/public/rows"), self.path("copy"));
         self.check(&READERS, &table, rounds)?;
         eprintln!("  a copy by delta-rs");
         self.programs.ask(&["copy", &table, &copy])?;
+        let scans = self.scans(&table, &copy);
+        let purge = number(&self.write("purge", json!({}))?, "/purge/seconds")?;
+        self.check(&READERS, &table, rounds)?;
+        let scans_purged = self.scans(&table, &copy);
+        let merge = if self.rows > MERGE_ROWS_MAX { None } else { Some(self.merge(&copy, rounds)?) };
+        Ok(Read { scans, purge, scans_purged, merge })
+    }
+
+    /// Each reader's time for one table, in multiples of that for another.
+    fn scans(&self, table: &str, copy: &str) -> [Option<f64>; 3] {
         let mut scans = [None; 3];
         for (reader, scan) in READERS.iter().zip(&mut scans) {
             eprintln!("  scans by {reader}");
-            match self.programs.ask(&["scan", reader, &table, &copy]) {
-                Ok(found) => *scan = Some(number(&found, "/seconds")? / number(&found, "/other_seconds")?),
+            let found = self.programs.ask(&["scan", reader, table, copy]);
+            match found.and_then(|found| Ok(number(&found, "/seconds")? / number(&found, "/other_seconds")?)) {
+                Ok(ratio) => *scan = Some(ratio),
                 // It could read the table a moment ago: a goal that is missed, and no reason to throw the rest away.
                 Err(error) => eprintln!("  {error:#}"),
             }
         }
-        if self.rows > MERGE_ROWS_MAX {
-            return Ok((scans, None));
-        }
+        scans
+    }
+
+    /// What delta-rs takes to merge the next rounds into a copy.
+    fn merge(&self, copy: &str, rounds: u64) -> Result<f64> {
         eprintln!("  MERGE by delta-rs");
         self.write_csv("merges", rounds, MERGES)?;
-        let merged = self.programs.ask(&["merge", &self.path("merges"), &copy, self.key.columns()])?;
+        let merged = self.programs.ask(&["merge", &self.path("merges"), copy, self.key.columns()])?;
         // What was merged are the same changes.
-        self.check(&["duckdb"], &copy, rounds + MERGES)?;
-        Ok((scans, Some(number(&merged, "/median")?)))
+        self.check(&["duckdb"], copy, rounds + MERGES)?;
+        number(&merged, "/median")
     }
 
     /// Fails when a reader sees other rows than there must be.

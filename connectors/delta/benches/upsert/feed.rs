@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::batch::Phase;
 use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
-use tidewire_core::sink::Selection;
-use tidewire_core::{Batch, Mark, Op, Position, Progress, Sink};
+use tidewire_core::sink::{PurgeRequest, Selection};
+use tidewire_core::{Batch, Mark, Op, Position, Progress, Sink, SinkConnector};
 use tidewire_delta::{Config, SinkOptions, connector};
 
 /// Rows of a batch at most, as many as the daemon's.
@@ -20,6 +20,7 @@ const BATCH: u64 = 8_192;
 const COMMIT: u64 = 100_000;
 /// Where the snapshot lies in the log.
 const FLOOR: u64 = 10;
+const SOURCE: &str = "bench";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -29,6 +30,27 @@ impl SecretResolver for NoSecrets {
     fn resolve(&self, _: &SecretRef) -> tidewire_core::Result<Secret> {
         Err(tidewire_core::Error::bug("no_secrets", "the benchmark has no secrets"))
     }
+}
+
+/// Has deleted rows removed from the tables of the folder `lake`.
+///
+/// # Errors
+/// The sink's, and when not all is as it was asked for.
+pub(crate) fn purge(lake: &Path, state: &Path) -> Result<()> {
+    let request = PurgeRequest { table: None, key: None, now: false };
+    let tell = &mut |line| eprintln!("    {line}");
+    match sink(lake, state)?.purge(SOURCE, &request, tell).map_err(|error| error.chain())? {
+        true => Ok(()),
+        false => Err("rows are left that had to go".into()),
+    }
+}
+
+fn sink(lake: &Path, state: &Path) -> Result<Box<dyn SinkConnector>> {
+    let location = serde_json::json!({ "location": format!("file://{}", lake.display()) });
+    let config: Config = serde_json::from_value(location)?;
+    let state_dir = Some(state.to_path_buf());
+    let options = SinkOptions { name: "bench".into(), state_dir, secrets: Arc::new(NoSecrets) };
+    Ok(connector(options, config).map_err(|faults| format!("{faults:?}"))?)
 }
 
 /// An open sink, and how far it has been fed.
@@ -49,12 +71,7 @@ impl Feed {
     pub(crate) fn open(lake: &Path, state: &Path, key: KeyShape, rounds: Rounds, round: u64) -> Result<Feed> {
         std::fs::create_dir_all(lake)?;
         std::fs::create_dir_all(state)?;
-        let location = serde_json::json!({ "location": format!("file://{}", lake.display()) });
-        let config: Config = serde_json::from_value(location)?;
-        let state_dir = Some(state.to_path_buf());
-        let options = SinkOptions { name: "bench".into(), state_dir, secrets: Arc::new(NoSecrets) };
-        let sink = connector(options, config).map_err(|faults| format!("{faults:?}"))?;
-        let (sink, progress) = sink.open("bench").map_err(|error| error.chain())?;
+        let (sink, progress) = sink(lake, state)?.open(SOURCE).map_err(|error| error.chain())?;
         let shape = Shape::new(key, &position(FLOOR));
         let feed = Feed { sink, progress, shape, rounds, round };
         let expect = (round > 0).then(|| feed.end_of(round - 1, true));

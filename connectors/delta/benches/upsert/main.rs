@@ -38,6 +38,8 @@ enum Task {
     Churn { lake: PathBuf, state: PathBuf, commits: u64, seconds: u64 },
     /// Opens the sink again, and applies one round.
     Resume { lake: PathBuf, state: PathBuf, round: u64 },
+    /// Has deleted rows removed, as `tidewire purge` does.
+    Purge { lake: PathBuf, state: PathBuf },
     /// Writes the next rounds as `0.csv`, `1.csv` and so on.
     Csv { folder: PathBuf, round: u64, count: u64 },
     /// Tells what the table must hold.
@@ -64,6 +66,12 @@ fn main() -> Result<()> {
             let applied = feed.apply(&batches)?;
             tell("resume", json!({ "seconds": (opened + applied).as_secs_f64(), "peak_kib": peak_kib()? }));
             feed.maintain().map(drop)
+        }
+        Task::Purge { lake, state } => {
+            let begun = Instant::now();
+            feed::purge(&lake, &state)?;
+            tell("purge", json!({ "seconds": begun.elapsed().as_secs_f64(), "peak_kib": peak_kib()? }));
+            Ok(())
         }
         Task::Csv { folder, round, count } => {
             let shape = Shape::new(key, &Position::new(Mark::default(), ""));

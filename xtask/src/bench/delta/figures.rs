@@ -41,6 +41,10 @@ pub(super) struct Figures {
     pub(super) restart: f64,
     /// In DuckDB, Polars and delta-rs; `None` did not end.
     pub(super) scans: [Option<f64>; 3],
+    /// The removal of deleted rows by command.
+    pub(super) purge: f64,
+    /// Scans after it.
+    pub(super) scans_purged: [Option<f64>; 3],
 }
 
 impl Figures {
@@ -86,6 +90,8 @@ impl Figures {
             format!("{:.2}", self.rebuild),
             format!("{:.2}", self.restart),
             self.scans.map(|scan| optional(scan, 2)).join(" / "),
+            format!("{:.1}", self.purge),
+            self.scans_purged.map(|scan| optional(scan, 2)).join(" / "),
             show_goals(&self.goals()),
         ];
         format!("| {} |\n", cells.join(" | "))
@@ -114,6 +120,8 @@ pub(super) fn show(figures: &[Figures]) -> String {
         "rebuild s",
         "restart s",
         "x scan (DuckDB / Polars / delta-rs)",
+        "purge s",
+        "x scan, purged",
         "goals",
     ];
     let rule = head.map(|_| "---").join(" | ");
@@ -168,7 +176,7 @@ mod tests {
     fn every_line_has_as_many_cells_as_the_head() {
         let text = show(&[met(), Figures { merge: None, scans: [None; 3], ..met() }]);
         let counts: Vec<usize> = text.lines().map(|line| line.matches('|').count()).collect();
-        assert_eq!(counts, [21; 4], "{text}");
+        assert_eq!(counts, [23; 4], "{text}");
     }
 
     #[test]
