@@ -13,10 +13,11 @@ use tidewire_testkit::{Daemon, wait};
 const KILLS: u64 = 50;
 
 /// Places that are passed with the lake, in the order of one commit.
-pub(crate) const LAKE_PLACES: [&str; 12] = [
+pub(crate) const LAKE_PLACES: [&str; 13] = [
     "before_write:2",
     "after_write:2",
     "before_commit:2",
+    "delta_store_written:3",
     "delta_store_synced:3",
     "delta_store_linked:3",
     "delta_files_written:2",

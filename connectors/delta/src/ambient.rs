@@ -19,6 +19,8 @@ pub(crate) enum Limit {
     IndexBytes,
     /// Bytes of a file of an index that may be mapped as a whole.
     MappedBytes,
+    /// Bytes of larger files that may be, of all tables together.
+    ClaimedBytes,
     /// Rows of a data file.
     PartRows,
     /// Rows of a row group.
@@ -31,6 +33,8 @@ pub(crate) enum Limit {
     CheckpointEntries,
     /// Seconds between two clean-ups.
     CleanSeconds,
+    /// Tables that are committed at once.
+    CommitThreads,
     /// Files removed in one clean-up.
     CleanFiles,
 }

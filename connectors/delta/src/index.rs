@@ -8,6 +8,7 @@
 mod batch;
 mod bloom;
 mod builder;
+mod claim;
 mod folder;
 mod lsm;
 mod manifest;

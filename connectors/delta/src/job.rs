@@ -1,8 +1,9 @@
-//! Work on a thread of its own that can be waited for and told to stop. Knows nothing of what the work is.
+//! Work on a thread of its own that can be waited for and told to stop, and work on several threads at once. Knows nothing of
+//! what the work is.
 
 use crate::ambient;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use tidewire_core::{Error, Result};
 
@@ -44,7 +45,7 @@ impl<T: Send + 'static> Job<T> {
     /// Waits for the result.
     pub(crate) fn join(mut self) -> Result<T> {
         let result = self.thread.take().map(JoinHandle::join);
-        result.and_then(|joined| joined.ok()).unwrap_or_else(|| Err(Error::bug("thread_panic", "a thread panicked")))
+        result.and_then(|joined| joined.ok()).unwrap_or_else(|| Err(panicked()))
     }
 
     /// Tells it to stop, and waits for what it has done all the same.
@@ -61,5 +62,96 @@ impl<T> Drop for Job<T> {
             // Nobody wants the result.
             let _ = thread.join();
         }
+    }
+}
+
+/// Does the same with each of `items`, on so many threads at most, this one among them. After an error no more are begun;
+/// of several errors the answer is that of the first item.
+pub(crate) fn side_by_side<T: Send>(items: Vec<T>, threads: usize, act: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
+    let others = threads.min(items.len()).saturating_sub(1);
+    let waiting = Mutex::new(items.into_iter().enumerate());
+    let failed = Mutex::new(None::<(usize, Error)>);
+    let work = || {
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((number, item)) = next else { return };
+            let Err(error) = act(item) else { continue };
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.as_ref().is_none_or(|(first, _)| number < *first) {
+                *failed = Some((number, error));
+            }
+        }
+    };
+    let joined = std::thread::scope(|scope| {
+        let start = |_| {
+            let surroundings = ambient::branch();
+            let there = || {
+                surroundings.enter();
+                work();
+            };
+            // Where there are too many threads already, the work is done by fewer.
+            Builder::new().spawn_scoped(scope, there).ok()
+        };
+        let started = (0..others).filter_map(start).collect::<Vec<_>>();
+        work();
+        started.into_iter().map(std::thread::ScopedJoinHandle::join).filter(|joined| joined.is_err()).count()
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, error)) => Err(error),
+        None if joined > 0 => Err(panicked()),
+        None => Ok(()),
+    }
+}
+
+fn panicked() -> Error {
+    Error::bug("thread_panic", "a thread panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn all_is_done_once_and_at_once() {
+        for threads in [0, 1, 3, 8] {
+            let done = AtomicUsize::new(0);
+            side_by_side((0..100).collect(), threads, |n: usize| {
+                done.fetch_add(n, Ordering::Relaxed);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(done.into_inner(), 4_950);
+        }
+        // Nobody goes on before all three have come.
+        let barrier = Barrier::new(3);
+        side_by_side(vec![(); 3], 3, |()| {
+            barrier.wait();
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn the_first_error_is_the_answer_and_the_end() {
+        let barrier = Barrier::new(2);
+        let begun = AtomicUsize::new(0);
+        let error = side_by_side((0..1_000).collect(), 2, |n| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if n < 2 {
+                barrier.wait();
+            }
+            Err(Error::bug("planted", format!("{n}")))
+        });
+        assert!(error.unwrap_err().to_string().contains('0'));
+        assert_eq!(begun.into_inner(), 2);
+        let panics = side_by_side(vec![std::thread::current().id(); 2], 2, |caller| {
+            barrier.wait();
+            assert_eq!(std::thread::current().id(), caller, "the other thread");
+            Ok(())
+        });
+        assert_eq!(panics.unwrap_err().code(), "thread_panic");
     }
 }

@@ -2,8 +2,8 @@
 //! Delta. The calls block: they are made from a plain thread, never from a runtime's worker.
 //!
 //! What a call has answered is durable: local files and their directories are synced before a name appears
-//! (SK-38, SK-39, SK-53), object stores answer after they have stored. The names of data files alone may be so a little
-//! later: before the next entry that could tell of them.
+//! (SK-38, SK-39, SK-53), object stores answer after they have stored. Data files alone may be so a little later: before
+//! the next entry that could tell of them.
 
 mod bucket;
 #[cfg(test)]
@@ -330,7 +330,7 @@ impl DataFile {
         }
     }
 
-    /// Makes the file visible and its content durable; its name is so before any name that `put` or `put_new` makes
+    /// Makes the file visible; it is durable before any name that `put` or `put_new` makes
     /// afterwards. Returns its size in bytes. An existing name is an error.
     pub(crate) fn finish(self) -> Result<u64> {
         match self.0 {

@@ -11,6 +11,7 @@
 //! again.
 
 mod cadence;
+mod committing;
 mod compacting;
 mod cuts;
 mod declaring;
@@ -44,7 +45,7 @@ use std::time::Duration;
 use table::TableWriter;
 use tidewire_core::sink::Selection;
 use tidewire_core::{
-    Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState, failpoint,
+    Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState,
 };
 
 /// What all tables together may take before their commits.
@@ -353,11 +354,7 @@ impl Sink for DeltaSink {
 
     fn commit(&mut self, progress: &Progress) -> Result<()> {
         self.note_reading(progress)?;
-        for (name, table) in &mut self.tables {
-            // A table that was left behind is not where the others are.
-            table.commit(progress.position_of(name)).map_err(|error| of_table(error, name))?;
-            failpoint::pass("delta_table_committed");
-        }
+        self.commit_tables(progress)?;
         // Before the progress: what comes again after a crash in between is at a barrier already, and after one before it,
         // the changes that it is for come again.
         self.write_barrier(progress)?;

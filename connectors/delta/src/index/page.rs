@@ -29,6 +29,8 @@ pub(crate) const DAMAGED: &str = "index_damaged";
 /// Whether a look-up may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
+    /// For the disk, which is not likely: the bytes are read through the map, and may become part of the process.
+    Mapped,
     /// Only what is in the page cache.
     None,
     /// For the disk.
@@ -92,8 +94,13 @@ impl Sealed {
         self.bytes.all().get(at..at + length).ok_or_else(|| self.damaged("it ends too early"))
     }
 
-    /// As `get`, but copied past the map where the bytes are a large file's. `None` when a disk had to be waited for and
-    /// `patience` says not to.
+    /// Whether all of it would be a burden as a part of the process.
+    pub(crate) fn is_large(&self) -> bool {
+        matches!(self.bytes, Bytes::Mapped(..)) && self.bytes.all().len() > limit(Limit::MappedBytes, MAPPED_MAX)
+    }
+
+    /// As `get`, but copied past the map unless `patience` says that it may be touched. `None` when a disk had to be waited
+    /// for and `patience` says not to.
     pub(crate) fn read<'a>(
         &'a self,
         at: u64,
@@ -101,7 +108,7 @@ impl Sealed {
         buffer: &'a mut Vec<u8>,
         patience: Patience,
     ) -> Result<Option<&'a [u8]>> {
-        if matches!(self.bytes, Bytes::Owned(_)) || self.bytes.all().len() <= limit(Limit::MappedBytes, MAPPED_MAX) {
+        if patience == Patience::Mapped {
             return self.get(at, length).map(Some);
         }
         let (first, last) = (at / PAGE as u64, (at + length.max(1) as u64 - 1) / PAGE as u64);
@@ -114,7 +121,7 @@ impl Sealed {
         buffer.resize(size, 0);
         let done = match patience {
             Patience::None => self.bytes.copy_cached(from, buffer),
-            Patience::Disk => self.bytes.copy(from, buffer).map(|()| true),
+            Patience::Mapped | Patience::Disk => self.bytes.copy(from, buffer).map(|()| true),
         };
         if !done.map_err(|cause| error::local_io("read", &self.place, cause))? {
             return Ok(None);

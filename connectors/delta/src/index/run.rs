@@ -6,8 +6,9 @@
 //! keys with the same first bits; an entry is the rest of its key's bits in whole bytes, big endian, and 7 bytes of
 //! location, big endian: 26 bits of file, 30 bits of row.
 //!
-//! Filter and directory are read through the map: they are small (125 MB and 16 MB for 100 M keys) and hot. Entries are copied
-//! from the file, bucket by bucket; those that are not in the page cache are asked of the disk all at once.
+//! Filter and directory are read through the map: they are small (125 MB and 16 MB for 100 M keys) and hot. So are the
+//! entries of an index that is small as a whole, while they are in the page cache; others are copied from the file, bucket by
+//! bucket, and those that are not in the page cache are asked of the disk all at once.
 
 mod header;
 mod stream;
@@ -21,13 +22,14 @@ pub(crate) use writer::RunWriter;
 
 use crate::index::RowLocation;
 use crate::index::bloom::{self, BLOCK};
+use crate::index::claim::Claim;
 use crate::index::folder::Name;
 use crate::index::map::Bytes;
 use crate::index::mix::{Mixed, Order};
 use crate::index::page::{Patience, Sealed};
 use header::Layout;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use tidewire_core::{Error, Result};
 
 /// A key and where its row lies.
@@ -44,6 +46,8 @@ const ROW_BITS: u32 = 30;
 const STRIDE: usize = 1024;
 /// Bytes of a bucket's entries that are copied.
 const COPIED_MAX: usize = 64 << 10;
+/// One sweep of so many over a mapped run looks whether it is still in the page cache.
+const SWEEPS_MAPPED: u32 = 32;
 
 /// 56 bits.
 fn pack(at: RowLocation) -> Result<u64> {
@@ -68,6 +72,11 @@ pub(crate) struct Run {
     name: Name,
     /// Most keys of the last look-up were in it: the filter would only cost the memory that it takes.
     is_sure: AtomicBool,
+    sweeps: AtomicU32,
+    /// The last sweep that looked found all that it wanted in the page cache.
+    is_warm: AtomicBool,
+    /// To be read through the map.
+    claim: OnceLock<Claim>,
 }
 
 /// A key that is looked for, its place among the keys, and its bucket: from, and up to.
@@ -88,7 +97,8 @@ impl Run {
         if layout.pages() != sealed.pages() {
             return Err(sealed.damaged("its size is not what the header says"));
         }
-        Ok(Run { sealed, layout, name, is_sure: AtomicBool::new(false) })
+        let (is_sure, is_warm) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Run { sealed, layout, name, is_sure, sweeps: AtomicU32::new(0), is_warm, claim: OnceLock::new() })
     }
 
     /// Number of entries.
@@ -116,12 +126,14 @@ impl Run {
     }
 
     /// Appends what is known of these keys, which stand in order: the place among the keys, and the location.
-    pub(crate) fn seek(&self, keys: &[Mixed], found: &mut Vec<(u32, RowLocation)>) -> Result<()> {
+    /// `may_claim` says that the run is of an index that may be mapped as a whole.
+    pub(crate) fn seek(&self, keys: &[Mixed], may_claim: bool, found: &mut Vec<(u32, RowLocation)>) -> Result<()> {
         let before = found.len();
+        let patience = self.patience(may_claim);
         let is_sure = self.is_sure.load(Ordering::Relaxed);
         let mut likely = Vec::with_capacity(STRIDE);
         let mut spans = Vec::with_capacity(STRIDE);
-        let mut late = Vec::new();
+        let (mut sought_in_all, mut late) = (0, Vec::new());
         let mut buffer = Vec::new();
         for (number, stride) in keys.chunks(STRIDE).enumerate() {
             likely.clear();
@@ -137,12 +149,17 @@ impl Run {
                     spans.push(Sought { at: *at, key: *key, start, end });
                 }
             }
+            sought_in_all += spans.len();
             for sought in &spans {
-                match self.entries_of(sought, &mut buffer, Patience::None)? {
+                match self.entries_of(sought, &mut buffer, patience)? {
                     Some(entries) => self.scan(sought, entries, |location| found.push((sought.at, location))),
                     None => late.push(*sought),
                 }
             }
+        }
+        // A few entries say nothing of the rest, unless one of them is missing.
+        if patience == Patience::None && (sought_in_all >= STRIDE || !late.is_empty()) {
+            self.is_warm.store(late.is_empty(), Ordering::Relaxed);
         }
         for sought in &late {
             let (at, length) = self.place_of(sought);
@@ -155,6 +172,25 @@ impl Run {
         }
         self.is_sure.store((found.len() - before) * 2 > keys.len(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// How the next sweep reads entries.
+    fn patience(&self, may_claim: bool) -> Patience {
+        if !self.sealed.is_large() {
+            return Patience::Mapped;
+        }
+        let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed);
+        if sweep.is_multiple_of(SWEEPS_MAPPED) || !self.is_warm.load(Ordering::Relaxed) {
+            return Patience::None;
+        }
+        if may_claim
+            && self.claim.get().is_none()
+            && let Some(claim) = Claim::new(self.file_bytes())
+        {
+            // Another thread's claim does as well.
+            drop(self.claim.set(claim));
+        }
+        if self.claim.get().is_some() { Patience::Mapped } else { Patience::None }
     }
 
     #[inline]
@@ -232,7 +268,7 @@ pub(crate) fn probe(bytes: Vec<u8>, keys: &[u64]) -> Result<u64> {
     let mut keys: Vec<Mixed> = keys.iter().map(|high| Mixed { high: *high, low: 0 }).collect();
     keys.sort_unstable();
     let mut found = Vec::new();
-    run.seek(&keys, &mut found)?;
+    run.seek(&keys, false, &mut found)?;
     let mut stream = Stream::new(Arc::clone(&run))?;
     let mut count = found.len() as u64;
     while stream.next()?.is_some() {

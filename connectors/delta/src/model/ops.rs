@@ -144,6 +144,8 @@ fn surroundings(chance: &mut Chance) -> Own {
     // Where the clock is ahead of the files' own times, old entries of the log expire; where it is behind, none does.
     let years = if chance.percent(60) { 100 } else { 20 };
     let names = chance.next() >> 1;
+    // In one order, so that a seed is one run.
+    limits.insert(Limit::CommitThreads, 1);
     limits.insert(Limit::MappedBytes, (names & 1) << 24);
     Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(names) }
 }

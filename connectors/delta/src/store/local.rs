@@ -1,13 +1,14 @@
 //! A local directory with durable, create-only files.
 //!
-//! A data file's content is synced when it ends, its name with those of others: before the next name that something else
-//! is to find, a log entry above all. An entry therefore never outlives a file that it names.
+//! Data files are synced together, contents and then names: before the next name that something else is to find, a log
+//! entry above all. An entry therefore never outlives a file that it names.
 
 use crate::error::{self, Result};
+use crate::job::side_by_side;
 use crate::store::{Created, DATA_FILE_EXISTS, Object};
 use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -35,34 +36,114 @@ pub(super) struct LocalDirectory {
     unsynced: Unsynced,
 }
 
-/// Directories with names of data files that are not durable yet, of a whole location.
-#[derive(Clone, Debug, Default)]
-struct Unsynced(Arc<Mutex<BTreeSet<PathBuf>>>);
+/// The folder whose files readers find by their names: none may be torn.
+const LISTED: &str = "_delta_log";
+
+/// So many data files are left open to be synced together.
+const UNSYNCED_FILES_MAX: usize = 8;
+
+/// A larger file is synced by the thread that wrote it: nobody's entry is to wait for another one's disk.
+const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+
+/// Data files that are not durable yet, of a whole location: by the table's directory, so that tables do not wait for each
+/// other, however many handles each has.
+#[derive(Clone, Debug)]
+struct Unsynced {
+    all: Arc<Mutex<BTreeMap<Arc<Path>, Shared>>>,
+    own: Shared,
+}
+
+type Shared = Arc<Mutex<Pending>>;
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// With their names.
+    files: Vec<(File, PathBuf)>,
+    /// Of names that are not durable.
+    directories: BTreeSet<PathBuf>,
+}
 
 impl Unsynced {
-    fn note(&self, directory: &Path) {
-        let mut directories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !directories.contains(directory) {
-            directories.insert(directory.to_owned());
-        }
+    /// For a location.
+    fn new() -> Unsynced {
+        Unsynced { all: Arc::default(), own: Arc::default() }
     }
 
-    /// Makes the names durable. Whoever comes meanwhile waits: a name may need what another thread is syncing.
-    fn sync(&self) -> Result<()> {
-        let mut directories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(directory) = directories.first() {
+    /// For a directory in it.
+    fn of(&self, directory: &Arc<Path>) -> Unsynced {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = Arc::clone(all.entry(Arc::clone(directory)).or_default());
+        Unsynced { all: Arc::clone(&self.all), own }
+    }
+
+    /// The content of `file` is not durable, either.
+    fn note(&self, file: Option<File>, name: &Path) -> Result<()> {
+        let mut pending = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = directory_of(name);
+        if !pending.directories.contains(directory) {
+            pending.directories.insert(directory.to_owned());
+        }
+        pending.files.extend(file.map(|file| (file, name.to_owned())));
+        if pending.files.len() < UNSYNCED_FILES_MAX { Ok(()) } else { pending.sync(None, &[]) }
+    }
+
+    /// Makes all durable, and the content of a further file. Whoever comes meanwhile waits: a name may need what another
+    /// thread is syncing. After an error the location must be opened anew: a second sync would not fail.
+    fn sync(&self, file: &File, name: &Path) -> Result<()> {
+        let mut pending = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut directories = Vec::new();
+        for directory in &pending.directories {
             match OpenDirectory::open(directory) {
-                Ok(opened) => opened.sync()?,
+                Ok(opened) => directories.push(opened),
                 // What lay in it is gone with it.
                 Err(error) if fs::symlink_metadata(directory).is_err_and(|cause| is_missing(&cause)) => {
                     tracing::debug!(error = %error.chain(), "a directory is gone")
                 }
                 Err(error) => return Err(error),
             }
-            directories.pop_first();
         }
+        pending.sync(Some((file, name)), &directories)?;
+        pending.directories.clear();
         Ok(())
     }
+}
+
+/// What is to be synced.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    File(&'a File, &'a Path),
+    Directory(&'a OpenDirectory),
+}
+
+impl Part<'_> {
+    fn sync(self) -> Result<()> {
+        match self {
+            Part::File(file, name) => file.sync_all().map_err(|cause| error::fsync(&name.display().to_string(), cause)),
+            Part::Directory(directory) => directory.sync_names(),
+        }
+    }
+}
+
+impl Pending {
+    /// Syncs the files' contents and names, all at once: the disk then has one wait for all of them. In which order they
+    /// become durable is all the same, as nothing tells of them yet.
+    fn sync(&mut self, further: Option<(&File, &Path)>, directories: &[OpenDirectory]) -> Result<()> {
+        let files = self.files.iter().map(|(file, name)| (file, name.as_path())).chain(further);
+        let parts = files.map(|(file, name)| Part::File(file, name)).chain(directories.iter().map(Part::Directory));
+        let parts = parts.collect::<Vec<_>>();
+        side_by_side(parts.clone(), UNSYNCED_FILES_MAX, Part::sync)?;
+        #[cfg(test)]
+        parts.iter().for_each(|part| match part {
+            Part::File(_, name) => super::power::file_synced(name),
+            Part::Directory(directory) => super::power::directory_synced(Path::new(&directory.place)),
+        });
+        self.files.clear();
+        Ok(())
+    }
+}
+
+fn directory_of(name: &Path) -> &Path {
+    name.parent().unwrap_or(Path::new("/"))
 }
 
 /// A file that has no name yet but a temporary one.
@@ -92,19 +173,20 @@ impl LocalDirectory {
             Error::configuration("location_path", format!("`{location}` is no local path"))
                 .with_remedy("write it as `file:///absolute/path`")
         })?;
-        Ok(LocalDirectory { path: path.into(), unsynced: Unsynced::default() })
+        Ok(LocalDirectory { path: path.into(), unsynced: Unsynced::new() })
     }
 
     pub(super) fn child(&self, relative: &str) -> LocalDirectory {
         let mut path = self.path.to_path_buf();
         path.extend(relative.split('/').filter(|segment| !segment.is_empty()));
-        LocalDirectory { path: path.into(), unsynced: self.unsynced.clone() }
+        let path = Arc::from(path);
+        LocalDirectory { unsynced: self.unsynced.of(&path), path }
     }
 
     /// Directories whose names are not durable yet.
     #[cfg(test)]
     pub(super) fn unsynced(&self) -> Vec<PathBuf> {
-        self.unsynced.0.lock().unwrap().iter().cloned().collect()
+        self.unsynced.own.lock().unwrap().directories.iter().cloned().collect()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -234,22 +316,28 @@ impl LocalDirectory {
 }
 
 impl LocalFile {
-    /// The content is durable, and the name will be before any that is put.
+    /// The name is there; it and the content will be durable before any name that is put.
     pub(super) fn finish(self) -> Result<u64> {
-        let place = self.target.display().to_string();
-        self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
-        #[cfg(test)]
-        super::power::file_synced(&self.temporary.0);
-        failpoint::pass("delta_store_synced");
-        let linked = fs::hard_link(&self.temporary.0, &self.target);
-        // Not before, or another thread could sync the directory without the name.
-        self.unsynced.note(self.directory());
+        let LocalFile { file, temporary, target, size, unsynced } = self;
+        let place = target.display().to_string();
+        let waits = size <= UNSYNCED_BYTES_MAX && !directory_of(&target).ends_with(LISTED);
+        if !waits {
+            file.sync_all().map_err(|e| error::fsync(&place, e))?;
+            #[cfg(test)]
+            super::power::file_synced(&temporary.0);
+        }
+        failpoint::pass("delta_store_written");
+        let linked = fs::hard_link(&temporary.0, &target);
         failpoint::pass("delta_store_linked");
+        // One sync of the directory covers both names.
+        drop(temporary);
+        // Not before the link, or another thread could sync the directory without the name.
+        unsynced.note(waits.then_some(file), &target)?;
         match linked {
-            Ok(()) => Ok(self.size),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match fs::metadata(&self.target) {
+            Ok(()) => Ok(size),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match fs::metadata(&target) {
                 // The name is random, so the file is of this very call, whose answer a network got wrong.
-                Ok(found) if found.len() == self.size => Ok(self.size),
+                Ok(found) if found.len() == size => Ok(size),
                 _ => Err(Error::bug(DATA_FILE_EXISTS, format!("`{place}` exists already"))),
             },
             Err(e) => Err(error::local_io("link", &place, e)),
@@ -257,19 +345,16 @@ impl LocalFile {
     }
 
     fn directory(&self) -> &Path {
-        self.target.parent().unwrap_or(Path::new("/"))
+        directory_of(&self.target)
     }
 
     /// Gives the synced content its name, unless that is taken.
     fn link(self) -> Result<Created> {
         let place = self.target.display().to_string();
-        self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
-        #[cfg(test)]
-        super::power::file_synced(&self.temporary.0);
-        failpoint::pass("delta_store_synced");
         // Opened before there is anything to lose: once the name exists, only the disk can keep it from being durable.
         let directory = OpenDirectory::open(self.directory())?;
-        self.unsynced.sync()?;
+        self.unsynced.sync(&self.file, &self.temporary.0)?;
+        failpoint::pass("delta_store_synced");
         let linked = fs::hard_link(&self.temporary.0, &self.target);
         // The temporary name goes first, so that one sync of the directory covers both.
         failpoint::pass("delta_store_linked");
@@ -291,11 +376,8 @@ impl LocalFile {
 
     fn replace(self) -> Result<()> {
         let place = self.target.display().to_string();
-        self.file.sync_all().map_err(|e| error::fsync(&place, e))?;
-        #[cfg(test)]
-        super::power::file_synced(&self.temporary.0);
         let directory = OpenDirectory::open(self.directory())?;
-        self.unsynced.sync()?;
+        self.unsynced.sync(&self.file, &self.temporary.0)?;
         fs::rename(&self.temporary.0, &self.target).map_err(|e| error::local_io("rename", &place, e))?;
         directory.sync()
     }
@@ -361,9 +443,13 @@ impl OpenDirectory {
     }
 
     fn sync(&self) -> Result<()> {
-        rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))?;
+        self.sync_names()?;
         #[cfg(test)]
         super::power::directory_synced(Path::new(&self.place));
         Ok(())
+    }
+
+    fn sync_names(&self) -> Result<()> {
+        rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))
     }
 }

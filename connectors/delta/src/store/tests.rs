@@ -1,9 +1,11 @@
 //! One contract, every backend: create-only, whole or absent, listed in order.
 
 use super::*;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::process::Command;
+use std::rc::Rc;
 use tempfile::TempDir;
 use tidewire_core::ErrorKind;
 
@@ -143,6 +145,31 @@ fn sk_38_no_entry_outlives_the_names_before_it() {
     std::fs::rename(&away, &parent).unwrap();
     assert_eq!(store.put_new("_delta_log/1.json", "1".into()).unwrap(), Created::Yes);
     assert!(local.unsynced().is_empty());
+}
+
+/// Data files wait to be synced together, but not for ever, and not where readers find them without an entry.
+#[test]
+fn what_readers_find_by_its_name_is_synced_before_it_has_one_sk_34() {
+    let (_directory, store) = backends().swap_remove(0);
+    store.put_new("_delta_log/0.json", "0".into()).unwrap();
+    let syncs = Rc::new(Cell::new(0));
+    let count = Rc::clone(&syncs);
+    let finish = |name: &str| store.put_file(name, b"rows").unwrap();
+    power::watch(
+        move |_| count.set(count.get() + 1),
+        || {
+            (1..8).for_each(|number| finish(&format!("part-{number}")));
+            assert_eq!(syncs.get(), 0);
+            finish("_delta_log/1.checkpoint.parquet");
+            assert_eq!(syncs.get(), 1);
+            finish("part-8");
+            assert_eq!(syncs.get(), 1 + 8);
+            finish("part-9");
+            store.put_new("_delta_log/1.json", "1".into()).unwrap();
+            // Two files and two directories, then the entry's.
+            assert_eq!(syncs.get(), 9 + 2 + 2 + 1);
+        },
+    );
 }
 
 #[test]

@@ -292,9 +292,11 @@ proptest! {
         narrow: bool,
         on_disk: bool,
         mapped_bytes in prop_oneof![Just(0), Just(1 << 20)],
+        claimed_bytes in prop_oneof![Just(0), Just(1 << 20)],
         acts in proptest::collection::vec(act(), 0..150),
     ) {
-        ambient::take(Own { limits: BTreeMap::from([(Limit::MappedBytes, mapped_bytes)]), ..Own::default() });
+        let limits = BTreeMap::from([(Limit::MappedBytes, mapped_bytes), (Limit::ClaimedBytes, claimed_bytes)]);
+        ambient::take(Own { limits, ..Own::default() });
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::new(on_disk.then_some(directory.path()), narrow);
         for act in &acts {

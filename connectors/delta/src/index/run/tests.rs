@@ -1,4 +1,5 @@
 use super::*;
+use crate::ambient::{self, Limit, Own};
 use crate::encode::key::KeyId;
 use crate::index::folder::Folder;
 use crate::index::mix::random_seed;
@@ -37,7 +38,7 @@ type Answers = (Vec<(u32, RowLocation)>, Vec<Fact>);
 /// What look-ups of these keys and a sweep give, if they give anything.
 fn ask(run: &Arc<Run>, keys: &[Mixed], with_sweep: bool) -> Result<Answers> {
     let mut found = Vec::new();
-    run.seek(keys, &mut found)?;
+    run.seek(keys, true, &mut found)?;
     Ok((found, if with_sweep { sweep(run)? } else { Vec::new() }))
 }
 
@@ -45,6 +46,37 @@ fn ask(run: &Arc<Run>, keys: &[Mixed], with_sweep: bool) -> Result<Answers> {
 fn facts(order: &Order, count: u64) -> BTreeMap<Mixed, Vec<RowLocation>> {
     let key = |n: u64| if order.is_narrow() { KeyId([n, 0]) } else { KeyId([((n % 5) << 62) | (n / 40), n]) };
     (0..count).map(|n| (order.mixed(key(n)), vec![row(n as u32 % 7, n as u32)])).collect()
+}
+
+/// A large run is read through its map once most of it was found in the page cache, if there is an allowance.
+#[test]
+fn a_warm_run_may_be_mapped() {
+    let order = Order::new(true, random_seed());
+    let facts = facts(&order, 5_000);
+    let keys = facts.keys().copied().collect::<Vec<_>>();
+    for (small, claimed_bytes, keys_asked, expected) in [
+        (false, 1 << 30, keys.len(), Patience::Mapped),
+        (false, 0, keys.len(), Patience::None),
+        (false, 1 << 30, 10, Patience::None),
+        (true, 0, keys.len(), Patience::Mapped),
+    ] {
+        let limits = [(Limit::MappedBytes, if small { 1 << 20 } else { 0 }), (Limit::ClaimedBytes, claimed_bytes)];
+        ambient::take(Own { limits: limits.into(), ..Own::default() });
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(Some(directory.path())).unwrap();
+        let mut writer = RunWriter::new(folder.create().unwrap(), &order, 5_000).unwrap();
+        for (key, at) in &facts {
+            writer.push(Fact { key: *key, at: at[0] }).unwrap();
+        }
+        let run = writer.finish(true).unwrap();
+        for sweep in 0..70 {
+            let mut found = Vec::new();
+            run.seek(&keys[..keys_asked], true, &mut found).unwrap();
+            assert!(found.iter().map(|(_, at)| *at).eq(facts.values().take(keys_asked).map(|at| at[0])), "{sweep}");
+        }
+        assert_eq!(run.patience(true), expected, "{small} {claimed_bytes} {keys_asked}");
+        assert_eq!(run.patience(false), expected, "what was claimed is kept");
+    }
 }
 
 proptest! {

@@ -65,6 +65,7 @@ fn a_crash_anywhere_leaves_a_committed_state() {
     for name in [
         "delta_files_written",
         "delta_committed",
+        "delta_store_written",
         "delta_store_synced",
         "delta_store_linked",
         "delta_checkpoint_written",
