@@ -63,6 +63,8 @@ impl Files {
     pub(crate) fn know(&mut self, ordinal: Option<u32>, path: String, size: u64, partition: &Partition) -> u32 {
         let ordinal = ordinal.unwrap_or_else(|| self.ordinals.take());
         self.ordinals.skip_to(ordinal.saturating_add(1));
+        // It may have been that of a file in the making, before it was known which ordinals the table's files have.
+        self.gone.remove(ordinal);
         self.known.insert(ordinal, FileEntry { path, size, partition: Arc::clone(partition), deleted: None });
         self.unread += 1;
         ordinal

@@ -5,6 +5,7 @@ mod ahead;
 mod barriers;
 mod compacting;
 mod erasing;
+mod facts;
 mod feed;
 mod halting;
 mod harness;
