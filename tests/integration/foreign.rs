@@ -1,10 +1,12 @@
-//! Other writers on a mirror while the daemon runs: what Spark writes halts the table, and delta-rs does not write at all. SK-35.
+//! Other writers on a mirror while the daemon runs: Spark halts it or is adopted, as the configuration says, and delta-rs does not
+//! write at all. SK-35.
 
-use crate::rig::{Rig, Sinks};
+use crate::rig::{self, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::Command;
-use tidewire_testkit::readers::Reader;
+use tidewire_testkit::postgres::Client;
+use tidewire_testkit::readers::{self, Reader, Table};
 use tidewire_testkit::{fetch, oracle, spark};
 
 /// Timestamps and decimals are what writers put down in different ways.
@@ -13,6 +15,9 @@ const TABLE: &str = "
     ALTER TABLE kept ALTER long SET STORAGE EXTERNAL;
     INSERT INTO kept SELECT n, 'v' || n, n / 3.0, '0999-12-31 23:59:59.999999+00'::timestamptz + n * interval '7 days 1 microsecond',
       repeat(md5(n::text), 100) FROM generate_series(1, 60) n";
+
+/// Rewrites files at the least occasion.
+const ADOPT: &str = "foreign_writes = \"adopt\"\ntarget_file_size = \"1MiB\"\ndeleted_rows_percent = 1\n";
 
 fn kept(rig: &Rig) -> String {
     format!("delta.`{}`", rig.table("kept").display())
@@ -25,10 +30,87 @@ fn delta_rs(script: &str, table: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// What is compared. Spark writes timestamps in a form that delta-rs misreads outside of 1677 to 2262.
+fn columns(reader: Reader) -> Vec<String> {
+    let names = ["id", "v", "price", "long", "at"].map(str::to_owned);
+    names.into_iter().take(if reader == Reader::Spark { 5 } else { 4 }).collect()
+}
+
+/// The source's rows of some keys.
+fn of_source(client: &Client, reader: Reader, keep: impl Fn(&str) -> bool) -> Result<Table> {
+    let table = oracle::source_table(client, "public", "kept")?.select(&columns(reader))?;
+    let rows = table.rows.iter().filter(|row| row[0].as_str().is_some_and(&keep)).cloned().collect();
+    Ok(Table::new(table.columns, rows))
+}
+
+fn of_mirror(rig: &Rig, reader: Reader, keep: impl Fn(&str) -> bool) -> Result<Table> {
+    let table = readers::read(reader, &rig.table("kept"))?;
+    let table = table.select(&columns(reader))?;
+    let rows = table.rows.iter().filter(|row| row[0].as_str().is_some_and(&keep)).cloned().collect();
+    Ok(Table::new(table.columns, rows))
+}
+
+#[test]
+fn spark_may_write_where_it_is_adopted_sk_35() -> Result<()> {
+    let mut rig = Rig::with(Sinks::Lake, &tidewire_testkit::PostgresOptions::version(rig::POSTGRES), ADOPT)?;
+    let client = rig.client()?;
+    client.execute(TABLE)?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let kept = kept(&rig);
+    // The source has no commit on its way while Spark writes: on a local disk it would not notice one.
+    client.execute("UPDATE kept SET v = 'before' WHERE id < 5; DELETE FROM kept WHERE id = 60")?;
+    rig.catch_up()?;
+    spark::run(&format!("OPTIMIZE {kept}"))?;
+    // The log leaves `long` out: it is taken from the row as Spark wrote it.
+    client.execute(
+        "UPDATE kept SET v = 'after' WHERE id BETWEEN 3 AND 20; UPDATE kept SET id = id + 100 WHERE id = 21",
+    )?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "kept", &rig.table("kept"), &[Reader::Spark])?;
+    spark::run(&format!("UPDATE {kept} SET v = 'spark' WHERE id IN (1, 30, 31)"))?;
+    spark::run(&format!("DELETE FROM {kept} WHERE id IN (2, 32)"))?;
+    spark::run(&format!("INSERT INTO {kept} VALUES (9000, 'of spark', 1.50, timestamp'1066-10-14 09:00:00', 'x')"))?;
+    client.execute("UPDATE kept SET v = 'later' WHERE id IN (30, 40); DELETE FROM kept WHERE id = 31; INSERT INTO kept VALUES (61, 'new', 0, now(), 'y')")?;
+    rig.catch_up()?;
+    let differs = |id: &str| ["1", "2", "32", "9000"].contains(&id);
+    for kill in [false, true] {
+        if kill {
+            spark::run(&format!("OPTIMIZE {kept}"))?;
+            rig.daemon.kill9()?;
+            rig.daemon.run()?;
+            client.execute("UPDATE kept SET v = 'last' WHERE id BETWEEN 41 AND 50")?;
+            rig.catch_up()?;
+        }
+        for reader in [Reader::Deltalake, Reader::Spark] {
+            let same = of_source(&client, reader, |id| !differs(id))?;
+            same.must_equal(&of_mirror(&rig, reader, |id| !differs(id))?, "rows that the source changed last")?;
+            let others = of_mirror(&rig, reader, differs)?;
+            let seen: Vec<_> = others
+                .rows
+                .iter()
+                .map(|row| (row[0].as_str(), row[1].as_str(), row.get(4).and_then(|at| at.as_str())))
+                .collect();
+            ensure!(seen.len() == 2 && seen[0].1 == Some("spark"), "{seen:?}");
+            let at = Some("1066-10-14T09:00:00.000000Z").filter(|_| reader == Reader::Spark);
+            ensure!(seen[1] == (Some("9000"), Some("of spark"), at), "{seen:?}");
+        }
+    }
+    ensure!(rig.daemon.log()?.contains("a change by another writer is adopted"));
+    // A row is the source's again when that changes it, also one that Spark added or deleted.
+    client.execute(
+        "UPDATE kept SET v = 'own', long = 'own' WHERE id IN (1, 2, 32); INSERT INTO kept VALUES (9000, 'own', 1, now(), 'z')",
+    )?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "kept", &rig.table("kept"), &[Reader::Spark])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
 #[test]
 fn a_write_of_spark_s_halts_its_table_and_delta_rs_does_not_write_sk_35() -> Result<()> {
     let mut rig = Rig::new(Sinks::Lake)?;
-    let client = rig.client()?;
+    let (client, url) = (rig.client()?, rig.postgres.url("postgres"));
     client.execute(TABLE)?;
     rig.daemon.allow_log("table halted");
     rig.daemon.run()?;
@@ -54,10 +136,19 @@ fn a_write_of_spark_s_halts_its_table_and_delta_rs_does_not_write_sk_35() -> Res
         .lines()
         .find(|line| line.contains("table halted") && line.contains("public.kept"))
         .context("it is halted")?;
-    for part in ["foreign_write", "operation `DELETE`"] {
+    for part in ["foreign_write", "operation `DELETE`", "Apache-Spark", "adopt"] {
         ensure!(line.contains(part), "{line} does not say {part}");
     }
     rig.check_lake(&[Reader::Deltalake])?;
+    // The operator does what the line says.
+    ensure!(rig.daemon.terminate()? == 0);
+    rig.daemon.write_config(&rig::config(&url, None, Some(rig.lake.path()), ADOPT))?;
+    rig.daemon.run()?;
+    client.execute("UPDATE kept SET v = 'three' WHERE id < 3")?;
+    rig.catch_up()?;
+    let is_other = |id: &str| id != "50";
+    of_source(&client, Reader::Deltalake, is_other)?
+        .must_equal(&of_mirror(&rig, Reader::Deltalake, |_| true)?, "all rows but the one that Spark deleted")?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }

@@ -53,6 +53,17 @@ pub(crate) struct Exchange {
     pub(crate) facts: Option<(Mark, PreparedRun)>,
 }
 
+/// What became of a rewriting that was to be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// There was nothing to commit.
+    Nothing,
+    /// It is part of the table.
+    Done(Rewritten),
+    /// Other writers came first, and the copies may be of what is gone: they are removed.
+    Overtaken,
+}
+
 /// What a rewriting has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rewritten {
@@ -65,15 +76,14 @@ pub(crate) struct Rewritten {
 }
 
 impl Exchange {
-    /// Commits it under the application's id: rows move, and nothing of what the table says changes. `None` when there
-    /// is nothing to commit.
-    pub(crate) fn show(&mut self, table: &mut Table, app_id: &str) -> Result<Option<Rewritten>> {
+    /// Commits it under the application's id: rows move, and nothing of what the table says changes.
+    pub(crate) fn show(&mut self, table: &mut Table, app_id: &str) -> Result<Shown> {
         if self.removes.is_empty() && self.adds.is_empty() {
-            return Ok(None);
+            return Ok(Shown::Nothing);
         }
         let (files, copies) = (self.removes.len(), self.adds.len());
         let bytes = self.adds.iter().map(|file| file.size).sum::<u64>();
-        table.commit(Commit {
+        let commit = Commit {
             operation: OPERATION,
             adds: std::mem::take(&mut self.adds),
             removes: std::mem::take(&mut self.removes),
@@ -81,13 +91,19 @@ impl Exchange {
             txn: (app_id.to_owned(), table.txn(app_id).unwrap_or(0)),
             only_moves: true,
             ..Commit::default()
-        })?;
+        };
+        if !table.offer(&commit)? {
+            for copy in &commit.adds {
+                table.store().delete_unnamed(&copy.path);
+            }
+            return Ok(Shown::Overtaken);
+        }
         failpoint::pass("delta_compaction_committed");
         ::metrics::counter!(metrics::COMPACTIONS).increment(1);
         ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
         ::metrics::counter!(metrics::COMPACTED_FILES).increment(copies as u64);
         tracing::debug!(table = table.store().place(""), files, copies, bytes, "data files rewritten");
-        Ok(Some(Rewritten { files, copies, bytes }))
+        Ok(Shown::Done(Rewritten { files, copies, bytes }))
     }
 }
 
@@ -109,6 +125,11 @@ impl Compaction {
         let (store, inputs) = (work.store.clone(), work.inputs.clone());
         let copying = Job::start("tidewire-delta-compact", move |stop| work.run(stop))?;
         Ok(Compaction { store, inputs, mark, copying: Some(copying), begun: Instant::now() })
+    }
+
+    /// Whether a file that is copied is no part of the table any more.
+    pub(crate) fn has_lost(&self, table: &Table) -> bool {
+        self.inputs.iter().any(|input| table.file(&input.path).is_none())
     }
 
     /// Whether the copies are written.

@@ -1,6 +1,7 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
 use crate::layout::{Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
+use crate::log::ForeignWrites;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,6 +54,10 @@ pub struct Config {
     /// narrower type, which readers must know of).
     #[serde(default)]
     pub widening: Option<String>,
+    /// What a table does when another writer changes its rows or files: `pause` (halt, the default) or `adopt` (take the change
+    /// in and go on).
+    #[serde(default)]
+    pub foreign_writes: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
@@ -158,6 +163,7 @@ pub(crate) struct Settings {
     pub(crate) barriers: Option<Duration>,
     pub(crate) column_mapping: bool,
     pub(crate) widening: Widening,
+    pub(crate) foreign_writes: ForeignWrites,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
@@ -238,7 +244,7 @@ impl Settings {
             fault("widening", format!("`{widening}` is no way: use `halt`, `rewrite` or `types`"));
             Widening::default()
         });
-        let barriers = barriers(&config, &mut fault);
+        let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
         let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);
@@ -268,6 +274,7 @@ impl Settings {
                 barriers,
                 column_mapping: config.column_mapping,
                 widening,
+                foreign_writes,
                 compaction: budget,
                 change_data_feed: config.change_data_feed,
                 partition_by,
@@ -275,6 +282,17 @@ impl Settings {
                 file_bytes,
             }),
             _ => Err(faults),
+        }
+    }
+}
+
+fn foreign_writes(config: &Config, fault: &mut impl FnMut(&str, String)) -> ForeignWrites {
+    match config.foreign_writes.as_deref() {
+        None | Some("pause") => ForeignWrites::Pause,
+        Some("adopt") => ForeignWrites::Adopt,
+        Some(other) => {
+            fault("foreign_writes", format!("`{other}` is no policy: use `pause` or `adopt`"));
+            ForeignWrites::Pause
         }
     }
 }
@@ -419,12 +437,13 @@ mod tests {
         assert_eq!(longer.commit_interval_max, Duration::from_secs(120));
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
         assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
+        assert_eq!(settings.foreign_writes, ForeignWrites::Pause);
     }
 
     #[test]
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
-            "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow",
+            "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow", "foreign_writes": "merge",
             "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
@@ -439,6 +458,7 @@ mod tests {
             "text_columns",
             "schema_changes",
             "widening",
+            "foreign_writes",
             "barrier_interval",
             "compaction_bytes_per_second",
         ];

@@ -78,7 +78,7 @@ impl Eraser<'_> {
     fn find(&self, name: &str) -> Result<Option<(Table, TableName)>> {
         for split in splits(name) {
             let store = self.store.table(&table_path(&self.settings.table, &self.identity.source, &split));
-            if let Some(table) = Table::open(store)?
+            if let Some(table) = Table::open_among(store, self.settings.foreign_writes)?
                 && own_place(&table, self.identity, name, self.settings.mode).is_some()
             {
                 return Ok(Some((table, split)));

@@ -3,7 +3,8 @@
 //!
 //! # One writer
 //!
-//! A commit creates the entry of the next version, or fails: it is never rebased over the entry of another writer.
+//! A commit creates the entry of the next version, or fails: it is never rebased over the entry of another writer
+//! by itself (`others`).
 //! Whether an entry is ours is told by its random token, because an answer can get lost after the entry was stored
 //! (SK-31). An entry with our application id from another process means that this one has been replaced (SK-30).
 
@@ -14,6 +15,7 @@ mod clean;
 mod entry;
 mod intent;
 mod load;
+mod others;
 #[cfg(test)]
 mod past;
 mod protocol;
@@ -35,9 +37,11 @@ use action::{Action, MetaData};
 use bytes::Bytes;
 use entry::Entry;
 use load::Loaded;
+pub(crate) use others::ForeignWrites;
+use others::Met;
 use roaring::RoaringBitmap;
 use state::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use tidewire_core::{Error, ErrorKind, failpoint};
 use upkeep::Upkeep;
@@ -174,6 +178,7 @@ fn instance() -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Table {
     store: TableStore,
+    others: ForeignWrites,
     state: State,
     version: i64,
     /// The newest entry as storage showed it, to notice when the table is taken away (SK-3A).
@@ -186,20 +191,39 @@ pub(crate) struct Table {
     upkeep: Upkeep,
     /// Of the commits since it was asked for.
     weight: Weight,
+    /// Files that others have changed and nobody has asked for yet.
+    touched: BTreeSet<Arc<str>>,
+    /// The newest entry is another's. Until one of ours follows, a start has to read it again: it must not be cleaned away.
+    is_unmarked: bool,
 }
 
 impl Table {
     /// Loads the table; `None` when there is no log.
     pub(crate) fn open(store: TableStore) -> Result<Option<Table>> {
-        let Some(loaded) = load::load(&store)? else {
+        Table::open_among(store, ForeignWrites::Pause)
+    }
+
+    /// As `open`, with a word on what others may do to the table.
+    pub(crate) fn open_among(store: TableStore, others: ForeignWrites) -> Result<Option<Table>> {
+        let Some(loaded) = load::load(&store, others)? else {
             return Ok(None);
         };
         clean::temporary_files(&store, &loaded.state, now_millis())?;
-        Ok(Some(Table::new(store, loaded)))
+        Ok(Some(Table::new(store, others, loaded)))
     }
 
     /// Creates the table together with its first commit, version 0. A table that appears meanwhile is an error.
     pub(crate) fn create(store: TableStore, new: NewTable, first: Commit) -> Result<Table> {
+        Table::create_among(store, ForeignWrites::Pause, new, &first)
+    }
+
+    /// As `create`, with a word on what others may do to the table.
+    pub(crate) fn create_among(
+        store: TableStore,
+        others: ForeignWrites,
+        new: NewTable,
+        first: &Commit,
+    ) -> Result<Table> {
         store.probe_create_only()?;
         let now = now_millis();
         let configuration = protocol::new_configuration(new.features, new.configuration);
@@ -223,16 +247,20 @@ impl Table {
         let txn_app = first.txn.0.clone();
         let entry = Entry::build(&store, &declared, &BTreeMap::new(), first, declarations, now)?;
         let loaded = Loaded { state: State::default(), version: -1, head: None, entries: 0, entry_bytes: 0 };
-        let mut table = Table::new(store, loaded);
-        table.publish(entry, &txn_app)?;
+        let mut table = Table::new(store, others, loaded);
+        if !table.publish(entry, &txn_app)? {
+            return Err(table.overtaken());
+        }
         intent::remove_orphans(&table.store, &table.state);
         Ok(table)
     }
 
-    fn new(store: TableStore, loaded: Loaded) -> Table {
+    fn new(store: TableStore, others: ForeignWrites, loaded: Loaded) -> Table {
         let Loaded { state, version, head, entries, entry_bytes } = loaded;
+        let is_unmarked = others::mark(&state).is_none_or(|mark| mark.version < version);
         Table {
             store,
+            others,
             state,
             version,
             head,
@@ -241,6 +269,8 @@ impl Table {
             stale: false,
             upkeep: Upkeep::new(),
             weight: Weight::default(),
+            touched: BTreeSet::new(),
+            is_unmarked,
         }
     }
 
@@ -329,6 +359,15 @@ impl Table {
     /// Commits the next version, atomically; returns it. After an error the table must be opened anew: what was
     /// written and not committed is invisible.
     pub(crate) fn commit(&mut self, commit: Commit) -> Result<i64> {
+        match self.offer(&commit)? {
+            true => Ok(self.version),
+            false => Err(self.overtaken()),
+        }
+    }
+
+    /// As `commit`, where others may have come first. `false`: they have, and nothing was committed; the table is as they left
+    /// it, `take_touched` names its files that are not what they were, and the commit has to be made anew from that.
+    pub(crate) fn offer(&mut self, commit: &Commit) -> Result<bool> {
         if self.stale {
             return Err(Error::bug("delta_table_stale", "a table was used after an error without being opened anew"));
         }
@@ -345,15 +384,16 @@ impl Table {
         let app_id = commit.txn.0.clone();
         let entry = Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis())?;
         failpoint::pass("delta_files_written");
-        self.publish(entry, &app_id)?;
+        let is_stored = self.publish(entry, &app_id)?;
         self.stale = false;
-        if self.is_checkpoint_due(CHECKPOINT_OVERDUE)
+        if is_stored
+            && self.is_checkpoint_due(CHECKPOINT_OVERDUE)
             && let Err(error) = self.checkpoint()
         {
             // The commit stands; the next one tries again.
             tracing::warn!(table = self.store.place(""), error = %error.chain(), "checkpoint put off");
         }
-        Ok(self.version)
+        Ok(is_stored)
     }
 
     /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
@@ -361,15 +401,17 @@ impl Table {
     pub(crate) fn claim(&mut self, app_id: &str) -> Result<()> {
         checksum::compare(&self.store, self.version, &self.state);
         for _ in 0..HARMLESS_MAX {
-            let version = self.txn(app_id).unwrap_or(0);
+            let version = self.txn(app_id).ok_or_else(|| others::forgotten(&self.store, self.version))?;
             let commit = Commit { operation: "CLAIM", txn: (app_id.to_owned(), version), ..Commit::default() };
-            match self.commit(commit) {
+            match self.offer(&commit) {
                 Err(error) if error.kind() == ErrorKind::Fenced => {
-                    let loaded = load::load(&self.store)?.ok_or_else(|| self.gone())?;
-                    *self = Table::new(self.store.clone(), loaded);
+                    let loaded = load::load(&self.store, self.others)?.ok_or_else(|| self.gone())?;
+                    *self = Table::new(self.store.clone(), self.others, loaded);
                 }
+                Ok(false) => {}
                 done => {
                     done?;
+                    self.touched.clear();
                     intent::remove_orphans(&self.store, &self.state);
                     return Ok(());
                 }
@@ -380,7 +422,7 @@ impl Table {
 
     /// Writes a checkpoint when one is due and removes what has expired.
     pub(crate) fn maintain(&mut self) -> Result<()> {
-        if self.stale {
+        if self.stale || self.is_unmarked {
             return Ok(());
         }
         if self.is_checkpoint_due(1) {
@@ -422,8 +464,8 @@ impl Table {
         Ok(())
     }
 
-    /// Stores the entry as the next version and applies it.
-    fn publish(&mut self, entry: Entry, app_id: &str) -> Result<()> {
+    /// Stores the entry as the next version and applies it; `false` when entries of others were taken in instead.
+    fn publish(&mut self, entry: Entry, app_id: &str) -> Result<bool> {
         for _ in 0..HARMLESS_MAX {
             let version = self.version + 1;
             let actions = entry.at_version(version)?;
@@ -434,56 +476,31 @@ impl Table {
                 0 => self.store.put_new(&name, lines),
                 _ => self.store.put_new_in_place(&name, lines),
             };
-            let stored = match created {
-                Ok(Created::Yes) => true,
-                Ok(Created::Exists) => self.is_ours(version, &entry, app_id, None)?,
+            let met = match created {
+                Ok(Created::Yes) => Met::Own,
+                Ok(Created::Exists) => self.meet(version, &entry, app_id, None)?,
                 // The answer is open: the entry may have been stored all the same.
-                Err(error) if error.kind() == ErrorKind::Retry => self.is_ours(version, &entry, app_id, Some(error))?,
+                Err(error) if error.kind() == ErrorKind::Retry => self.meet(version, &entry, app_id, Some(error))?,
                 Err(error) => return Err(error),
             };
-            if stored {
-                failpoint::pass("delta_committed");
-                return self.adopt(actions, entry, size);
+            match met {
+                Met::Own => {
+                    failpoint::pass("delta_committed");
+                    return self.adopt(actions, entry, size).map(|()| true);
+                }
+                Met::Harmless => {}
+                Met::Adopted => {
+                    self.catch_up(app_id)?;
+                    self.head = self.store.head(&load::entry_name(self.version))?;
+                    return Ok(false);
+                }
             }
         }
-        Err(Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place(""))))
+        Err(self.overtaken())
     }
 
-    /// Decides about an entry that is there already. `Ok(false)`: another writer's, which touches nothing of ours; it
-    /// has been applied.
-    fn is_ours(&mut self, version: i64, entry: &Entry, app_id: &str, open: Option<Error>) -> Result<bool> {
-        ::metrics::counter!(metrics::COMMITS_READ_BACK).increment(1);
-        let Some(actions) = load::read_entry(&self.store, version)? else {
-            let missing = || {
-                Error::retry(
-                    "delta_log_changed",
-                    format!("version {version} of `{}` came and went", self.store.place("")),
-                )
-            };
-            return Err(open.unwrap_or_else(missing));
-        };
-        let info = actions.iter().find_map(|action| action.commit_info.as_ref());
-        if info.is_some_and(|info| info.txn_id.as_deref() == Some(&entry.token)) {
-            return Ok(true);
-        }
-        if actions.iter().any(|action| action.txn.as_ref().is_some_and(|txn| txn.app_id == app_id)) {
-            // A late write of this very process is no other instance: opening the table anew takes it in.
-            let own = info.is_some_and(|info| info.tidewire_instance.as_deref() == Some(instance()));
-            let message = format!("another instance committed version {version} of `{}`", self.store.place(""));
-            return Err(match own {
-                true => Error::retry("delta_commit_late", message),
-                false => Error::new(ErrorKind::Fenced, "fenced", message)
-                    .with_remedy("run one instance for each sink and source"),
-            });
-        }
-        if version == 0 || !load::is_harmless(&actions) {
-            return Err(load::foreign_write(&self.store, version, &actions));
-        }
-        let place = self.store.place(&load::entry_name(version));
-        self.state.apply(actions, &place)?;
-        self.version = version;
-        self.entries += 1;
-        Ok(false)
+    fn overtaken(&self) -> Error {
+        Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place("")))
     }
 
     /// Takes the stored entry into the state.
@@ -491,6 +508,7 @@ impl Table {
         let name = load::entry_name(self.version + 1);
         intent::landed(&self.store, &actions);
         self.upkeep.committed(&actions);
+        self.is_unmarked = false;
         self.state.apply(actions, &name)?;
         for (path, rows) in entry.deleted {
             if let Some(file) = self.state.files.get_mut(&path) {
@@ -522,7 +540,7 @@ impl Table {
             return Ok(());
         }
         // The entry was replaced, or cleaned away by others after a checkpoint: look at the whole.
-        let Some(now) = load::load(&self.store)? else {
+        let Some(now) = load::load(&self.store, self.others)? else {
             return Err(self.gone());
         };
         let id = now.state.metadata.as_ref().map_or("", |metadata| &metadata.id);
@@ -536,6 +554,14 @@ impl Table {
                 format!("`{}` went back from version {} to {}", self.store.place(""), self.version, now.version);
             return Err(Error::operator("delta_table_rolled_back", message)
                 .with_remedy("give the sink a new name and location, which reads its tables anew"));
+        }
+        // What others put in the place of our newest entry is no change on top of it.
+        if others::mark(&now.state).map(|mark| mark.version) < others::mark(&self.state).map(|mark| mark.version) {
+            let message = format!("an entry of this sink in the log of `{}` was overwritten", self.store.place(""));
+            return Err(Error::operator("delta_commit_overwritten", message).with_remedy(
+                "let only writers that create entries by a condition write to the table, and give the sink a new name and location, \
+                 which reads its tables anew",
+            ));
         }
         if now.version == self.version {
             self.head = now.head;

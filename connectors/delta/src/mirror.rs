@@ -8,6 +8,7 @@
 //! A history is a mirror that keeps what it deletes, as a copy that says when it ended (`history`). The index knows of
 //! the versions that are current, one a key.
 
+mod adopting;
 mod ending;
 mod feeding;
 mod load;

@@ -10,7 +10,7 @@ mod chance;
 mod datum;
 pub(crate) mod feed;
 mod following;
-mod foreign;
+pub(crate) mod foreign;
 mod ops;
 pub(crate) mod reading;
 pub(crate) mod shape;

@@ -213,6 +213,26 @@ impl Parts {
         }
     }
 
+    /// The rows of a file that wait to be deleted.
+    pub(crate) fn deletes_of(&self, file: u32) -> Option<&RoaringBitmap> {
+        self.deletes.get(&file)
+    }
+
+    /// A file is no part of the table any more, and what was to be deleted of it neither.
+    pub(crate) fn forget_file(&mut self, file: u32) {
+        self.files.forget(file);
+        self.deletes.remove(&file);
+    }
+
+    /// Deletions that `seal` gave out, and that no commit has shown after all.
+    pub(crate) fn take_back(&mut self, mut deletes: BTreeMap<String, RoaringBitmap>, touched: &[(u32, String)]) {
+        for (file, path) in touched {
+            if let Some(rows) = deletes.remove(path) {
+                *self.deletes.entry(*file).or_default() |= rows;
+            }
+        }
+    }
+
     /// Forgets all rows and deletions, and the files written so far: nothing names them. Of the table's own files none
     /// counts any more.
     pub(crate) fn discard(&mut self) {

@@ -69,7 +69,7 @@ pub(crate) fn foreign_tables(
     for (source, schema) in tables {
         let table = store.table(&table_path(&settings.table, source, &schema.name));
         let identity = Identity { sink: Arc::clone(sink), source: Arc::clone(source) };
-        let own = match stored_place(&table) {
+        let own = match stored_place(&table, settings.foreign_writes) {
             Ok(place) => place.is_some_and(|place| place.is_of(&identity, &schema.name.to_string())),
             Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
             Err(error) => {
@@ -77,7 +77,10 @@ pub(crate) fn foreign_tables(
                 continue;
             }
         };
-        let held = if own && !settings.column_mapping { None } else { Table::open(table.clone())? };
+        let held = match own && !settings.column_mapping {
+            true => None,
+            false => Table::open_among(table.clone(), settings.foreign_writes)?,
+        };
         if let Some(held) = held.as_ref().filter(|_| own) {
             let layout = Layout::read(settings.mode, held.schema_string(), held.configuration());
             if layout.is_some_and(|layout| !layout.is_mapped()) {

@@ -1,7 +1,7 @@
 //! Freeing a table that nobody changes of its deleted rows, by its log alone: no source's schema and no key index is
 //! needed, as the next change's index reads the keys of files that it has not seen. Knows nothing of when a table rests.
 
-use crate::compact::{Compaction, Input, Rewritten, Work, fill};
+use crate::compact::{Compaction, Input, Rewritten, Shown, Work, fill};
 use crate::error::{self, Result};
 use crate::layout::KEY_PROPERTY;
 use crate::log::{LiveFile, Table};
@@ -70,7 +70,11 @@ impl Purge {
     pub(crate) fn finish(&mut self) -> Result<Rewritten> {
         let Some(running) = self.running.take() else { return Ok(Rewritten::default()) };
         let mut exchange = running.finish(&mut self.table)?;
-        Ok(exchange.show(&mut self.table, &self.app_id)?.unwrap_or_default())
+        match exchange.show(&mut self.table, &self.app_id)? {
+            Shown::Done(rewritten) => Ok(rewritten),
+            // What others left is looked at by the next `start`.
+            Shown::Nothing | Shown::Overtaken => Ok(Rewritten::default()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! should the daemon end between the two commits, `open` finds the table whole and says so, and it is not read
 //! again.
 
+mod adopting;
 mod cadence;
 mod committing;
 mod compacting;
@@ -152,7 +153,7 @@ impl DeltaSink {
     fn is_snapshot_visible(&mut self, name: &str, floor: &Position) -> Result<bool> {
         // Each way to split the name is tried, and the table says who it is.
         for split in splits(name) {
-            let found = Found::look(&self.identity, &self.store_of(&split), name, self.settings.mode)?;
+            let found = Found::look(&self.identity, &self.store_of(&split), name, &self.settings)?;
             let Some(found) = found.filter(Found::is_table) else { continue };
             let is_visible = found.shows_snapshot(floor);
             self.found.insert(split, found);
@@ -174,7 +175,7 @@ impl DeltaSink {
             self.standings.remove(&name.to_string());
             let found = match self.found.remove(name) {
                 Some(found) => found,
-                None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), self.settings.mode)?,
+                None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), &self.settings)?,
             };
             if batch.phase == Phase::Snapshot {
                 self.refuse_visible(name, &found)?;
@@ -189,7 +190,7 @@ impl DeltaSink {
             self.tables.insert(name.clone(), writer);
         }
         match self.tables.get_mut(name) {
-            Some(table) => table.apply(batch, changes),
+            Some(table) => table.apply(batch, changes).map_err(|error| table.or_overtaken(error)),
             None => Ok(()),
         }
     }

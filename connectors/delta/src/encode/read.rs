@@ -1,20 +1,23 @@
-//! Reads data files of our own back: whole columns, or single rows by number. Knows nothing of keys or changes.
+//! Reads data files back: whole columns, or single rows by number; those of other writers as if they were our own. Knows
+//! nothing of keys or changes.
 
 use crate::error::{self, Result};
 use crate::store::TableStore;
 use crate::typemap::{ColumnType, TableColumn};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchReader as _};
-use arrow_schema::DataType as ArrowType;
+use arrow_schema::{DataType as ArrowType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::sync::Arc;
 use tidewire_core::Error;
 
 /// Bytes that one request to an object store asks for when pages follow each other.
@@ -118,9 +121,16 @@ impl ColumnReader {
         };
         let source = Source { store: store.clone(), name: name.to_owned(), size, file };
         let pages = if rows.is_some() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
-        let options = ArrowReaderOptions::new().with_offset_index_policy(pages);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(source, options)
-            .map_err(|c| read_error(&place, c))?;
+        // Others note their own Arrow types in the file, which are not ours.
+        let options = ArrowReaderOptions::new().with_offset_index_policy(pages).with_skip_arrow_metadata(true);
+        let metadata =
+            ArrowReaderMetadata::load(&source, options.clone()).map_err(|cause| read_error(&place, cause))?;
+        let metadata = match without_nanoseconds(metadata.schema()) {
+            None => metadata,
+            Some(schema) => ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))
+                .map_err(|cause| read_error(&place, cause))?,
+        };
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
         let total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
         let wanted = roots.filter(|(_, field)| names.contains(&field.name())).map(|(at, _)| at).collect::<Vec<_>>();
@@ -191,6 +201,28 @@ fn is_of(found: &ArrowType, kind: &ColumnType) -> bool {
         (ArrowType::Int64, ColumnType::Long) | (ArrowType::Utf8, ColumnType::String) => true,
         _ => *found == kind.arrow(),
     }
+}
+
+/// The schema to read a file by that Spark wrote with its old form of timestamps, which Arrow takes for nanoseconds: those
+/// end in the year 2262. `None` for any other file.
+fn without_nanoseconds(schema: &Schema) -> Option<Arc<Schema>> {
+    fn of(field: &Field) -> Option<Field> {
+        match field.data_type() {
+            ArrowType::Timestamp(TimeUnit::Nanosecond, None) => {
+                let micros = ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+                Some(field.clone().with_data_type(micros))
+            }
+            ArrowType::List(item) => of(item).map(|item| field.clone().with_data_type(ArrowType::List(Arc::new(item)))),
+            _ => None,
+        }
+    }
+    let fields: Vec<Option<Field>> = schema.fields().iter().map(|field| of(field)).collect();
+    if fields.iter().all(Option::is_none) {
+        return None;
+    }
+    let fields =
+        fields.into_iter().zip(schema.fields()).map(|(new, old)| new.map_or_else(|| Arc::clone(old), Arc::new));
+    Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
 fn selection(rows: &[u32]) -> RowSelection {

@@ -43,6 +43,9 @@ pub(super) struct CommitInfo {
     pub(super) is_blind_append: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine_info: Option<String>,
+    /// How delta-rs names itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_version: Option<String>,
     /// Random; by it an entry is recognised as ours after a lost answer (SK-31).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) txn_id: Option<String>,

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::log::action::{Action, Add, Cdc, CommitInfo, DomainMetadata, MetaData, Remove, Txn};
 use crate::log::load::WriterMark;
 use crate::log::state::{State, WRITER_DOMAIN};
-use crate::log::{Commit, NewFile, NewMetadata, Weight, protocol};
+use crate::log::{Commit, NewFile, NewMetadata, Weight, others, protocol};
 use crate::store::TableStore;
 use roaring::RoaringBitmap;
 use serde_json::value::RawValue;
@@ -18,6 +18,7 @@ use tidewire_core::Error;
 pub(super) struct Entry {
     /// Everything but the writer's mark, which holds the version.
     actions: Vec<Action>,
+    shape: Option<String>,
     /// Random; by it the entry is recognised.
     pub(super) token: String,
     /// The whole deletion vectors of the touched files.
@@ -39,7 +40,8 @@ enum Fate {
 impl Entry {
     /// The lines of the entry, and its actions, at a version.
     pub(super) fn at_version(&self, version: i64) -> Result<Vec<Action>> {
-        let mark = serde_json::to_string(&WriterMark { version }).map_err(|e| failed(e.into()))?;
+        let mark =
+            serde_json::to_string(&WriterMark { version, shape: self.shape.clone() }).map_err(|e| failed(e.into()))?;
         let domain = DomainMetadata { domain: WRITER_DOMAIN.to_owned(), configuration: mark, removed: false };
         let mut actions = self.actions.clone();
         actions.push(Action { domain_metadata: Some(domain), ..Action::default() });
@@ -52,12 +54,12 @@ impl Entry {
         store: &TableStore,
         state: &State,
         deleted: &BTreeMap<String, Arc<RoaringBitmap>>,
-        commit: Commit,
+        commit: &Commit,
         first: Vec<Action>,
         now_millis: i64,
     ) -> Result<Entry> {
         let token = crate::ambient::uuid().to_string();
-        let mut actions = vec![commit_info(&commit, &token, now_millis)];
+        let mut actions = vec![commit_info(commit, &token, now_millis)];
         let append_only = state.metadata.as_ref().is_some_and(protocol::is_append_only);
         if append_only && !commit.only_moves && !(commit.removes.is_empty() && commit.deletes.is_empty()) {
             return Err(Error::bug(
@@ -71,7 +73,7 @@ impl Entry {
         }
         let data_change = !commit.only_moves;
         let mut plan = Plan { store, state, now_millis, data_change, actions, kept: Vec::new(), vectors: Vec::new() };
-        plan.files(&commit, deleted)?;
+        plan.files(commit, deleted)?;
         let Plan { mut actions, kept, mut vectors, .. } = plan;
         let descriptors = deletion_vector::store_all(store, &mut vectors)?;
         let mut weight = Weight::default();
@@ -84,19 +86,22 @@ impl Entry {
             all.insert(Arc::clone(&add.path), rows);
             actions.push(Action { add: Some(Add { deletion_vector: Some(vector), ..add }), ..Action::default() });
         }
-        for file in commit.changes {
+        for file in &commit.changes {
             let size = i64::try_from(file.size).map_err(|e| failed(e.into()))?;
-            let cdc = Cdc { path: file.path.into(), partition_values: file.partition, size, data_change: false };
+            let (path, partition_values) = (file.path.as_str().into(), Arc::clone(&file.partition));
+            let cdc = Cdc { path, partition_values, size, data_change: false };
             actions.push(Action { cdc: Some(cdc), ..Action::default() });
         }
-        let (app_id, version) = commit.txn;
+        let (app_id, version) = commit.txn.clone();
         let txn = Txn { app_id, version, last_updated: Some(now_millis) };
         actions.push(Action { txn: Some(txn), ..Action::default() });
-        actions.extend(commit.domains.into_iter().map(|(domain, configuration)| Action {
+        actions.extend(commit.domains.iter().cloned().map(|(domain, configuration)| Action {
             domain_metadata: Some(DomainMetadata { domain, configuration, removed: false }),
             ..Action::default()
         }));
-        Ok(Entry { actions, token, deleted: all, weight })
+        let metadata = actions.iter().find_map(|action| action.meta_data.as_ref()).or(state.metadata.as_ref());
+        let shape = metadata.map(others::shape);
+        Ok(Entry { actions, shape, token, deleted: all, weight })
     }
 }
 
@@ -227,6 +232,7 @@ fn commit_info(commit: &Commit, token: &str, now_millis: i64) -> Action {
         operation_parameters: BTreeMap::new(),
         is_blind_append: Some(commit.blind_append),
         engine_info: Some(concat!("Tidewire/", env!("CARGO_PKG_VERSION")).to_owned()),
+        client_version: None,
         txn_id: Some(token.to_owned()),
         tidewire_instance: Some(super::instance().to_owned()),
         user_metadata: commit.user_metadata.clone(),

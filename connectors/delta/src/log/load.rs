@@ -3,7 +3,8 @@
 
 use crate::error::{self, Result};
 use crate::log::action::{self, Action};
-use crate::log::state::{State, WRITER_DOMAIN};
+use crate::log::others::{ForeignWrites, check_loaded};
+use crate::log::state::State;
 use crate::log::{checkpoint, protocol};
 use crate::store::{Object, TableStore};
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,14 @@ pub(super) struct Loaded {
     pub(super) entry_bytes: u64,
 }
 
-/// The text of [`WRITER_DOMAIN`].
+/// The text of the domain [`WRITER_DOMAIN`](crate::log::state::WRITER_DOMAIN).
 #[derive(Serialize, Deserialize)]
 pub(super) struct WriterMark {
     /// The version that carries this mark.
     pub(super) version: i64,
+    /// Of the metadata at this version, what others may not change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shape: Option<String>,
 }
 
 /// The name of a version's entry.
@@ -34,7 +38,12 @@ pub(super) fn entry_name(version: i64) -> String {
 }
 
 /// Loads the newest version; `None` when there is no log.
-pub(super) fn load(store: &TableStore) -> Result<Option<Loaded>> {
+pub(super) fn load(store: &TableStore, others: ForeignWrites) -> Result<Option<Loaded>> {
+    let loaded = newest(store)?;
+    loaded.map(|loaded| check(store, &loaded, others).map(|()| loaded)).transpose()
+}
+
+fn newest(store: &TableStore) -> Result<Option<Loaded>> {
     // With a hint, older names need not be listed; the hinted checkpoint itself is.
     let hint = checkpoint::hinted(store)?;
     let start_after = hint.map_or(String::new(), |version| format!("{version:020}"));
@@ -99,56 +108,16 @@ fn replay(store: &TableStore, state: State, version: i64, entries: &[(i64, &Obje
         loaded.entry_bytes += object.size;
         loaded.head = Some((*object).clone());
     }
-    check(store, &loaded)?;
     Ok(loaded)
 }
 
-fn check(store: &TableStore, loaded: &Loaded) -> Result<()> {
+fn check(store: &TableStore, loaded: &Loaded, others: ForeignWrites) -> Result<()> {
     let place = store.place("");
     let (Some(declared), Some(metadata)) = (&loaded.state.protocol, &loaded.state.metadata) else {
         return Err(error::damaged(&place, "the log has no protocol or no metadata"));
     };
     protocol::check(declared, metadata, &place)?;
-    check_foreign(store, loaded)
-}
-
-/// Refuses a table whose rows others have changed since this writer's last commit: its position would no longer tell
-/// what the table holds (SK-35, a restore above all).
-fn check_foreign(store: &TableStore, loaded: &Loaded) -> Result<()> {
-    let mark = loaded.state.domains.get(WRITER_DOMAIN).and_then(|text| serde_json::from_str::<WriterMark>(text).ok());
-    let Some(mark) = mark else {
-        return Err(Error::operator("foreign_table", format!("`{}` was not made by this sink", store.place("")))
-            .with_remedy("choose another `location` or `table`, or move the table away"));
-    };
-    for version in mark.version + 1..=loaded.version {
-        match read_entry(store, version)? {
-            Some(actions) if is_harmless(&actions) => {}
-            Some(actions) => return Err(foreign_write(store, version, &actions)),
-            None => return Err(foreign_write(store, version, &[])),
-        }
-    }
-    Ok(())
-}
-
-/// Whether an entry of others leaves files, schema and our texts alone (a vacuum's note in the history).
-pub(super) fn is_harmless(actions: &[Action]) -> bool {
-    actions.iter().all(|action| {
-        action.add.is_none()
-            && action.remove.is_none()
-            && action.meta_data.is_none()
-            && action.protocol.is_none()
-            && action.domain_metadata.as_ref().is_none_or(|domain| !domain.domain.starts_with("tidewire."))
-    })
-}
-
-/// The refusal of another writer's entry.
-pub(super) fn foreign_write(store: &TableStore, version: i64, actions: &[Action]) -> Error {
-    let operation = actions.iter().find_map(|action| action.commit_info.as_ref()?.operation.as_deref());
-    let operation = operation.unwrap_or("unknown");
-    let message =
-        format!("another writer changed `{}` in version {version} (operation `{operation}`)", store.place(""));
-    Error::operator("foreign_write", message)
-        .with_remedy("stop the other writer, give the sink a new name and location, which reads its tables anew")
+    check_loaded(store, &loaded.state, loaded.version, others)
 }
 
 /// The actions of an entry; `None` when there is no such version.

@@ -1,8 +1,8 @@
 //! A table as it was: what a reader sees who asks for a version. For tests; the whole log must be there.
 
-use crate::log::Table;
 use crate::log::load::{self, Loaded};
 use crate::log::state::State;
+use crate::log::{ForeignWrites, Table};
 use crate::store::TableStore;
 
 impl Table {
@@ -12,6 +12,6 @@ impl Table {
             let actions = load::read_entry(&store, one).unwrap().unwrap();
             state.apply(actions, "past").unwrap();
         }
-        Table::new(store, Loaded { state, version, head: None, entries: 0, entry_bytes: 0 })
+        Table::new(store, ForeignWrites::Pause, Loaded { state, version, head: None, entries: 0, entry_bytes: 0 })
     }
 }

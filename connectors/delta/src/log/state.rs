@@ -45,6 +45,11 @@ struct RowCount {
     num_records: u64,
 }
 
+/// The number of rows in a file, deleted ones included; `None` when its statistics do not tell.
+pub(super) fn row_count(add: &Add) -> Option<u64> {
+    serde_json::from_str::<RowCount>(add.stats.as_deref()?).ok().map(|count| count.num_records)
+}
+
 impl State {
     /// Adds the actions of one entry, or of a checkpoint. The order inside an entry has no meaning, so removes come
     /// first. `place` names the entry in errors.
@@ -99,11 +104,10 @@ impl State {
 
     fn add(&mut self, add: Add, place: &str) -> Result<()> {
         let bad = |what: &str| error::damaged(place, format!("file `{}` {what}", add.path));
-        let row_count = add.stats.as_deref().and_then(|stats| serde_json::from_str::<RowCount>(stats).ok());
         let file = LiveFile {
             path: add.path.as_ref().to_owned(),
             size: u64::try_from(add.size).map_err(|_| bad("has a negative size"))?,
-            num_records: row_count.ok_or_else(|| bad("has no row count"))?.num_records,
+            num_records: row_count(&add).ok_or_else(|| bad("has no row count"))?,
             stats: add.stats.clone(),
             modification_time: add.modification_time,
             partition: self.whole(&add.partition_values),

@@ -242,7 +242,7 @@ fn a_lost_answer_is_recognised_by_its_token_sk_31() {
     let now = now_millis();
     let deleted = BTreeMap::new();
     let with = Commit { adds: vec![file("a.parquet", 9)], ..commit(1) };
-    let entry = Entry::build(&table.store, &table.state, &deleted, with, Vec::new(), now).unwrap();
+    let entry = Entry::build(&table.store, &table.state, &deleted, &with, Vec::new(), now).unwrap();
     // The entry is stored, the answer never comes.
     let stored = action::to_lines(&entry.at_version(1).unwrap()).unwrap();
     table.store().put_new(&load::entry_name(1), stored.into()).unwrap();
@@ -292,7 +292,7 @@ fn other_writers_are_refused_and_never_overwritten_sk_35() {
         foreign(&table, 2, lines);
         let error = table.commit(commit(2)).unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "foreign_write"));
-        assert!(error.to_string().contains("version 2 (operation `OPTIMIZE`)"), "{error}");
+        assert!(error.to_string().contains("version 2 (operation `OPTIMIZE`, engine `unknown`)"), "{error}");
         // Neither after a restart: a restore would leave our position ahead of the rows.
         assert_eq!(Table::open(store(&directory)).unwrap_err().code(), "foreign_write");
     }

@@ -21,9 +21,9 @@ impl Table {
         Ok(forgotten)
     }
 
-    /// Removes entries of the log that have expired.
+    /// Removes entries of the log that have expired. Where the newest is another writer's the next start has to read it.
     pub(crate) fn clean_entries(&mut self) -> Result<()> {
-        self.clean_log(now_millis())
+        if self.is_unmarked { Ok(()) } else { self.clean_log(now_millis()) }
     }
 
     /// When the oldest removal will have expired, in milliseconds since 1970.

@@ -13,6 +13,7 @@ use arrow_array::{Array, ArrayRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidewire_core::Error;
 
 /// Rows up to which an index is built in memory, like that of a table which has just begun.
 const ROWS_IN_MEMORY_MAX: u64 = 200_000;
@@ -185,10 +186,13 @@ pub(super) fn read_keys(
 }
 
 /// The table is not what this writer left.
-fn two_rows(parts: &Parts, first: RowLocation, second: RowLocation) -> tidewire_core::Error {
+pub(super) fn two_rows(parts: &Parts, first: RowLocation, second: RowLocation) -> Error {
     let path = |at: RowLocation| parts.files().get(at.file).map_or("?", |file| &file.path).to_owned();
     let what = format!("row {} has the key of row {} of `{}`", second.row, first.row, path(first));
-    error::damaged(&parts.store().place(&path(second)), what)
+    Error::operator("duplicate_key", format!("read `{}`: {what}", parts.store().place(&path(second)))).with_remedy(
+        "delete one of the two rows with another writer, under `foreign_writes = \"adopt\"`, and restart, or give the sink a new name and \
+         location, which reads its tables anew",
+    )
 }
 
 impl Teller {

@@ -1,19 +1,20 @@
 //! The operations of a run, how often each comes, and what each does. A new one is a variant, a weight and an arm.
 
 use super::chance::Chance;
-use super::foreign::{self, ACTS, Expect, expectation};
-use super::source::Source;
+use super::foreign::{self, Act, Expect};
+use super::source::{Change, Event, Source, key_of};
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Settings};
 use crate::layout::{Mode, PartitionBy, Widening};
+use crate::log::ForeignWrites;
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::DataType;
+use tidewire_core::{DataType, TableName};
 use url::Url;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,9 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
             _ => Widening::Halt,
         },
     );
-    let mut settings = Settings { column_mapping: is_mapped, widening, ..settings(&mut chance, &location) };
+    let foreign_writes = if matches!(seed % 4, 0 | 3) { ForeignWrites::Adopt } else { ForeignWrites::Pause };
+    let mut settings =
+        Settings { column_mapping: is_mapped, widening, foreign_writes, ..settings(&mut chance, &location) };
     let is_plain = !is_mapped && widening == Widening::Halt;
     // These do not go together.
     settings.change_data_feed &= is_plain;
@@ -216,6 +219,7 @@ fn step(world: &mut World, op: Op) {
         Op::Commit => world.attempt(World::commit),
         Op::Maintain => world.attempt(World::maintain),
         Op::Reopen => world.start(),
+        Op::Fault if world.settings.foreign_writes == ForeignWrites::Adopt && world.chance.percent(12) => others(world),
         Op::Fault => {
             let plan = fault(&mut world.chance);
             world.note(format!("  {plan:?}"));
@@ -262,24 +266,40 @@ fn fault(chance: &mut Chance) -> Plan {
 fn read_table(world: &mut World) {
     let name = world.names()[world.chance.below(world.source.tables.len())].clone();
     let is_known = world.acknowledged.tables.contains_key(&name.to_string());
-    if !is_known && !world.foreign.contains_key(&name) && world.to_read.insert(name) {
+    let is_own = !world.foreign.contains_key(&name) && !world.source.foreign.contains_key(&name);
+    if !is_known && is_own && world.to_read.insert(name) {
         world.start();
     }
 }
 
 fn others(world: &mut World) {
-    let name = world.names()[world.chance.below(world.source.tables.len())].clone();
-    let act = *world.chance.pick(&ACTS);
-    let is_free = !world.foreign.contains_key(&name) && !world.to_read.contains(&name);
-    if world.acknowledged.position.is_none() || !is_free {
-        return;
+    let is_adopted = world.settings.foreign_writes == ForeignWrites::Adopt && !world.settings.change_data_feed;
+    let acts = if is_adopted { 1 + world.chance.below(4) } else { 1 };
+    for _ in 0..acts {
+        let name = world.names()[world.chance.below(world.source.tables.len())].clone();
+        let is_free = !world.foreign.contains_key(&name) && !world.to_read.contains(&name);
+        if world.acknowledged.position.is_some() && is_free {
+            ambient::by_real_time(|| other(world, &name, is_adopted));
+        }
     }
-    let store = world.table_store(&name);
-    if ambient::by_real_time(|| foreign::act(&mut world.chance, &store, act)) {
-        world.note(format!("  {act:?} to {name}"));
-        let expected = expectation(act);
-        if expected != Expect::GoOn {
-            world.foreign.insert(name, expected);
+}
+
+fn other(world: &mut World, name: &TableName, is_adopted: bool) {
+    let acts = foreign::acts(is_adopted, world.settings.mode);
+    let act = *world.chance.pick(acts);
+    let store = world.table_store(name);
+    let Some(change) = foreign::act(&mut world.chance, &world.source, name, &store, act) else {
+        return;
+    };
+    world.note(format!("  {act:?} to {name}: {change:?}"));
+    match (is_adopted, act) {
+        (_, Act::Note) => {}
+        (false, _) => drop(world.foreign.insert(name.clone(), Expect::Halt("foreign_write"))),
+        (true, _) => {
+            if let Some(Event { schema, change: Change::Delete { before, .. } }) = &change.event {
+                world.source.lost(name, &key_of(schema, before));
+            }
+            world.changed_by_others(name, change.at, change.event);
         }
     }
 }

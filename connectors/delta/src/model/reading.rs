@@ -32,7 +32,7 @@ fn columns(table: &Table, names: &[&str]) -> Vec<TableColumn> {
 }
 
 /// The same for each row of a file, deleted ones included. The file must have one of the columns.
-pub(super) fn each_row_of_file(
+pub(crate) fn each_row_of_file(
     table: &Table,
     file: &LiveFile,
     columns: &[&TableColumn],

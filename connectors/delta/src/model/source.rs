@@ -75,6 +75,8 @@ pub(super) struct SourceTable {
     pub(super) rows: Rows,
     /// Columns of rows whose value a sink cannot have, because the row is older than the column.
     unsent: BTreeMap<Key, BTreeSet<Arc<str>>>,
+    /// Rows that a sink does not have any more.
+    lost: BTreeSet<Key>,
     /// Keys that rows may have.
     keys: usize,
     columns_added: usize,
@@ -85,6 +87,8 @@ pub(super) struct SourceTable {
 pub(super) struct Source {
     pub(super) tables: Vec<SourceTable>,
     pub(super) log: Vec<Transaction>,
+    /// What others did to the tables that come of this, each with the place that the table told then.
+    pub(super) foreign: BTreeMap<TableName, Vec<(Mark, Event)>>,
     /// How far the log goes without a transaction.
     idle_until: u64,
     /// Whether the sink's tables follow the names of columns.
@@ -109,11 +113,13 @@ impl Source {
             schema: Arc::new(shape::draw(chance, ["t", "a.b", "u/v"][number])),
             rows: Rows::new(),
             unsent: BTreeMap::new(),
+            lost: BTreeSet::new(),
             keys: *chance.pick(&[6, 25, 120, 400]),
             columns_added: 0,
             kept: None,
         });
-        Source { tables: tables.collect(), log: Vec::new(), idle_until: 10, is_mapped, may_widen }
+        let (tables, log, foreign) = (tables.collect(), Vec::new(), BTreeMap::new());
+        Source { tables, log, foreign, idle_until: 10, is_mapped, may_widen }
     }
 
     pub(super) fn table(&self, name: &TableName) -> &SourceTable {
@@ -159,6 +165,12 @@ impl Source {
         self.append(events);
     }
 
+    /// The table that comes of this has lost a row: all of it is sent when it changes.
+    pub(super) fn lost(&mut self, name: &TableName, key: &Key) {
+        let table = self.tables.iter_mut().find(|table| table.schema.name == *name).unwrap();
+        table.lost.extend(table.rows.contains_key(key).then(|| key.clone()));
+    }
+
     /// Adds or drops a column of one of the tables.
     pub(super) fn alter(&mut self, chance: &mut Chance) {
         let at = chance.below(self.tables.len());
@@ -190,6 +202,7 @@ impl SourceTable {
             _ if chance.percent(30) => {
                 self.rows.clear();
                 self.unsent.clear();
+                self.lost.clear();
                 events.push(self.event(Change::Truncate));
             }
             _ => {}
@@ -229,7 +242,8 @@ impl SourceTable {
         row.extend(key_names.iter().cloned().zip(to.iter().cloned()));
         let mut unsent = self.unsent.remove(&from).unwrap_or_default();
         let mut unknown = BTreeSet::new();
-        let partial = chance.percent(50);
+        let is_lost = self.lost.remove(&from);
+        let partial = chance.percent(50) && !is_lost;
         for column in self.schema.columns.iter().filter(|column| !key_names.contains(&column.name)) {
             let name = &column.name;
             if chance.percent(50) {
@@ -271,6 +285,7 @@ impl SourceTable {
         let Some((key, before)) = self.held(chance) else { return };
         self.rows.remove(&key);
         self.unsent.remove(&key);
+        self.lost.remove(&key);
         let old = if chance.percent(30) { Old::Full } else { Old::Key };
         events.push(self.event(Change::Delete { before, old }));
     }

@@ -2,7 +2,7 @@
 //! log or with a snapshot.
 
 use super::datum::{Datum, Row};
-use super::source::{Change, Event, Old, Rows, Source, key_of, rename};
+use super::source::{Change, Event, Key, Old, Rows, Source, key_of, rename};
 use crate::layout::Mode;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +30,21 @@ pub(super) fn seen(source: &Source, mode: Mode, name: &TableName, at: Mark, begi
     };
     seen.sort();
     seen
+}
+
+/// Whether the log changes a row of this key behind a place.
+pub(super) fn is_changed_after(source: &Source, name: &TableName, after: Mark, key: &Key) -> bool {
+    let end = Mark { major: u64::MAX, minor: 0 };
+    events(source, name, after, end).any(|(_, event)| {
+        let is_key = |row| key_of(&event.schema, row) == *key;
+        match &event.change {
+            Change::Insert(row) => is_key(row),
+            Change::Update { before, row, .. } => is_key(before) || is_key(row),
+            Change::Delete { before, .. } => is_key(before),
+            Change::Truncate => true,
+            Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => false,
+        }
+    })
 }
 
 /// The table's changes in `after..=to`, with their places.
@@ -88,12 +103,18 @@ fn mirror(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) ->
         Some((floor, _)) => (rows_at(source, name, floor.mark), floor.mark),
         None => (Rows::new(), Mark::default()),
     };
-    for (_, event) in events(source, name, after, at) {
+    // Others came after what the table held then, and before the rest.
+    let mut others = source.foreign.get(name).into_iter().flatten().peekable();
+    for (mark, event) in events(source, name, after, at) {
+        while let Some((_, foreign)) = others.next_if(|(place, _)| *place < mark) {
+            apply(&mut rows, foreign, false);
+        }
         apply(&mut rows, event, false);
         if source.is_mapped {
             rows.values_mut().for_each(|row| follow(row, event));
         }
     }
+    others.for_each(|(_, foreign)| apply(&mut rows, foreign, false));
     rows.into_values().map(|values| Seen { values, ..Seen::default() }).collect()
 }
 

@@ -7,12 +7,12 @@ use super::feed;
 use super::following::Follower;
 use super::foreign::Expect;
 use super::reading::{each_row, each_row_of_file};
-use super::source::Source;
+use super::source::{Event, Source};
 use super::truth::{self, Beginning, Seen};
 use crate::ambient;
 use crate::config::Settings;
 use crate::layout::{Mode, table_path};
-use crate::log::Table;
+use crate::log::{ForeignWrites, Table};
 use crate::store::faulty::Faults;
 use crate::store::{Store, TableStore};
 use crate::typemap::parse_schema_string;
@@ -135,6 +135,11 @@ impl World {
             self.struck += 1;
             return;
         }
+        // A commit that copies rows is made anew by a new start.
+        let is_adopting = self.settings.foreign_writes == ForeignWrites::Adopt;
+        if is_adopting && error.code() == "delta_overtaken" {
+            return;
+        }
         // Of an earlier fault, whose effect was still on its way.
         if matches!(error.code(), "snapshot_visible" | "delta_commit_late") {
             return;
@@ -175,7 +180,7 @@ impl World {
     fn read_tables(&mut self, floor: &Position) -> Result<()> {
         let names = self.to_read.iter().filter(|name| !self.base.is_done(name) && !self.halted.contains(name));
         for name in names.cloned().collect::<Vec<_>>() {
-            let held = stored_place(&self.table_store(&name)).ok().flatten();
+            let held = stored_place(&self.table_store(&name), self.settings.foreign_writes).ok().flatten();
             let held = held.map_or(Mark::default(), |place| place.position().mark);
             self.readings.entry(name.clone()).or_default().push((floor.clone(), held));
             self.note(format!("  read {name} at {floor}, it held {held}"));
@@ -293,6 +298,13 @@ impl World {
         }
     }
 
+    /// Another writer has changed a table.
+    pub(super) fn changed_by_others(&mut self, name: &TableName, at: Mark, event: Option<Event>) {
+        self.truths.remove(name);
+        let events = self.source.foreign.entry(name.clone()).or_default();
+        events.extend(event.map(|event| (at, event)));
+    }
+
     /// Nothing that was read before counts.
     pub(super) fn forget(&mut self) {
         self.files = Files::default();
@@ -323,10 +335,11 @@ impl World {
 
     fn check_table(&mut self, name: &TableName) {
         let store = self.table_store(name);
-        let table = Table::open(store.clone()).unwrap();
+        let others = self.settings.foreign_writes;
+        let table = Table::open_among(store.clone(), others).unwrap();
         let (place, version, seen) = match table {
             Some(mut table) => {
-                let place = stored_place(&store).unwrap().unwrap();
+                let place = stored_place(&store, others).unwrap().unwrap();
                 let has_vector = table.files().any(|file| file.deletion_vector.is_some());
                 assert!(self.settings.deletion_vectors || !has_vector, "a deletion vector in {name}");
                 (Some(place), table.version(), self.files.read(&mut table, self.settings.mode))
@@ -400,7 +413,7 @@ impl Files {
     }
 }
 
-fn row(names: &[&str], arrays: &[Option<ArrayRef>], at: usize, mode: Mode) -> Seen {
+pub(super) fn row(names: &[&str], arrays: &[Option<ArrayRef>], at: usize, mode: Mode) -> Seen {
     let value = |column: usize| arrays[column].as_ref().and_then(|array| Datum::read(array, at));
     let own = |name: &str| names.iter().position(|held| *held == name).unwrap();
     let mut one = Seen::default();

@@ -4,10 +4,10 @@
 use super::table::{Rows, TableWriter};
 use crate::ambient::now_millis;
 use crate::compact::{
-    Candidate, Compaction, Exchange, Facts, Input, Occasion, Work, candidate, next_due, plan, plan_partitioned,
+    Candidate, Compaction, Exchange, Facts, Input, Occasion, Shown, Work, candidate, next_due, plan, plan_partitioned,
 };
 use crate::error::Result;
-use crate::log::LiveFile;
+use crate::log::{LiveFile, Table};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +61,14 @@ impl Compacting {
         self.running = None;
     }
 
+    /// Others have changed files: copies of what is gone are not wanted.
+    pub(super) fn others_changed(&mut self, table: &Table) {
+        self.is_due = true;
+        if self.running.as_ref().is_some_and(|running| running.has_lost(table)) {
+            self.give_up();
+        }
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
@@ -94,7 +102,8 @@ impl TableWriter {
     fn take_over(&mut self) -> Result<()> {
         let (Some(running), Some(table)) = (self.compacting.running.take(), &mut self.table) else { return Ok(()) };
         failpoint::pass("delta_compaction_copied");
-        let exchange = match running.finish(table) {
+        let finished = running.finish(table);
+        let exchange = match finished.map_err(|error| self.or_overtaken(error)) {
             Ok(exchange) => exchange,
             Err(error) if error.kind() == ErrorKind::Retry => {
                 tracing::warn!(table = %self.schema.name, error = %error.chain(), "rewriting data files put off");
@@ -108,8 +117,10 @@ impl TableWriter {
 
     fn exchange(&mut self, mut exchange: Exchange) -> Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
-        if exchange.show(table, &self.identity.app_id())?.is_none() {
-            return Ok(());
+        match exchange.show(table, &self.identity.app_id())? {
+            Shown::Done(_) => {}
+            Shown::Nothing => return Ok(()),
+            Shown::Overtaken => return self.follow_others(),
         }
         let Exchange { gone, come, facts, .. } = exchange;
         for (ordinal, file) in &come {

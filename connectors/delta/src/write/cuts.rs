@@ -70,7 +70,8 @@ impl DeltaSink {
         let mut standing = None;
         for table in splits(name) {
             // What is wrong with one table is no reason to halt the others.
-            let found = Table::open(self.store_of(&table)).map_err(|error| of_table(error, &table))?;
+            let found = Table::open_among(self.store_of(&table), self.settings.foreign_writes);
+            let found = found.map_err(|error| of_table(error, &table))?;
             let place = found.as_ref().and_then(|table| own_place(table, &self.identity, name, self.settings.mode));
             if let (Some(found), Some(place)) = (found, place) {
                 standing = Some((found.version(), place.mark()));

@@ -1,8 +1,9 @@
 //! What lies at a table's path before the sink writes to it, and what a table says of itself. Knows no rows.
 
+use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::Mode;
-use crate::log::Table;
+use crate::log::{ForeignWrites, Table};
 use crate::store::TableStore;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -67,8 +68,8 @@ impl Place {
 }
 
 /// What the table at a path says of itself; `None` when there is no table, or one of somebody else.
-pub(crate) fn stored_place(store: &TableStore) -> Result<Option<Place>> {
-    let table = Table::open(store.clone())?;
+pub(crate) fn stored_place(store: &TableStore, others: ForeignWrites) -> Result<Option<Place>> {
+    let table = Table::open_among(store.clone(), others)?;
     Ok(table.and_then(|table| serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()))
 }
 
@@ -82,8 +83,14 @@ pub(crate) struct Found {
 
 impl Found {
     /// Looks, and takes the table over if it is this source's table `name` in this sink; `None` when it is not.
-    pub(crate) fn look(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Option<Found>> {
-        let Some(mut table) = Table::open(store.clone())? else {
+    pub(crate) fn look(
+        identity: &Identity,
+        store: &TableStore,
+        name: &str,
+        settings: &Settings,
+    ) -> Result<Option<Found>> {
+        let mode = settings.mode;
+        let Some(mut table) = Table::open_among(store.clone(), settings.foreign_writes)? else {
             return Ok(Some(Found { store: store.clone(), table: None }));
         };
         if own_place(&table, identity, name, mode).is_none() {
@@ -99,8 +106,8 @@ impl Found {
     ///
     /// # Errors
     /// When there is a table of somebody else.
-    pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, mode: Mode) -> Result<Found> {
-        Found::look(identity, store, name, mode)?.ok_or_else(|| foreign_table(store, name))
+    pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, settings: &Settings) -> Result<Found> {
+        Found::look(identity, store, name, settings)?.ok_or_else(|| foreign_table(store, name))
     }
 
     /// Whether the table shows a snapshot that lies at this place or beyond.

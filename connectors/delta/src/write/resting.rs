@@ -120,7 +120,7 @@ impl DeltaSink {
     fn look_at(&mut self, name: &str) -> Result<Look> {
         for table in splits(name) {
             let store = self.store_of(&table);
-            let Some(mut found) = Table::open(store)? else { continue };
+            let Some(mut found) = Table::open_among(store, self.settings.foreign_writes)? else { continue };
             if own_place(&found, &self.identity, name, self.settings.mode).is_none() {
                 continue;
             }

@@ -253,7 +253,7 @@ impl TableWriter {
         if self.is_reading {
             return Ok(());
         }
-        self.close()?;
+        self.close().map_err(|error| self.or_overtaken(error))?;
         self.allow_nulls();
         let widened = self.rewrite_files()?;
         if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
@@ -264,16 +264,17 @@ impl TableWriter {
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
-        let (mut commit, touched) = self.take_commit(&reached, widened)?;
+        let may_follow = self.may_follow_others(&widened);
+        let (mut commit, mut touched) = self.take_commit(&reached, widened)?;
         let rewritten = match self.settings.deletion_vectors {
             true => None,
             false => Some(self.rewrite(&mut commit)?),
         };
-        match &mut self.table {
-            Some(table) => {
-                table.commit(commit)?;
-            }
-            None => self.table = Some(Table::create(self.store.clone(), self.new_table(), commit)?),
+        if self.table.is_some() {
+            self.commit_among_others(commit, &mut touched, may_follow)?;
+        } else {
+            let others = self.settings.foreign_writes;
+            self.table = Some(Table::create_among(self.store.clone(), others, self.new_table(), &commit)?);
         }
         self.follow_commit(touched)?;
         rewritten.map_or(Ok(()), |rewritten| self.follow_rewrite(rewritten))?;
@@ -515,9 +516,7 @@ impl TableWriter {
     fn take_commit(&mut self, reached: &Position, widened: Widened) -> Result<(Commit, Vec<(u32, String)>)> {
         let mut sealed = self.parts.seal();
         let Widened { adds, mut removes, deletes } = widened;
-        if let (Some(table), true) = (&self.table, self.replaces_all) {
-            removes.extend(table.files().map(|file| file.path.clone()));
-        }
+        removes.extend(self.files_to_replace());
         sealed.adds.extend(adds);
         for (path, rows) in deletes {
             *sealed.deletes.entry(path).or_default() |= rows;

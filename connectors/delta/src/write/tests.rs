@@ -1,6 +1,7 @@
 //! The sink as a whole on a real directory: sequences of changes against a model, snapshots, crashes between
 //! commits, schema changes.
 
+mod adopting;
 mod ahead;
 mod barriers;
 mod compacting;

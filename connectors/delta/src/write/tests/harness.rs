@@ -7,6 +7,7 @@ mod shaping;
 
 use crate::config::{Budget, Settings};
 use crate::layout::{Mode, PartitionBy, SchemaChanges, Widening};
+use crate::log::ForeignWrites;
 use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
@@ -264,6 +265,12 @@ impl Harness {
 
     pub(super) fn change_mode(&mut self, mode: Mode) {
         self.settings.mode = mode;
+        self.crash();
+    }
+
+    /// The daemon is stopped and goes on by this policy for other writers.
+    pub(super) fn meet_others(&mut self, others: ForeignWrites) {
+        self.settings.foreign_writes = others;
         self.crash();
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Harness, Rows, Version, text};
 use crate::encode::read::ColumnReader;
-use crate::log::Table;
-use crate::model::reading::each_row;
+use crate::log::{ForeignWrites, LiveFile, Table};
+use crate::model::reading::{each_row, each_row_of_file};
 use crate::parts::feed::{CHANGE_COLUMN, with_change_column};
 use crate::typemap::{TableColumn, parse_schema_string};
 use arrow_array::Array;
@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 impl Harness {
     pub(in crate::write::tests) fn table(&self) -> Option<Table> {
-        Table::open(self.store().table(&format!("shop/public/{}", self.schema.name.table))).unwrap()
+        let store = self.store().table(&format!("shop/public/{}", self.schema.name.table));
+        Table::open_among(store, ForeignWrites::Adopt).unwrap()
     }
 
     pub(in crate::write::tests) fn table_version(&self) -> Option<i64> {
@@ -25,6 +26,26 @@ impl Harness {
         if let Some(mut table) = self.table() {
             each_row(&mut table, names, each);
         }
+    }
+
+    /// The file that the row of a key lies in, and its number there.
+    pub(in crate::write::tests) fn place_of(&self, id: i64) -> (LiveFile, u32) {
+        let mut table = self.table().unwrap();
+        let columns = parse_schema_string(table.schema_string()).unwrap();
+        let key = columns.into_iter().find(|column| &*column.name == "id").unwrap();
+        for file in table.files().cloned().collect::<Vec<_>>() {
+            let deleted = table.deleted_rows(&file.path).unwrap().clone();
+            let (mut number, mut found) = (0, None);
+            each_row_of_file(&table, &file, &[&key], |arrays, at| {
+                let is_it = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at) == id;
+                found = found.or(Some(number).filter(|number| is_it && !deleted.contains(*number)));
+                number += 1;
+            });
+            if let Some(number) = found {
+                return (file, number);
+            }
+        }
+        panic!("no row {id}");
     }
 
     pub(in crate::write::tests) fn physical_rows(&self) -> usize {

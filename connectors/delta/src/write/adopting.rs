@@ -1,0 +1,83 @@
+//! One table after other writers have changed its files: what waits for a commit is made out anew for the files that are there
+//! now. Knows nothing of other tables.
+
+use super::table::{Rows, TableWriter};
+use super::widening::Widened;
+use crate::error::Result;
+use crate::log::{Commit, ForeignWrites};
+use crate::parts::Sealed;
+use tidewire_core::{Error, ErrorKind};
+
+/// Tries in a row that other writers may spoil, each of any number of commits.
+const TRIES_MAX: u32 = 16;
+
+impl TableWriter {
+    /// Whether the coming commit can be made out anew where others come first. Not when it copies rows, or tells of them one
+    /// by one, as they were before.
+    pub(super) fn may_follow_others(&self, widened: &Widened) -> bool {
+        self.settings.deletion_vectors && !self.settings.change_data_feed && widened.adds.is_empty()
+    }
+
+    /// Commits, as often as it takes others to leave room; what they did before is followed first or, where it may not be, read
+    /// by the next opening. `touched` are the files of which the commit adds or deletes rows.
+    pub(super) fn commit_among_others(
+        &mut self,
+        mut commit: Commit,
+        touched: &mut Vec<(u32, String)>,
+        may_follow: bool,
+    ) -> Result<()> {
+        for _ in 0..TRIES_MAX {
+            let Some(table) = &mut self.table else { return Ok(()) };
+            if table.offer(&commit)? {
+                return Ok(());
+            }
+            if !may_follow {
+                let message = format!("other writers came before a commit to `{}`", self.store.place(""));
+                return Err(Error::retry("delta_overtaken", message));
+            }
+            self.parts.take_back(std::mem::take(&mut commit.deletes), touched);
+            self.follow_others()?;
+            let Sealed { deletes, touched: again, .. } = self.parts.seal();
+            commit.deletes = deletes;
+            touched.extend(again);
+            commit.removes = self.files_to_replace();
+        }
+        Err(Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place(""))))
+    }
+
+    /// Takes note of what others have done to the table's files.
+    pub(super) fn follow_others(&mut self) -> Result<()> {
+        let Some(table) = &mut self.table else { return Ok(()) };
+        let touched = table.take_touched();
+        self.compacting.others_changed(table);
+        // With no index yet, or none of what was there before, nothing is to be followed.
+        if let (Rows::Mirror(mirror), true, false) = (&mut self.rows, self.is_loaded, self.replaces_all) {
+            let adopted = mirror.adopt(table, &mut self.parts, &self.layout, &touched);
+            adopted.map_err(|error| self.or_overtaken(error))?;
+        }
+        Ok(())
+    }
+
+    /// Files of the table that the commit is to remove.
+    pub(super) fn files_to_replace(&self) -> Vec<String> {
+        match (&self.table, self.replaces_all) {
+            (Some(table), true) => table.files().map(|file| file.path.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What an error means where others may have taken away what was to be read: with their commits taken in it passes.
+    pub(super) fn or_overtaken(&self, error: Error) -> Error {
+        let is_adopting = self.settings.foreign_writes == ForeignWrites::Adopt;
+        if !is_adopting || error.kind() != ErrorKind::Operator || error.code() != "delta_table_damaged" {
+            return error;
+        }
+        match self.table.as_ref().map(crate::log::Table::is_overtaken) {
+            Some(Ok(true)) => {
+                let message = format!("other writers removed files of `{}`", self.store.place(""));
+                Error::retry("delta_overtaken", message).with_cause(error)
+            }
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Other writers' changes of a table's files, at every joint of the sink's own (SK-35): taken in where that is asked for, and
+//! otherwise the table halts with a line that says what to do.
+
+use super::harness::{Harness, Logical, Rows, Shape, row};
+use crate::deletion_vector;
+use crate::layout::Mode;
+use crate::log::{ForeignWrites, LiveFile, NewFile, Table};
+use crate::model::foreign::{added, as_new, copy, removed};
+use roaring::RoaringBitmap;
+use serde_json::{Value, json};
+use std::fs;
+use std::sync::Arc;
+use tidewire_core::ErrorKind;
+
+/// Rows 1 to 4 in two files.
+fn harness(mode: Mode) -> Harness {
+    harness_of(mode, |_| {})
+}
+
+fn harness_of(mode: Mode, set: fn(&mut Harness)) -> Harness {
+    let mut h = Harness::with_mode(Shape::Int, mode);
+    set(&mut h);
+    h.meet_others(ForeignWrites::Adopt);
+    h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B")]);
+    h.commit();
+    h.send(&[Logical::insert(3, "c", "C"), Logical::insert(4, "d", "D")]);
+    h.commit();
+    h
+}
+
+/// Adds an entry of another writer to the log.
+fn entry(h: &Harness, operation: &str, actions: &[Value]) {
+    let version = h.table_version().unwrap() + 1;
+    let info = json!({"commitInfo": {"timestamp": 1, "operation": operation, "engineInfo": "Apache-Spark/4.2.0"}});
+    let lines: String = [info].iter().chain(actions).map(|action| format!("{action}\n")).collect();
+    fs::write(h.table_directory().join(format!("_delta_log/{version:020}.json")), lines).unwrap();
+}
+
+fn files(table: &Table) -> Vec<LiveFile> {
+    let mut files: Vec<LiveFile> = table.files().cloned().collect();
+    files.sort_by_key(|file| file.modification_time);
+    files
+}
+
+/// All files become one.
+fn optimize(h: &Harness) {
+    let mut table = h.table().unwrap();
+    let files = files(&table);
+    let whole = copy(&mut table, &files.iter().collect::<Vec<_>>(), |deleted, row| !deleted.contains(row)).unwrap();
+    let mut actions: Vec<Value> = files.iter().map(|file| removed(file, false)).collect();
+    actions.push(added(&whole, false));
+    entry(h, "OPTIMIZE", &actions);
+}
+
+/// The row goes, by a vector; `again` it comes back in a file of its own.
+fn remove(h: &Harness, id: i64, again: bool) {
+    let mut table = h.table().unwrap();
+    let (file, number) = h.place_of(id);
+    let mut rows: RoaringBitmap = table.deleted_rows(&file.path).unwrap().as_ref().clone();
+    let mut actions = vec![removed(&file, true)];
+    if again {
+        actions.push(added(&copy(&mut table, &[&file], |_, row| row == number).unwrap(), true));
+    }
+    rows.insert(number);
+    if rows.len() < file.num_records {
+        let mut add = removed(&file, true)["remove"].clone();
+        let members = add.as_object_mut().unwrap();
+        members
+            .retain(|key, _| !["deletionTimestamp", "extendedFileMetadata", "deletionVector"].contains(&key.as_str()));
+        members.insert("modificationTime".to_owned(), json!(1));
+        members.insert("stats".to_owned(), json!(format!("{{\"numRecords\":{}}}", file.num_records)));
+        let vector = deletion_vector::store_all(table.store(), &mut [rows]).unwrap().remove(0);
+        members.insert("deletionVector".to_owned(), serde_json::to_value(vector).unwrap());
+        actions.push(json!({ "add": add }));
+    }
+    entry(h, if again { "UPDATE" } else { "DELETE" }, &actions);
+}
+
+/// Copies of the first file's rows are added.
+fn insert_twice(h: &Harness) {
+    let mut table = h.table().unwrap();
+    let first = files(&table).remove(0);
+    let twice = copy(&mut table, &[&first], |deleted, row| !deleted.contains(row)).unwrap();
+    entry(h, "WRITE", &[added(&twice, true)]);
+}
+
+/// The table's metadata with a change.
+fn metadata(h: &Harness, change: fn(&mut Value)) {
+    let first = fs::read_to_string(h.table_directory().join(format!("_delta_log/{:020}.json", 0))).unwrap();
+    let lines = first.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut metadata = lines.into_iter().find(|line| line.get("metaData").is_some()).unwrap();
+    change(&mut metadata["metaData"]);
+    entry(h, "SET TBLPROPERTIES", &[metadata]);
+}
+
+fn expected(rows: &[(i64, (String, String))]) -> Rows {
+    rows.iter().cloned().collect()
+}
+
+#[test]
+fn changes_that_wait_follow_the_rows_of_others_sk_35() {
+    type Act = fn(&Harness);
+    let acts: [(&str, Act); 4] = [
+        ("optimize", optimize),
+        ("delete", |h| remove(h, 4, false)),
+        ("update", |h| remove(h, 2, true)),
+        ("all of them", |h| {
+            remove(h, 2, true);
+            optimize(h);
+            remove(h, 1, true);
+            remove(h, 4, false);
+            optimize(h);
+        }),
+    ];
+    for (what, act) in acts {
+        for (at, is_started_anew) in [("waiting", false), ("committed", false), ("committed", true), ("waiting", true)]
+        {
+            let mut h = harness(Mode::Mirror);
+            let changes = [
+                Logical::update(1, "a2", Some("A2")),
+                Logical::Delete(2),
+                Logical::Update { old: Some(3), id: 30, v: "c2".to_owned(), big: None },
+                Logical::insert(5, "e", "E"),
+            ];
+            h.send(&changes);
+            if at == "committed" {
+                h.commit();
+                if what != "optimize" {
+                    // Row 2 is gone.
+                    continue;
+                }
+            }
+            act(&h);
+            if is_started_anew {
+                h.crash();
+                h.replay();
+            }
+            h.send(&[Logical::update(5, "e2", None), Logical::update(1, "a3", None)]);
+            h.commit();
+            let mut rows = vec![row(1, "a3", "A2"), row(30, "c2", "C"), row(5, "e2", "E")];
+            if matches!(what, "optimize" | "update") {
+                rows.push(row(4, "d", "D"));
+            }
+            assert_eq!(h.rows(), expected(&rows), "{what}, {at}, {is_started_anew}");
+            // And the index knows the rows where they are now.
+            h.send(&[Logical::Delete(30), Logical::update(5, "e3", Some("E3"))]);
+            h.commit();
+            let rows: Vec<_> = h.rows().into_iter().map(|(id, (v, _))| (id, v)).collect();
+            assert!(rows.contains(&(5, "e3".to_owned())) && !rows.iter().any(|(id, _)| *id == 30), "{what}, {at}");
+        }
+    }
+}
+
+#[test]
+fn copies_of_files_that_others_replaced_are_given_up_sk_35() {
+    let mut h = harness(Mode::Mirror);
+    h.compact_always();
+    h.send(&[Logical::Delete(1), Logical::Delete(3)]);
+    h.try_commit().unwrap();
+    h.wait_for_copies();
+    optimize(&h);
+    h.finish_compaction();
+    h.send(&[Logical::update(2, "b2", None)]);
+    h.commit();
+    h.finish_compaction();
+    assert_eq!(h.rows(), expected(&[row(2, "b2", "B"), row(4, "d", "D")]));
+    let (stored, shown) = h.stored_and_shown();
+    let parts = |names: &std::collections::BTreeSet<String>| names.iter().filter(|n| n.starts_with("part-")).count();
+    // Of what lies there and is not shown nothing is a copy that was given up: those are two originals, the other writer's file
+    // and a rewriting of ours.
+    assert!(parts(&stored) >= parts(&shown), "{stored:?}");
+}
+
+#[test]
+fn a_history_follows_the_rows_of_others_sk_35() {
+    let mut h = harness(Mode::History);
+    h.send(&[Logical::update(1, "a2", None), Logical::Delete(2)]);
+    h.commit();
+    h.send(&[Logical::update(1, "a3", None), Logical::update(3, "c2", None)]);
+    optimize(&h);
+    h.commit();
+    h.send(&[Logical::update(1, "a4", None), Logical::Delete(4)]);
+    h.commit();
+    let versions: Vec<_> =
+        h.versions().into_iter().map(|version| (version.id, version.v, version.to.is_none())).collect();
+    let expect = [
+        (1, "a", false),
+        (1, "a2", false),
+        (1, "a3", false),
+        (1, "a4", true),
+        (2, "b", false),
+        (3, "c", false),
+        (3, "c2", true),
+        (4, "d", false),
+    ];
+    assert_eq!(versions, expect.map(|(id, v, open)| (id, v.to_owned(), open)));
+}
+
+#[test]
+fn a_table_that_paused_goes_on_when_others_may_write_sk_35() {
+    let mut h = harness(Mode::Mirror);
+    h.meet_others(ForeignWrites::Pause);
+    h.send(&[Logical::update(1, "a2", None)]);
+    remove(&h, 4, false);
+    let error = h.try_commit().unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "foreign_write"));
+    let text = error.to_string();
+    for part in ["in version 3 ", "operation `DELETE`", "engine `Apache-Spark/4.2.0`"] {
+        assert!(text.contains(part), "{text} does not say {part}");
+    }
+    assert!(error.remedy().unwrap().contains("foreign_writes = \"adopt\""));
+    h.meet_others(ForeignWrites::Adopt);
+    h.replay();
+    h.commit();
+    assert_eq!(h.rows(), expected(&[row(1, "a2", "A"), row(2, "b", "B"), row(3, "c", "C")]));
+}
+
+#[test]
+fn two_rows_of_one_key_halt_the_table_wherever_they_are_met() {
+    for is_started_anew in [false, true] {
+        let mut h = harness(Mode::Mirror);
+        insert_twice(&h);
+        if is_started_anew {
+            h.crash();
+        }
+        let sent = h.try_send(&[Logical::update(4, "d2", None)]);
+        let error = sent.and_then(|()| h.try_commit()).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "duplicate_key"), "{}", error.chain());
+        assert!(error.table().is_some());
+    }
+}
+
+#[test]
+fn what_would_make_the_place_untrue_is_never_adopted_sk_35() {
+    type Act = fn(&Harness);
+    let cases: [(&str, Act); 8] = [
+        ("a restore", |h| entry(h, "RESTORE", &[removed(&files(&h.table().unwrap())[1], true)])),
+        ("a removed file that came back", |h| {
+            let file = files(&h.table().unwrap()).remove(0);
+            entry(h, "DELETE", &[removed(&file, true)]);
+            entry(h, "WRITE", &[added(&as_new(&file), true)]);
+        }),
+        ("a file elsewhere", |h| {
+            let file = as_new(&files(&h.table().unwrap())[0]);
+            entry(h, "WRITE", &[added(&NewFile { path: "../x".to_owned(), ..file }, true)]);
+        }),
+        ("a file of other partitions", |h| {
+            let partition = Arc::new([("v".to_owned(), Some("a".to_owned()))].into());
+            let file = as_new(&files(&h.table().unwrap())[0]);
+            entry(h, "WRITE", &[added(&NewFile { path: "v=a/x".to_owned(), partition, ..file }, true)]);
+        }),
+        ("a file of nobody knows how many rows", |h| {
+            let file = as_new(&files(&h.table().unwrap())[0]);
+            let mut file = added(&NewFile { path: "x".to_owned(), ..file }, true);
+            file["add"].as_object_mut().unwrap().remove("stats");
+            entry(h, "WRITE", &[file]);
+        }),
+        ("other partitions", |h| metadata(h, |metadata| metadata["partitionColumns"] = json!(["v"]))),
+        ("what the sink notes of itself", |h| {
+            let domain = json!({"domain": "tidewire.position", "configuration": "{}", "removed": true});
+            entry(h, "WRITE", &[json!({ "domainMetadata": domain })]);
+        }),
+        ("an entry of another instance's name", |h| {
+            entry(
+                h,
+                "WRITE",
+                &[json!({"metaData": {
+            "id": "other", "format": {"provider": "parquet", "options": {}}, "schemaString": "{}", "partitionColumns": [],
+            "configuration": {}}})],
+            )
+        }),
+    ];
+    for (what, act) in cases {
+        let mut h = harness(Mode::Mirror);
+        h.send(&[Logical::update(3, "c2", None)]);
+        act(&h);
+        let error = h.try_commit().unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "foreign_write"), "{what}: {}", error.chain());
+        for part in ["cannot be adopted", "in version 2 (operation `", "engine `Apache-Spark/4.2.0`"] {
+            assert!(error.to_string().contains(part) || what == "a removed file that came back", "{what}: {error}");
+        }
+        assert!(error.remedy().unwrap().contains("a new name and location"));
+    }
+    // Of the table's properties those that are not ours may change, and those that are may not.
+    let mut h = harness(Mode::Mirror);
+    metadata(&h, |metadata| metadata["configuration"]["delta.targetFileSize"] = json!("1mb"));
+    h.send(&[Logical::update(3, "c2", None)]);
+    h.commit();
+    assert_eq!(h.table().unwrap().configuration()["delta.targetFileSize"], "1mb");
+    h.crash();
+    metadata(&h, |metadata| metadata["configuration"]["delta.appendOnly"] = json!("true"));
+    assert_eq!(h.try_send(&[Logical::Delete(3)]).unwrap_err().code(), "foreign_write");
+}
+
+#[test]
+fn an_entry_of_ours_that_others_overwrite_is_noticed_sk_36() {
+    let mut h = harness(Mode::Mirror);
+    let newest = h.table_directory().join(format!("_delta_log/{:020}.json", h.table_version().unwrap()));
+    let info = json!({"commitInfo": {"timestamp": 1, "operation": "WRITE"}});
+    fs::remove_file(&newest).unwrap();
+    fs::write(&newest, format!("{info}\n")).unwrap();
+    h.send(&[Logical::update(1, "a2", None)]);
+    let error = h.try_commit().unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "delta_commit_overwritten"), "{}", error.chain());
+}
+
+#[test]
+fn files_that_others_vacuum_too_early_are_looked_for_anew_sk_35() {
+    let mut h = harness(Mode::Mirror);
+    let before = files(&h.table().unwrap());
+    h.send(&[Logical::update(1, "a2", None), Logical::Delete(3)]);
+    optimize(&h);
+    for file in before {
+        fs::remove_file(h.table_directory().join(file.path)).unwrap();
+    }
+    let error = h.try_commit().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retry, "{}", error.chain());
+    h.crash();
+    h.replay();
+    h.commit();
+    assert_eq!(h.rows(), expected(&[row(1, "a2", "A"), row(2, "b", "B"), row(4, "d", "D")]));
+}
+
+#[test]
+fn tables_of_every_kind_follow_the_rows_of_others_sk_35() {
+    type Set = fn(&mut Harness);
+    let kinds: [(&str, Set); 4] = [
+        ("plain", |_| {}),
+        ("mapped", |h| h.map_columns(true)),
+        ("partitioned", |h| h.partition(Some("big"))),
+        ("without deletion vectors", |h| h.delete_by_vectors(false)),
+    ];
+    for (what, set) in kinds {
+        let mut h = harness_of(Mode::Mirror, set);
+        for id in 5..=6 {
+            h.send(&[Logical::insert(id, "v", "D")]);
+            h.commit();
+        }
+        let rows = |h: &Harness| h.rows().into_iter().map(|(id, (v, big))| format!("{id}{v}{big}")).collect::<Vec<_>>();
+        h.send(&[Logical::Delete(5), Logical::update(4, "w", Some("D"))]);
+        // Two files of one partition become one.
+        let mut table = h.table().unwrap();
+        let old = [5, 6].map(|id| h.place_of(id).0);
+        let whole = copy(&mut table, &[&old[0], &old[1]], |_, _| true).unwrap();
+        let mut actions = old.iter().map(|file| removed(file, false)).collect::<Vec<_>>();
+        actions.push(added(&whole, false));
+        entry(&h, "OPTIMIZE", &actions);
+        if let Err(error) = h.try_commit() {
+            // What it copied is made anew by the next start.
+            assert_eq!(
+                (error.kind(), error.code()),
+                (ErrorKind::Retry, "delta_overtaken"),
+                "{what}: {}",
+                error.chain()
+            );
+            assert_eq!(what, "without deletion vectors");
+            h.crash();
+            h.replay();
+            h.commit();
+        }
+        h.send(&[Logical::update(6, "v2", Some("D"))]);
+        h.commit();
+        assert_eq!(rows(&h), ["1aA", "2bB", "3cC", "4wD", "6v2D"], "{what}");
+    }
+}
+
+#[test]
+fn a_table_with_a_change_feed_adopts_nothing_sk_35() {
+    for is_started_anew in [false, true] {
+        let mut h = harness_of(Mode::Mirror, |h| h.feed_changes(true));
+        optimize(&h);
+        if is_started_anew {
+            h.crash();
+        }
+        let error = h.try_send(&[Logical::Delete(3)]).and_then(|()| h.try_commit()).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "foreign_write"), "{}", error.chain());
+        assert!(error.to_string().contains("a table with a change data feed cannot be adopted"), "{error}");
+    }
+}
