@@ -1,6 +1,6 @@
 //! The sink as a whole against a model: random tables, transactions, snapshots and schema changes, small limits, faults at
 //! every call of the store, new starts, other writers. After every commit and every start each table, read from storage
-//! alone, equals what the source held at the place that the table tells (SK-30 to SK-37, SK-3B, SK-3C, SK-3E, PG-13, PG-30, PG-35,
+//! alone, equals what the source held at the place that the table tells; before each start the Delta kernel reads the same (SK-30 to SK-37, SK-3B, SK-3C, SK-3E, PG-13, PG-30, PG-35,
 //! MY-20).
 //!
 //! A run follows from its seed. A seed that fails is named with the command that repeats it; one that found a fault joins
@@ -11,6 +11,7 @@ mod datum;
 pub(crate) mod feed;
 mod following;
 pub(crate) mod foreign;
+mod kernel;
 mod ops;
 pub(crate) mod reading;
 pub(crate) mod shape;

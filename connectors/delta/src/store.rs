@@ -295,6 +295,19 @@ impl TableStore {
         }
     }
 
+    /// The objects, and the directory's address among them, for a reader that knows stores of its own.
+    #[cfg(test)]
+    pub(crate) fn for_others(&self) -> (deltalake::logstore::ObjectStoreRef, Url) {
+        match &self.backend {
+            Backend::Local(directory) => {
+                let disk = Arc::new(object_store::local::LocalFileSystem::new());
+                (disk, Url::from_directory_path(directory.path()).unwrap())
+            }
+            Backend::Bucket(prefix) => prefix.for_others(),
+            Backend::Faulty(store) => store.within.for_others(),
+        }
+    }
+
     /// Removes log entries older than `cutoff_millis` (milliseconds since 1970) that no checkpoint up to
     /// `version` needs, and returns their number.
     pub(crate) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {

@@ -6,6 +6,7 @@ use super::datum::{Datum, Row};
 use super::feed;
 use super::following::Follower;
 use super::foreign::Expect;
+use super::kernel;
 use super::reading::{each_row, each_row_of_file};
 use super::source::{Event, Source};
 use super::truth::{self, Beginning, Seen};
@@ -119,6 +120,7 @@ impl World {
             self.sink = None;
             self.faults.clear();
             self.check();
+            ambient::by_real_time(|| self.check_by_kernel());
             match self.run() {
                 Ok(()) => return,
                 Err(error) => self.explain(&error),
@@ -303,6 +305,27 @@ impl World {
         self.truths.remove(name);
         let events = self.source.foreign.entry(name.clone()).or_default();
         events.extend(event.map(|event| (at, event)));
+    }
+
+    /// Another reader sees of every table what ours sees.
+    fn check_by_kernel(&mut self) {
+        for name in self.names() {
+            let store = self.table_store(&name);
+            // The kernel decodes an address twice, so that it finds no folder whose name has an escape.
+            let has_escape = store.place("").contains('%');
+            if has_escape || matches!(self.foreign.get(&name), Some(Expect::Halt(_))) {
+                continue;
+            }
+            let others = self.settings.foreign_writes;
+            let Some(mut table) = Table::open_among(store.clone(), others).unwrap() else { continue };
+            let (version, seen) = kernel::read(&store, self.settings.mode);
+            assert_eq!(version, table.version(), "{name} by the kernel");
+            let ours = self.files.read(&mut table, self.settings.mode);
+            if let Some((theirs, ours)) = seen.iter().zip(&ours).find(|(theirs, ours)| theirs != ours) {
+                panic!("version {version} of {name}: {theirs:#?} by the kernel, {ours:#?} by ours");
+            }
+            assert_eq!(seen.len(), ours.len(), "rows of {name} by the kernel");
+        }
     }
 
     /// Nothing that was read before counts.

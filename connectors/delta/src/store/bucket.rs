@@ -89,6 +89,11 @@ impl BucketPrefix {
         BucketPrefix { shared: Arc::new(shared), prefix: prefix.to_owned() }
     }
 
+    #[cfg(test)]
+    pub(super) fn for_others(&self) -> (ObjectStoreRef, Url) {
+        (Arc::clone(&self.shared.store), Url::parse(&format!("{}/", self.place("").trim_end_matches('/'))).unwrap())
+    }
+
     pub(super) fn child(&self, relative: &str) -> BucketPrefix {
         BucketPrefix { shared: Arc::clone(&self.shared), prefix: join(&self.prefix, relative) }
     }

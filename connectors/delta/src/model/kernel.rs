@@ -1,0 +1,37 @@
+//! What the Delta kernel sees of a table: a reader that shares no code with ours. It goes by the log, checkpoints, version
+//! checksums, deletion vectors, column mapping and statistics as it finds them.
+
+use super::world::row;
+use crate::layout::Mode;
+use crate::model::truth::Seen;
+use crate::store::TableStore;
+use arrow_array::Array;
+use buoyant_kernel::engine::arrow_data::EngineDataArrowExt;
+use buoyant_kernel::{Engine, Snapshot};
+use buoyant_kernel_engine::DefaultEngine;
+use buoyant_kernel_engine::executor::tokio::TokioBackgroundExecutor;
+use std::sync::{Arc, LazyLock};
+
+static EXECUTOR: LazyLock<Arc<TokioBackgroundExecutor>> = LazyLock::new(Arc::default);
+
+/// The version that is the newest, and all rows, sorted.
+pub(super) fn read(store: &TableStore, mode: Mode) -> (i64, Vec<Seen>) {
+    let (objects, place) = store.for_others();
+    let engine = DefaultEngine::builder(objects).with_task_executor(Arc::clone(&EXECUTOR)).build();
+    let engine: Arc<dyn Engine> = Arc::new(engine);
+    let snapshot = Snapshot::builder_for(place.as_str()).build(engine.as_ref());
+    let snapshot = snapshot.unwrap_or_else(|error| panic!("{place} by the kernel: {error}"));
+    let version = i64::try_from(snapshot.version()).unwrap();
+    let scan = snapshot.scan_builder().build().unwrap();
+    let mut seen = Vec::new();
+    for data in scan.execute(engine).unwrap() {
+        let batch = data.try_into_record_batch().unwrap();
+        let schema = batch.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let arrays: Vec<_> = batch.columns().iter().map(|array| Some(Arc::clone(array))).collect();
+        let rows = arrays.iter().flatten().next().map_or(0, |array| array.len());
+        seen.extend((0..rows).map(|at| row(&names, &arrays, at, mode)));
+    }
+    seen.sort();
+    (version, seen)
+}
