@@ -1,5 +1,9 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
+mod keyless;
+
+pub(crate) use keyless::{Keyless, mode_changed};
+
 use crate::layout::{Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
 use crate::log::ForeignWrites;
 use serde::Deserialize;
@@ -27,6 +31,10 @@ pub struct Config {
     /// row, and when it was the row).
     #[serde(default)]
     pub mode: Option<String>,
+    /// What becomes of tables without a key in a mirror or a history: `changelog` (they are written as such, the default) or
+    /// `refuse` (they halt).
+    #[serde(default)]
+    pub keyless: Option<String>,
     /// Commit at the latest after this time; default 5 s.
     #[serde(default)]
     pub commit_interval: Option<Span>,
@@ -152,6 +160,7 @@ pub(crate) struct Settings {
     pub(crate) storage: BTreeMap<String, SecretRef>,
     pub(crate) table: String,
     pub(crate) mode: Mode,
+    pub(crate) keyless: Keyless,
     pub(crate) commit_interval: Duration,
     /// At least `commit_interval`.
     pub(crate) commit_interval_max: Duration,
@@ -211,6 +220,7 @@ impl Settings {
             fault("table", message);
         }
         let mode = mode(&config, &mut fault);
+        let keyless = keyless(&config, mode, &mut fault);
         let (commit_interval, commit_interval_max) = intervals(&config, &mut fault);
         let commit_rows =
             config.commit_rows.map_or(Some(Config::COMMIT_ROWS_DEFAULT), |rows| usize::try_from(rows).ok());
@@ -265,6 +275,7 @@ impl Settings {
                 storage: config.storage,
                 table,
                 mode,
+                keyless,
                 commit_interval,
                 commit_interval_max,
                 commit_rows,
@@ -307,6 +318,18 @@ fn mode(config: &Config, fault: &mut impl FnMut(&str, String)) -> Mode {
             Mode::Mirror
         }
     }
+}
+
+fn keyless(config: &Config, mode: Mode, fault: &mut impl FnMut(&str, String)) -> Keyless {
+    let word = config.keyless.as_deref();
+    if word.is_some() && !mode.keeps_keys() {
+        fault("keyless", "is for `mode = \"mirror\"` and `\"history\"`: a changelog needs no keys".to_owned());
+    }
+    word.map_or(Some(Keyless::default()), Keyless::parse).unwrap_or_else(|| {
+        let word = word.unwrap_or_default();
+        fault("keyless", format!("`{word}` is no way: use `changelog` or `refuse`"));
+        Keyless::default()
+    })
 }
 
 /// The shortest and the longest time between commits.
@@ -442,7 +465,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "commit_interval": "1ms",
+        let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "keyless": "guess", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow", "foreign_writes": "merge",
             "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never"}"#;
         let faults = parse(json).unwrap_err();
@@ -451,6 +474,7 @@ mod tests {
             "location",
             "table",
             "mode",
+            "keyless",
             "commit_interval",
             "commit_interval_max",
             "commit_rows",

@@ -1,7 +1,7 @@
 //! The front door: a checked sink that is not connected yet. Knows the configuration and how to open a store with
 //! it, nothing else.
 
-use crate::config::{Config, ConfigFault, Settings};
+use crate::config::{Config, ConfigFault, Keyless, Settings};
 use crate::erase::Eraser;
 use crate::error::Result;
 use crate::preflight;
@@ -64,7 +64,7 @@ impl DeltaConnector {
 impl SinkConnector for DeltaConnector {
     fn capabilities(&self) -> SinkCapabilities {
         SinkCapabilities {
-            needs_key: self.settings.mode.keeps_keys(),
+            needs_key: self.settings.mode.keeps_keys() && self.settings.keyless == Keyless::Refuse,
             commit_interval: self.settings.commit_interval,
             commit_changes: self.settings.commit_rows,
             commit_bytes: self.settings.commit_bytes,
@@ -75,10 +75,10 @@ impl SinkConnector for DeltaConnector {
     }
 
     fn check(&self, tables: &[(Arc<str>, Arc<TableSchema>)]) -> Result<Vec<Finding>> {
-        let mut findings = preflight::tables(&self.settings, tables);
+        let mut findings = preflight::paths(&self.settings, tables);
         let store = self.store()?;
         findings.extend(preflight::location(&store)?);
-        findings.extend(preflight::foreign_tables(&self.settings, &self.options.name, &store, tables)?);
+        findings.extend(preflight::tables(&self.settings, &self.options.name, &store, tables)?);
         Ok(findings)
     }
 

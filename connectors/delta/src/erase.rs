@@ -10,7 +10,7 @@ use crate::log::{LiveFile, Table};
 use crate::progress_table::ProgressTable;
 use crate::purge::{Purge, shape};
 use crate::store::{Store, TableStore};
-use crate::write::{Identity, own_place, splits};
+use crate::write::{Identity, Place, own_place, splits};
 use key::SoughtKey;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,12 +49,12 @@ impl Eraser<'_> {
         let mut is_clean = true;
         for name in names {
             match self.find(&name)? {
-                Some((table, _)) if self.settings.mode == Mode::Changelog => {
+                Some((table, place, _)) if place.mode() == Mode::Changelog.name() => {
                     drop(table);
                     (self.tell)(format!("{name}: a changelog keeps every change, nothing is removed from it"));
                     is_clean &= self.request.key.is_none();
                 }
-                Some((table, split)) => is_clean &= self.purge(&name, &split, table)?,
+                Some((table, _, split)) => is_clean &= self.purge(&name, &split, table)?,
                 None if self.request.table.is_some() => {
                     return Err(Error::operator(
                         "purge_table",
@@ -75,13 +75,13 @@ impl Eraser<'_> {
         Ok(names.into_iter().collect())
     }
 
-    fn find(&self, name: &str) -> Result<Option<(Table, TableName)>> {
+    fn find(&self, name: &str) -> Result<Option<(Table, Place, TableName)>> {
         for split in splits(name) {
             let store = self.store.table(&table_path(&self.settings.table, &self.identity.source, &split));
             if let Some(table) = Table::open_among(store, self.settings.foreign_writes)?
-                && own_place(&table, self.identity, name, self.settings.mode).is_some()
+                && let Some(place) = own_place(&table, self.identity, name, self.settings)
             {
-                return Ok(Some((table, split)));
+                return Ok(Some((table, place, split)));
             }
         }
         Ok(None)

@@ -28,7 +28,6 @@ use crate::parts::{Moved, Parts};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tidewire_core::schema::KeyKind;
 use tidewire_core::{Batch, Cell, Change, Error, Op, TableSchema, Value};
 
 /// Memory that a fact of the index takes before it is on disk, in bytes, nearly.
@@ -108,7 +107,6 @@ impl Mirror {
 
     /// What makes ids of the table's keys.
     fn codec_of(schema: &TableSchema, layout: &Layout) -> Result<KeyCodec> {
-        refuse_keyless(schema)?;
         let types = schema.key_columns().zip(&layout.key);
         let types =
             types.filter_map(|((_, source), at)| Some((&source.data_type, &layout.columns.get(*at)?.column_type)));
@@ -528,20 +526,4 @@ fn key_fault<'a>(schema: &TableSchema, fault: KeyFault, value: impl Fn(usize) ->
         ),
     };
     Error::operator(code, message).with_remedy(remedy).with_table(schema.name.clone())
-}
-
-/// A mirror needs a key.
-pub(crate) fn refuse_keyless(schema: &TableSchema) -> Result<()> {
-    if schema.key_kind != KeyKind::None && !schema.key.is_empty() {
-        return Ok(());
-    }
-    Err(Error::operator(
-        "table_without_key",
-        format!("table `{}` has no key, so its rows cannot be mirrored", schema.name),
-    )
-    .with_remedy(format!(
-        "add a primary key to `{}`, leave it out of this sink, or use `mode = \"changelog\"`",
-        schema.name
-    ))
-    .with_table(schema.name.clone()))
 }

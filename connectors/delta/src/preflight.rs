@@ -3,34 +3,23 @@
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Layout, feed_columns, table_path};
+use crate::layout::table_path;
 use crate::log::Table;
 use crate::mirror::{IndexHome, Mirror};
-use crate::store::Store;
-use crate::write::{Identity, not_mapped, stored_place};
+use crate::progress_table::ProgressTable;
+use crate::store::{Store, TableStore};
+use crate::write::{Identity, Place, fit, foreign_table, own_place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidewire_core::{Error, ErrorKind, Finding, Severity, TableSchema};
+use tidewire_core::{Error, ErrorKind, Finding, Op, Progress, Severity, TableSchema, TableState};
 
 type Tables<'a> = &'a [(Arc<str>, Arc<TableSchema>)];
 
-/// Tables that cannot go to this sink: without a key, with columns or paths that collide.
-pub(crate) fn tables(settings: &Settings, tables: Tables<'_>) -> Vec<Finding> {
+/// Tables that would lie at one path.
+pub(crate) fn paths(settings: &Settings, tables: Tables<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut paths: BTreeMap<String, (&str, &TableSchema)> = BTreeMap::new();
     for (source, schema) in tables {
-        let fault = Layout::create(schema, settings.rules()).and_then(|layout| {
-            let layout = layout.partition(schema, &settings.partition_by)?;
-            if settings.change_data_feed {
-                feed_columns(schema, &layout.columns)?;
-            }
-            if settings.mode.keeps_keys() {
-                Mirror::new(schema, &layout, &IndexHome::default()).map(|_| ())
-            } else {
-                Ok(())
-            }
-        });
-        findings.extend(fault.err().map(finding));
         let path = table_path(&settings.table, source, &schema.name);
         if let Some((other_source, other)) = paths.insert(path.clone(), (source, schema)) {
             findings.push(Finding::error(
@@ -58,43 +47,59 @@ pub(crate) fn location(store: &Store) -> Result<Option<Finding>> {
     }
 }
 
-/// Tables at our paths that this sink did not write.
-pub(crate) fn foreign_tables(
-    settings: &Settings,
+/// Tables that cannot go to this sink, or not go on there: without a key, with columns that collide or no longer fit, at the path
+/// of a table that this sink did not write.
+pub(crate) fn tables(
+    settings: &Arc<Settings>,
     sink: &Arc<str>,
     store: &Store,
     tables: Tables<'_>,
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
+    let mut progress: BTreeMap<&str, Progress> = BTreeMap::new();
     for (source, schema) in tables {
-        let table = store.table(&table_path(&settings.table, source, &schema.name));
         let identity = Identity { sink: Arc::clone(sink), source: Arc::clone(source) };
-        let own = match stored_place(&table, settings.foreign_writes) {
-            Ok(place) => place.is_some_and(|place| place.is_of(&identity, &schema.name.to_string())),
+        let held = match progress.get(&**source) {
+            Some(held) => held,
+            // A sink's own start says what is wrong with its progress.
+            None => progress
+                .entry(source)
+                .or_insert(ProgressTable::look(store, sink, source).ok().flatten().unwrap_or_default()),
+        };
+        let is_unfinished =
+            held.tables.get(&schema.name.to_string()).is_some_and(|table| table.state == TableState::Reading);
+        let first = if is_unfinished { Op::SnapshotStart } else { Op::Insert };
+        let place = store.table(&table_path(&settings.table, source, &schema.name));
+        match table(settings, &identity, &place, schema, first) {
+            Ok(found) => findings.extend(found),
             Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
-            Err(error) => {
-                findings.push(finding(error));
-                continue;
-            }
-        };
-        let held = match own && !settings.column_mapping {
-            true => None,
-            false => Table::open_among(table.clone(), settings.foreign_writes)?,
-        };
-        if let Some(held) = held.as_ref().filter(|_| own) {
-            let layout = Layout::read(settings.mode, held.schema_string(), held.configuration());
-            if layout.is_some_and(|layout| !layout.is_mapped()) {
-                findings.push(finding(not_mapped(&table, schema)));
-            }
-        } else if held.is_some() {
-            findings.push(Finding::error(
-                "foreign_table",
-                format!("`{}` holds a table that this sink did not write for `{}`", table.place(""), schema.name),
-                "move that table away, or give this sink another `location` or `table`",
-            ));
+            Err(error) => findings.push(finding(error)),
         }
     }
     Ok(findings)
+}
+
+/// Does with a table what its opening would do, as far as that changes nothing.
+fn table(
+    settings: &Arc<Settings>,
+    identity: &Identity,
+    store: &TableStore,
+    schema: &TableSchema,
+    first: Op,
+) -> Result<Option<Finding>> {
+    let name = schema.name.to_string();
+    let held = Table::open_among(store.clone(), settings.foreign_writes)?;
+    let place = held.as_ref().and_then(|held| own_place(held, identity, &name, settings));
+    if held.is_some() && place.is_none() {
+        return Err(foreign_table(store, &name));
+    }
+    let of_table = settings.of_table(schema)?;
+    let found = held.as_ref().zip(place.as_ref().map(Place::mode));
+    let fitted = fit(&of_table, schema, store, found, first)?;
+    if of_table.mode.keeps_keys() {
+        Mirror::new(schema, &fitted.layout, &IndexHome::default())?;
+    }
+    Ok(settings.find_keyless(schema))
 }
 
 fn finding(error: Error) -> Finding {

@@ -17,13 +17,17 @@ mod compacting;
 mod cuts;
 mod declaring;
 mod found;
+mod opening;
 mod resting;
 mod rewriting;
 mod table;
 mod telling;
 mod widening;
 
-pub(crate) use found::{Identity, own_place, stored_place};
+#[cfg(test)]
+pub(crate) use found::stored_place;
+pub(crate) use found::{Identity, Place, foreign_table, own_place};
+pub(crate) use opening::fit;
 pub(crate) use resting::splits;
 
 use crate::ambient::{Limit, limit, now_millis};
@@ -37,7 +41,6 @@ use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use cadence::Cadence;
 use cuts::Standings;
-pub(crate) use declaring::not_mapped;
 use found::Found;
 use resting::Resting;
 use std::collections::BTreeMap;

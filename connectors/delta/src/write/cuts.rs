@@ -72,7 +72,7 @@ impl DeltaSink {
             // What is wrong with one table is no reason to halt the others.
             let found = Table::open_among(self.store_of(&table), self.settings.foreign_writes);
             let found = found.map_err(|error| of_table(error, &table))?;
-            let place = found.as_ref().and_then(|table| own_place(table, &self.identity, name, self.settings.mode));
+            let place = found.as_ref().and_then(|table| own_place(table, &self.identity, name, &self.settings));
             if let (Some(found), Some(place)) = (found, place) {
                 standing = Some((found.version(), place.mark()));
                 break;

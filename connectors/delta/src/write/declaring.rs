@@ -79,7 +79,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// A table stays as it was created: its readers would be lost overnight.
-pub(crate) fn not_mapped(store: &TableStore, schema: &TableSchema) -> Error {
+pub(super) fn not_mapped(store: &TableStore, schema: &TableSchema) -> Error {
     Error::operator(
         "table_without_column_mapping",
         format!("`{}` was created without column mapping, which `column_mapping` asks for", store.place("")),

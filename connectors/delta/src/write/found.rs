@@ -2,8 +2,9 @@
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::Mode;
-use crate::log::{ForeignWrites, Table};
+use crate::log::Table;
+#[cfg(test)]
+use crate::log::ForeignWrites;
 use crate::store::TableStore;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -56,6 +57,11 @@ impl Place {
         self.snapshot_floor.as_ref()
     }
 
+    /// The name of the table's mode.
+    pub(crate) fn mode(&self) -> &str {
+        &self.mode
+    }
+
     /// Every change at or before it is in the table.
     pub(super) fn mark(&self) -> Mark {
         self.position.mark
@@ -68,6 +74,7 @@ impl Place {
 }
 
 /// What the table at a path says of itself; `None` when there is no table, or one of somebody else.
+#[cfg(test)]
 pub(crate) fn stored_place(store: &TableStore, others: ForeignWrites) -> Result<Option<Place>> {
     let table = Table::open_among(store.clone(), others)?;
     Ok(table.and_then(|table| serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()))
@@ -89,16 +96,15 @@ impl Found {
         name: &str,
         settings: &Settings,
     ) -> Result<Option<Found>> {
-        let mode = settings.mode;
         let Some(mut table) = Table::open_among(store.clone(), settings.foreign_writes)? else {
             return Ok(Some(Found { store: store.clone(), table: None }));
         };
-        if own_place(&table, identity, name, mode).is_none() {
+        if own_place(&table, identity, name, settings).is_none() {
             return Ok(None);
         }
         // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
         table.claim(&identity.app_id())?;
-        let place = own_place(&table, identity, name, mode);
+        let place = own_place(&table, identity, name, settings);
         Ok(place.map(|place| Found { store: store.clone(), table: Some((table, place)) }))
     }
 
@@ -143,13 +149,13 @@ pub(super) fn count_held(batch: &Batch, changes: &[&Change], held: Mark) -> usiz
 }
 
 /// What our own table says of itself; `None` when it is not ours.
-pub(crate) fn own_place(table: &Table, identity: &Identity, name: &str, mode: Mode) -> Option<Place> {
+pub(crate) fn own_place(table: &Table, identity: &Identity, name: &str, settings: &Settings) -> Option<Place> {
     let place: Place = serde_json::from_str(table.domain(POSITION_DOMAIN)?).ok()?;
-    (place.is_of(identity, name) && place.mode == mode.name()).then_some(place)
+    (place.is_of(identity, name) && settings.may_hold(&place.mode)).then_some(place)
 }
 
 /// The refusal of a table of somebody else.
-pub(super) fn foreign_table(store: &TableStore, name: &str) -> Error {
+pub(crate) fn foreign_table(store: &TableStore, name: &str) -> Error {
     Error::operator(
         "foreign_table",
         format!("`{}` holds a table that this sink did not write for `{name}`", store.place("")),

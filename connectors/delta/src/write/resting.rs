@@ -121,7 +121,7 @@ impl DeltaSink {
         for table in splits(name) {
             let store = self.store_of(&table);
             let Some(mut found) = Table::open_among(store, self.settings.foreign_writes)? else { continue };
-            if own_place(&found, &self.identity, name, self.settings.mode).is_none() {
+            if own_place(&found, &self.identity, name, &self.settings).is_none() {
                 continue;
             }
             let now = now_millis();

@@ -2,17 +2,17 @@
 //! log that they reach. Knows nothing of other tables.
 
 use crate::changelog::Changelog;
-use crate::config::Settings;
+use crate::config::{Settings, mode_changed};
 use crate::error::Result;
-use crate::layout::{Evolution, KEY_PROPERTY, Layout, Mode, Widening, feed_columns};
+use crate::layout::{Evolution, Layout, Mode, Widening, feed_columns};
 use crate::log::{Commit, LiveFile, NewFile, Table, Weight, new_table_id};
-use crate::mirror::{IndexHome, Mirror, refuse_keyless};
+use crate::mirror::{IndexHome, Mirror};
 use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::write::compacting::Compacting;
-use crate::write::declaring::{feeds, key_property, not_mapped, stats_columns};
-use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, foreign_table};
-use crate::write::rewriting::refuse_change;
+use crate::write::declaring::stats_columns;
+use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held};
+use crate::write::opening::{Fitted, fit};
 use crate::write::widening::Widened;
 use crate::write::{no_floor, telling};
 use roaring::RoaringBitmap;
@@ -29,6 +29,9 @@ pub(super) enum Rows {
 
 /// One table of the running sink.
 pub(crate) struct TableWriter {
+    /// The sink's.
+    of_sink: Arc<Settings>,
+    /// Those of this table.
     pub(super) settings: Arc<Settings>,
     pub(super) identity: Arc<Identity>,
     pub(super) store: TableStore,
@@ -70,50 +73,14 @@ impl TableWriter {
         schema: &Arc<TableSchema>,
         first: Op,
     ) -> Result<TableWriter> {
+        let (of_sink, settings) = (Arc::clone(&settings), settings.of_table(schema)?);
         let mode = settings.mode;
-        if mode.keeps_keys() {
-            refuse_keyless(schema)?;
-        }
         let Found { store, table } = found;
         let (table, place) = table.unzip();
-        let rules = settings.rules();
-        let (layout, metadata_due, is_wider) = match &table {
-            None => (Layout::create(schema, rules)?, false, false),
-            Some(table) => {
-                let present = Layout::read(mode, table.schema_string(), table.configuration())
-                    .ok_or_else(|| foreign_table(&store, &schema.name.to_string()))?;
-                if rules.column_mapping && !present.is_mapped() {
-                    return Err(not_mapped(&store, schema));
-                }
-                // With a snapshot every row will be replaced, so the table may take the source's shape as it is now.
-                let is_anew = mode.keeps_keys() && first == Op::SnapshotStart;
-                let (layout, evolution) =
-                    if is_anew { present.read_anew(schema, rules)? } else { present.evolve(schema, rules)? };
-                let has_key =
-                    !mode.keeps_keys() || table.configuration().get(KEY_PROPERTY) == Some(&key_property(&layout));
-                if !is_anew && !has_key {
-                    return Err(key_changed(schema));
-                }
-                telling::tell(&schema.name, &evolution);
-                (
-                    layout,
-                    evolution.metadata_changed || !has_key || table.lacks_features(),
-                    evolution.has_wider_columns(),
-                )
-            }
-        };
-        let layout = layout.partition(schema, &settings.partition_by)?;
-        if let Some(table) = &table {
-            layout.refuse_partition_change(schema, table.partition_columns())?;
-            if mode.keeps_keys() {
-                refuse_change(schema, settings.deletion_vectors, table.has_deletion_vectors())?;
-            }
-        }
-        if settings.change_data_feed {
-            feed_columns(schema, &layout.columns)?;
-        }
-        let metadata_due =
-            metadata_due || table.as_ref().is_some_and(|table| feeds(table) != settings.change_data_feed);
+        let found = table.as_ref().zip(place.as_ref().map(Place::mode));
+        let Fitted { layout, evolution, metadata_due } = fit(&settings, schema, &store, found, first)?;
+        of_sink.tell_keyless(schema);
+        telling::tell(&schema.name, &evolution);
         let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
         let directory = store.intents().map(|intents| intents.directory().join("index"));
         let home = IndexHome { directory, table_id };
@@ -131,7 +98,8 @@ impl TableWriter {
         }
         Ok(TableWriter {
             is_loaded: table.is_none() || !mode.keeps_keys(),
-            rewrite_due: is_wider && settings.widening == Widening::Rewrite,
+            rewrite_due: evolution.has_wider_columns() && settings.widening == Widening::Rewrite,
+            of_sink,
             settings,
             identity,
             store,
@@ -476,14 +444,15 @@ impl TableWriter {
             self.schema = Arc::clone(schema);
             return Ok(());
         }
-        if self.settings.mode.keeps_keys() && op == Op::SnapshotStart {
+        let mode = self.settings.mode;
+        let wanted = self.of_sink.of_table(schema)?.mode;
+        if wanted != mode {
+            return Err(mode_changed(schema, mode.name(), wanted));
+        }
+        if mode.keeps_keys() && op == Op::SnapshotStart {
             // The snapshot brings its own layout.
             self.schema = Arc::clone(schema);
             return Ok(());
-        }
-        let mode = self.settings.mode;
-        if mode.keeps_keys() {
-            refuse_keyless(schema)?;
         }
         let (layout, evolution) = self.layout.evolve(schema, self.settings.rules())?;
         let layout = layout.partition(schema, &self.settings.partition_by)?;
@@ -590,7 +559,7 @@ fn is_row(op: Op) -> bool {
     matches!(op, Op::Insert | Op::Update | Op::Delete | Op::Read)
 }
 
-fn key_changed(schema: &TableSchema) -> Error {
+pub(super) fn key_changed(schema: &TableSchema) -> Error {
     Error::operator("key_changed", format!("the key of `{}` is not the one that the table was built with", schema.name))
         .with_remedy("give the sink a new name and location, which reads its tables anew")
         .with_table(schema.name.clone())

@@ -11,6 +11,7 @@ mod feed;
 mod halting;
 mod harness;
 mod history;
+mod keyless;
 mod limits;
 mod mapping;
 mod partition;

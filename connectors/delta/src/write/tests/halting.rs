@@ -2,6 +2,7 @@
 //! is given up leaves on disk: nothing that no log names.
 
 use super::harness::{Harness, Logical, Shape, row};
+use crate::config::Keyless;
 use crate::layout::Mode;
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,9 +49,19 @@ fn foreign_entry(h: &Harness, lines: &str) {
 #[test]
 fn an_error_of_one_table_names_it() {
     type Strike = fn(&mut Harness) -> Error;
-    let cases: [(&str, Strike); 8] = [
+    let cases: [(&str, Strike); 10] = [
         ("unknown_value", |h| h.try_send(&[Logical::update(77, "z2", None)]).unwrap_err()),
         ("table_without_key", |h| {
+            h.without_keys(Keyless::Refuse);
+            h.change_schema(|schema| (schema.key_kind, schema.key) = (KeyKind::None, Vec::new()));
+            h.try_send(&[Logical::insert(2, "y", "Y")]).unwrap_err()
+        }),
+        // A mirror does not become a changelog, neither while the daemon runs nor when it starts.
+        ("key_changed", |h| {
+            h.change_schema(|schema| (schema.key_kind, schema.key) = (KeyKind::None, Vec::new()));
+            h.try_send(&[Logical::insert(2, "y", "Y")]).unwrap_err()
+        }),
+        ("key_changed", |h| {
             h.crash();
             h.change_schema(|schema| (schema.key_kind, schema.key) = (KeyKind::None, Vec::new()));
             h.try_send(&[Logical::insert(2, "y", "Y")]).unwrap_err()

@@ -5,12 +5,13 @@ mod purging;
 mod reading;
 mod shaping;
 
-use crate::config::{Budget, Settings};
+use crate::config::{Budget, Keyless, Settings};
 use crate::layout::{Mode, PartitionBy, SchemaChanges, Widening};
 use crate::log::ForeignWrites;
 use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
+use crate::preflight;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use tidewire_core::cell::Tag;
 use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::sink::Selection;
 use tidewire_core::{
-    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Op, Phase, Position, Progress, Result,
+    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Finding, Op, Phase, Position, Progress, Result,
     SchemaVersion, Sink, SourceDescriptor, TableName, TableSchema,
 };
 use url::Url;
@@ -263,6 +264,12 @@ impl Harness {
         self.crash();
     }
 
+    /// The daemon is stopped and goes on so.
+    pub(super) fn without_keys(&mut self, keyless: Keyless) {
+        self.settings.keyless = keyless;
+        self.crash();
+    }
+
     pub(super) fn change_mode(&mut self, mode: Mode) {
         self.settings.mode = mode;
         self.crash();
@@ -309,6 +316,12 @@ impl Harness {
     pub(super) fn move_to_bucket(&mut self) {
         self.bucket = Some(Store::in_memory());
         self.crash();
+    }
+
+    /// What `check` says of the table at hand.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let tables = [(Arc::clone(&self.identity.source), Arc::clone(&self.schema))];
+        preflight::tables(&Arc::new(self.settings.clone()), &self.identity.sink, &self.store(), &tables).unwrap()
     }
 
     fn store(&self) -> Store {
