@@ -60,7 +60,7 @@ pub enum KeyKind {
     Primary,
     /// By a unique index that the table names as its identity.
     UniqueIndex,
-    /// Not at all: append-only sinks take such a table, mirrors refuse it.
+    /// Not at all: append-only sinks take such a table, mirrors need to be told what to do with it.
     None,
 }
 

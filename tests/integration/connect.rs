@@ -169,7 +169,11 @@ fn check_names_what_is_missing() -> Result<()> {
     client.execute("ALTER ROLE cdc REPLICATION; REVOKE SELECT ON notes FROM cdc")?;
     must_say(&config, AMISS, "table_not_readable")?;
     client.execute("GRANT SELECT ON notes TO cdc; CREATE TABLE keyless (v text)")?;
-    must_say(&config, AMISS, "table_without_key")?;
+    must_say(&config, OK, "table_without_key")?;
+    let strict = rig::config(&postgres.url("cdc"), None, Some(lake.path()), "keyless = \"refuse\"\n");
+    must_say(&strict, AMISS, "table_without_key")?;
+    let by_rows = rig::config(&postgres.url("cdc"), None, Some(lake.path()), "keyless = \"rows\"\n");
+    must_say(&by_rows, OK, "row_not_whole")?;
     client.execute("DROP TABLE keyless")?;
     must_say(&config, OK, "")?;
     let nobody = to_nowhere(&postgres.url_of("cdc", "nowhere"));

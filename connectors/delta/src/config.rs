@@ -31,8 +31,8 @@ pub struct Config {
     /// row, and when it was the row).
     #[serde(default)]
     pub mode: Option<String>,
-    /// What becomes of tables without a key in a mirror or a history: `changelog` (they are written as such, the default) or
-    /// `refuse` (they halt).
+    /// What becomes of tables without a key in a mirror or a history: `changelog` (they are written as such, the default), `rows`
+    /// (their rows are found by all their values; the log must carry old rows whole) or `refuse` (they halt).
     #[serde(default)]
     pub keyless: Option<String>,
     /// Commit at the latest after this time; default 5 s.
@@ -220,7 +220,6 @@ impl Settings {
             fault("table", message);
         }
         let mode = mode(&config, &mut fault);
-        let keyless = keyless(&config, mode, &mut fault);
         let (commit_interval, commit_interval_max) = intervals(&config, &mut fault);
         let commit_rows =
             config.commit_rows.map_or(Some(Config::COMMIT_ROWS_DEFAULT), |rows| usize::try_from(rows).ok());
@@ -249,12 +248,9 @@ impl Settings {
         if !deletion_vectors && mode != Mode::Mirror {
             fault("deletion_vectors", "`false` is for `mode = \"mirror\"`".to_owned());
         }
-        let widening = config.widening.as_deref().unwrap_or("halt");
-        let widening = Widening::parse(widening).unwrap_or_else(|| {
-            fault("widening", format!("`{widening}` is no way: use `halt`, `rewrite` or `types`"));
-            Widening::default()
-        });
+        let widening = widening(&config, &mut fault);
         let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
+        let keyless = keyless::keyless(&config, mode, (widening, foreign_writes), &mut fault);
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
         let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);
@@ -320,15 +316,11 @@ fn mode(config: &Config, fault: &mut impl FnMut(&str, String)) -> Mode {
     }
 }
 
-fn keyless(config: &Config, mode: Mode, fault: &mut impl FnMut(&str, String)) -> Keyless {
-    let word = config.keyless.as_deref();
-    if word.is_some() && !mode.keeps_keys() {
-        fault("keyless", "is for `mode = \"mirror\"` and `\"history\"`: a changelog needs no keys".to_owned());
-    }
-    word.map_or(Some(Keyless::default()), Keyless::parse).unwrap_or_else(|| {
-        let word = word.unwrap_or_default();
-        fault("keyless", format!("`{word}` is no way: use `changelog` or `refuse`"));
-        Keyless::default()
+fn widening(config: &Config, fault: &mut impl FnMut(&str, String)) -> Widening {
+    let word = config.widening.as_deref().unwrap_or("halt");
+    Widening::parse(word).unwrap_or_else(|| {
+        fault("widening", format!("`{word}` is no way: use `halt`, `rewrite` or `types`"));
+        Widening::default()
     })
 }
 
@@ -474,7 +466,6 @@ mod tests {
             "location",
             "table",
             "mode",
-            "keyless",
             "commit_interval",
             "commit_interval_max",
             "commit_rows",
@@ -484,6 +475,7 @@ mod tests {
             "widening",
             "foreign_writes",
             "barrier_interval",
+            "keyless",
             "compaction_bytes_per_second",
         ];
         assert_eq!(keys, expect);

@@ -5,5 +5,6 @@ pub(crate) mod file;
 pub(crate) mod key;
 pub(crate) mod partition;
 pub(crate) mod read;
+pub(crate) mod row;
 pub(crate) mod stats;
 pub(crate) mod text;

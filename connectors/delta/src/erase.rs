@@ -5,7 +5,7 @@ mod key;
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::layout::{Mode, table_path};
+use crate::layout::{Mode, numbers_rows, table_path};
 use crate::log::{LiveFile, Table};
 use crate::progress_table::ProgressTable;
 use crate::purge::{Purge, shape};
@@ -172,6 +172,7 @@ impl Eraser<'_> {
 fn refuse_other_files(table: &Table) -> Result<()> {
     let has = |key: &str| table.configuration().get(key).is_some_and(|value| value != "false" && value != "none");
     let what = match () {
+        () if numbers_rows(table.configuration()) => "has no key",
         () if !table.partition_columns().is_empty() => "has partitions",
         () if has("delta.enableChangeDataFeed") => "has a change data feed",
         () if has("delta.columnMapping.mode") => "maps its columns",
@@ -179,7 +180,7 @@ fn refuse_other_files(table: &Table) -> Result<()> {
         () => return Ok(()),
     };
     let place = table.store().place("");
-    Err(Error::operator("purge_key", format!("`{place}` {what}: its files cannot be searched for a key"))
+    Err(Error::operator("purge_key", format!("`{place}` {what}: its files cannot be searched for one key"))
         .with_remedy("leave `--key` away: all deleted rows are removed, with `--now` at once"))
 }
 

@@ -16,6 +16,7 @@ pub(crate) use widening::Widening;
 use crate::typemap::{ColumnType, TableColumn, column_name, family};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tidewire_core::schema::KeyKind;
 use tidewire_core::{ColumnSchema, Error, Result, TableName, TableSchema};
 
 /// What a table holds.
@@ -80,7 +81,8 @@ pub(crate) const HISTORY_COLUMNS: [(&str, ColumnType); 5] = [
 ];
 /// Whether a version of a history is the row as it is now.
 pub(crate) const CURRENT_COLUMN: &str = "_is_current";
-/// The property that keeps the key's columns, a JSON array of names in key order.
+/// The property that keeps the key's columns, a JSON array of names in key order; an empty one for a table without a key whose
+/// rows are found by all their values.
 pub(crate) const KEY_PROPERTY: &str = "tidewire.key";
 /// A changelog's list of columns that the log did not carry.
 pub(crate) const UNCHANGED_COLUMN: &str = "_unchanged";
@@ -135,6 +137,7 @@ impl Layout {
             last_id: is_mapped.then_some(0),
         };
         layout.sources.resize(layout.columns.len(), None);
+        layout.settle_number(schema);
         layout.refuse_collisions(schema)?;
         layout.place_key(schema);
         layout.map_all(schema, earlier);
@@ -156,6 +159,41 @@ impl Layout {
         if self.mode == Mode::History { self.own(CURRENT_COLUMN) } else { None }
     }
 
+    /// The position of the column that numbers equal rows, in a mirror of a table without a key.
+    pub(crate) fn number(&self) -> Option<usize> {
+        self.columns.iter().position(TableColumn::is_hidden)
+    }
+
+    /// Positions of the columns that readers see. A column keeps its place among them.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().enumerate().filter(|(_, column)| !column.is_hidden()).map(|(at, _)| at)
+    }
+
+    /// Positions of the columns by which a row is found: the key's, in key order; without a key all that readers see, then the
+    /// number of the row among its equals.
+    pub(crate) fn identity(&self) -> Vec<usize> {
+        match self.number() {
+            None => self.key.clone(),
+            Some(number) => self.shown().chain([number]).collect(),
+        }
+    }
+
+    /// Equal rows are numbered, or not, as the source's table has a key.
+    fn settle_number(&mut self, schema: &TableSchema) {
+        let is_wanted = self.mode == Mode::Mirror && !has_key(schema);
+        match self.number() {
+            None if is_wanted => {
+                self.columns.push(TableColumn::number());
+                self.sources.push(None);
+            }
+            Some(at) if !is_wanted => {
+                self.columns.remove(at);
+                self.sources.remove(at);
+            }
+            _ => {}
+        }
+    }
+
     fn place_key(&mut self, schema: &TableSchema) {
         let place = |source: &usize| self.sources.iter().position(|s| *s == Some(*source));
         self.key = schema.key.iter().filter_map(place).collect();
@@ -175,6 +213,16 @@ impl Layout {
     }
 }
 
+/// Whether the source tells the table's rows apart.
+pub(crate) fn has_key(schema: &TableSchema) -> bool {
+    schema.key_kind != KeyKind::None && !schema.key.is_empty()
+}
+
+/// Whether a table, by its properties, has the column `TableColumn::number` in its data files.
+pub(crate) fn numbers_rows(configuration: &BTreeMap<String, String>) -> bool {
+    configuration.get(KEY_PROPERTY).is_some_and(|key| key == "[]")
+}
+
 /// Two columns that Delta would take for one.
 fn collision(columns: &[TableColumn]) -> Option<(&str, &str)> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
@@ -185,7 +233,7 @@ fn collision(columns: &[TableColumn]) -> Option<(&str, &str)> {
 }
 
 fn is_own(column: &TableColumn, mode: Mode) -> bool {
-    mode != Mode::Mirror && column.family.is_empty()
+    column.is_hidden() || (mode != Mode::Mirror && column.family.is_empty())
 }
 
 fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableColumn> {

@@ -12,6 +12,7 @@ mod adopting;
 mod ending;
 mod feeding;
 mod load;
+mod rows;
 mod widening;
 
 pub(crate) use ending::current_rows;
@@ -19,6 +20,7 @@ pub(crate) use load::Teller;
 
 use crate::encode::column::Unfit;
 use crate::encode::key::{KeyCodec, KeyFault, KeyId};
+use crate::encode::row::{IdCodec, RowCodec};
 use crate::error::Result;
 use crate::history::Versions;
 use crate::index::{Binding, Index, Mark, Opened, PreparedRun, RowLocation, RunBuilder};
@@ -70,7 +72,7 @@ pub(crate) struct Loaded {
 
 /// The rows of one mirrored table.
 pub(crate) struct Mirror {
-    codec: KeyCodec,
+    codec: IdCodec,
     index: Index,
     /// Files, by ordinal, that the index has known from before and that `load` has not looked for yet.
     covered: BTreeMap<u32, String>,
@@ -106,11 +108,15 @@ impl Mirror {
     }
 
     /// What makes ids of the table's keys.
-    fn codec_of(schema: &TableSchema, layout: &Layout) -> Result<KeyCodec> {
+    fn codec_of(schema: &TableSchema, layout: &Layout) -> Result<IdCodec> {
+        if layout.number().is_some() {
+            return Ok(IdCodec::Row(RowCodec::default()));
+        }
         let types = schema.key_columns().zip(&layout.key);
         let types =
             types.filter_map(|((_, source), at)| Some((&source.data_type, &layout.columns.get(*at)?.column_type)));
-        KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len()).ok_or_else(|| {
+        let codec = KeyCodec::new(types).filter(|_| layout.key.len() == schema.key.len());
+        codec.map(IdCodec::Key).ok_or_else(|| {
             Error::operator(
                 "key_type",
                 format!("the key of `{}` holds an array, which cannot be looked up", schema.name),
@@ -138,6 +144,9 @@ impl Mirror {
         table: Option<&mut Table>,
     ) -> Result<()> {
         let Some(schema) = changes.first().and_then(|change| batch.table(change)) else { return Ok(()) };
+        if layout.number().is_some() {
+            return self.apply_rows(parts, layout, (batch, schema), changes, table);
+        }
         let row = |change: &Change| Row {
             batch,
             schema,
@@ -225,7 +234,7 @@ impl Mirror {
 
     /// What a rewriting of data files needs to tell the index where their rows went; everything that the index learns
     /// from now on is newer than that.
-    pub(crate) fn prepare_facts(&mut self) -> (KeyCodec, RunBuilder, Mark) {
+    pub(crate) fn prepare_facts(&mut self) -> (IdCodec, RunBuilder, Mark) {
         let mark = self.index.mark();
         (self.codec.clone(), self.index.run_builder(), mark)
     }
@@ -294,7 +303,10 @@ impl Mirror {
         if !wanted {
             return Ok(None);
         }
-        let id = self.codec.id_of_values(schema.key.iter().map(|at| value(*at)));
+        let IdCodec::Key(codec) = &mut self.codec else {
+            return Err(Error::bug("row_identity", "a row of a table without a key was looked for by it"));
+        };
+        let id = codec.id_of_values(schema.key.iter().map(|at| value(*at)));
         id.map(Some).map_err(|fault| key_fault(schema, fault, value))
     }
 

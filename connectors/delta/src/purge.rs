@@ -3,7 +3,7 @@
 
 use crate::compact::{Compaction, Input, Rewritten, Shown, Work, fill};
 use crate::error::{self, Result};
-use crate::layout::KEY_PROPERTY;
+use crate::layout::{KEY_PROPERTY, numbers_rows};
 use crate::log::{LiveFile, Table};
 use crate::typemap::{TableColumn, parse_schema_string};
 use std::sync::Arc;
@@ -78,10 +78,12 @@ impl Purge {
     }
 }
 
-/// A table's columns, and the positions of its key's, by its own word.
+/// A table's columns, also those that no reader sees, and the positions of its key's, by its own word.
 pub(crate) fn shape(table: &Table) -> Result<(Vec<TableColumn>, Vec<usize>)> {
     let bad = |what: &str| error::damaged(&table.store().place("_delta_log"), what);
-    let columns = parse_schema_string(table.schema_string()).ok_or_else(|| bad("its schema is not one of ours"))?;
+    let columns = parse_schema_string(table.schema_string());
+    let mut columns = columns.ok_or_else(|| bad("its schema is not one of ours"))?;
+    columns.extend(numbers_rows(table.configuration()).then(TableColumn::number));
     let key = table.configuration().get(KEY_PROPERTY).map(|text| serde_json::from_str::<Vec<String>>(text));
     let names = key.transpose().map_err(|cause| bad("its key is malformed").with_cause(cause))?.unwrap_or_default();
     let place = |name: &String| columns.iter().position(|column| **column.file_name() == **name);

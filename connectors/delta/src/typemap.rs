@@ -277,6 +277,16 @@ impl TableColumn {
         }
     }
 
+    /// The column in which a mirror numbers rows that have no key and are equal. It is in data files only.
+    pub(crate) fn number() -> TableColumn {
+        TableColumn::own(NUMBER_COLUMN, ColumnType::Integer)
+    }
+
+    /// Whether it is in data files only, so that no reader sees it.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.family.is_empty() && *self.name == *NUMBER_COLUMN
+    }
+
     /// Whether it takes the values of the source's column of this name, as long as it is not dropped.
     pub(crate) fn takes(&self, source: &str) -> bool {
         match (&self.source, &self.mapped) {
@@ -292,6 +302,8 @@ impl TableColumn {
     }
 }
 
+/// The name of `TableColumn::number`.
+const NUMBER_COLUMN: &str = "_tidewire_number";
 /// Of a field that has had a narrower type.
 pub(crate) const TYPE_CHANGES_KEY: &str = "delta.typeChanges";
 const FAMILY_KEY: &str = "tidewire.type";
@@ -333,7 +345,8 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
             "metadata": metadata,
         })
     };
-    json!({ "type": "struct", "fields": columns.iter().map(field).collect::<Vec<_>>() }).to_string()
+    let shown = columns.iter().filter(|column| !column.is_hidden());
+    json!({ "type": "struct", "fields": shown.map(field).collect::<Vec<_>>() }).to_string()
 }
 
 /// Reads a schema string back; `None` when it is not one that Tidewire writes.

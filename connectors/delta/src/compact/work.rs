@@ -3,9 +3,9 @@
 
 use super::pace::Pace;
 use crate::encode::file::PartWriter;
-use crate::encode::key::KeyCodec;
 use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
+use crate::encode::row::IdCodec;
 use crate::error::{self, Result};
 use crate::index::{PreparedRun, RowLocation, RunBuilder};
 use crate::job::give_way;
@@ -40,10 +40,10 @@ pub(crate) struct Input {
 
 /// What the facts of copied rows are made with.
 pub(crate) struct Facts {
-    /// Of the table's key.
-    pub(crate) codec: KeyCodec,
-    /// Positions in `Work::columns` of the key, in key order.
-    pub(crate) key: Vec<usize>,
+    /// Makes ids of rows.
+    pub(crate) codec: IdCodec,
+    /// Positions in `Work::columns` of what it makes them of, in its order.
+    pub(crate) identity: Vec<usize>,
     /// Position in `Work::columns` of what tells a history's current rows, the only ones that there are facts of.
     pub(crate) current: Option<usize>,
     /// Collects them.
@@ -204,12 +204,14 @@ impl Work {
             if let (Some(facts), Some(file)) = (&mut self.facts, open.ordinal) {
                 ids.clear();
                 let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
-                let part = |at: &usize| match arrays.get(*at)? {
-                    Some(array) => Some(Arc::clone(array)),
-                    None => array_of(self.columns.get(*at)?, &input.partition, length),
+                let part = |at: &usize| match (arrays.get(*at)?, self.columns.get(*at)?) {
+                    (None, column) if input.partition.contains_key(&*column.name) => {
+                        array_of(column, &input.partition, length).map(Some)
+                    }
+                    (array, _) => Some(array.clone()),
                 };
-                let key = facts.key.iter().map(part).collect::<Option<Vec<_>>>();
-                let read = key.and_then(|key| facts.codec.ids_of_arrays(&key, &mut ids));
+                let identity = facts.identity.iter().map(part).collect::<Option<Vec<_>>>();
+                let read = identity.and_then(|columns| facts.codec.ids_of_arrays(&columns, &mut ids));
                 let bad =
                     || error::damaged(&self.store.place(&input.path), "its key columns are not those of the table");
                 read.ok_or_else(bad)?;

@@ -1,9 +1,10 @@
 //! Tables without a key in a sink that looks rows up by theirs: what becomes of such a table. Knows no row and opens nothing.
 
-use super::Settings;
-use crate::layout::Mode;
+use super::{Config, Settings};
+use crate::layout::{Mode, Widening, has_key};
+use crate::log::ForeignWrites;
 use std::sync::Arc;
-use tidewire_core::schema::KeyKind;
+use tidewire_core::schema::OldRow;
 use tidewire_core::{Error, Finding, Result, TableSchema};
 
 /// What a mirror or a history does with a table that has no key.
@@ -12,6 +13,8 @@ pub(crate) enum Keyless {
     /// It is written as a changelog.
     #[default]
     Changelog,
+    /// Its rows are found by all their values.
+    Rows,
     /// It halts.
     Refuse,
 }
@@ -21,15 +24,41 @@ impl Keyless {
     pub(crate) fn parse(word: &str) -> Option<Keyless> {
         Some(match word {
             "changelog" => Keyless::Changelog,
+            "rows" => Keyless::Rows,
             "refuse" => Keyless::Refuse,
             _ => return None,
         })
     }
 }
 
-/// Whether the source tells the table's rows apart.
-pub(crate) fn has_key(schema: &TableSchema) -> bool {
-    schema.key_kind != KeyKind::None && !schema.key.is_empty()
+/// Checks the key `keyless`, and what does not go together with it.
+pub(super) fn keyless(
+    config: &Config,
+    mode: Mode,
+    (widening, foreign_writes): (Widening, ForeignWrites),
+    fault: &mut impl FnMut(&str, String),
+) -> Keyless {
+    let word = config.keyless.as_deref();
+    if word.is_some() && !mode.keeps_keys() {
+        fault("keyless", "is for `mode = \"mirror\"` and `\"history\"`: a changelog needs no keys".to_owned());
+    }
+    let keyless = word.map_or(Some(Keyless::default()), Keyless::parse).unwrap_or_else(|| {
+        let word = word.unwrap_or_default();
+        fault("keyless", format!("`{word}` is no way: use `changelog`, `rows` or `refuse`"));
+        Keyless::default()
+    });
+    let others = [
+        (mode == Mode::History, "mode = \"history\""),
+        (config.change_data_feed, "change_data_feed"),
+        (config.column_mapping, "column_mapping"),
+        (widening != Widening::Halt, "widening"),
+        // What others write has no numbers.
+        (foreign_writes == ForeignWrites::Adopt, "foreign_writes = \"adopt\""),
+    ];
+    for (_, other) in others.into_iter().filter(|(is_set, _)| *is_set && keyless == Keyless::Rows) {
+        fault("keyless", format!("`rows` is not available yet together with `{other}`"));
+    }
+    keyless
 }
 
 impl Settings {
@@ -49,44 +78,57 @@ impl Settings {
                 deletion_vectors: true,
                 ..Settings::clone(self)
             })),
+            Keyless::Rows => Ok(Arc::clone(self)),
             Keyless::Refuse => Err(refused(schema)),
         }
     }
 
-    /// Whether a table of the sink may have been made in this mode, whatever its key.
+    /// Whether a table of the sink may have been made in this mode: whatever its key, and whatever was said of such then.
     pub(crate) fn may_hold(&self, mode: &str) -> bool {
-        let as_changelog = self.mode.keeps_keys() && self.keyless == Keyless::Changelog;
-        mode == self.mode.name() || (as_changelog && mode == Mode::Changelog.name())
+        mode == self.mode.name() || (self.mode.keeps_keys() && mode == Mode::Changelog.name())
     }
 
     /// Says once how a table without a key is written, if it is another way than the sink's other tables.
     pub(crate) fn tell_keyless(&self, schema: &TableSchema) {
-        if self.mode.keeps_keys() && !has_key(schema) && self.keyless == Keyless::Changelog {
-            tracing::info!(table = %schema.name, "the table has no key: it is written as a changelog");
+        if !self.mode.keeps_keys() || has_key(schema) {
+            return;
         }
+        let how = match self.keyless {
+            Keyless::Changelog => "it is written as a changelog",
+            Keyless::Rows => "its rows are found by all their values",
+            Keyless::Refuse => return,
+        };
+        tracing::info!(table = %schema.name, "the table has no key: {how}");
     }
 
     /// The same, for whoever asks beforehand.
     pub(crate) fn find_keyless(&self, schema: &TableSchema) -> Option<Finding> {
-        if !self.mode.keeps_keys() || has_key(schema) || self.keyless != Keyless::Changelog {
+        if !self.mode.keeps_keys() || has_key(schema) {
             return None;
         }
-        Some(Finding::warning(
-            "table_without_key",
-            format!("table `{}` has no key: it is written as a changelog, every change a row", schema.name),
-            format!(
-                "add a primary key to `{}` for a {} of it, or leave it out of this sink",
-                schema.name,
-                self.mode.name()
-            ),
-        ))
+        let (name, mode) = (&schema.name, self.mode.name());
+        match self.keyless {
+            Keyless::Changelog => Some(Finding::warning(
+                "table_without_key",
+                format!("table `{name}` has no key: it is written as a changelog, every change a row"),
+                format!("add a primary key to `{name}` for a {mode} of it, or leave it out of this sink"),
+            )),
+            Keyless::Rows if schema.old_row != OldRow::Full => Some(Finding::warning(
+                "row_not_whole",
+                format!(
+                    "table `{name}` has no key, and the log does not carry its old rows: it can be inserted into, no more"
+                ),
+                format!("ALTER TABLE {name} REPLICA IDENTITY FULL, or add a primary key"),
+            )),
+            Keyless::Rows | Keyless::Refuse => None,
+        }
     }
 }
 
 fn refused(schema: &TableSchema) -> Error {
     Error::operator("table_without_key", format!("table `{}` has no key, so its rows cannot be mirrored", schema.name))
         .with_remedy(format!(
-            "add a primary key to `{}`, leave it out of this sink, or use `keyless = \"changelog\"`",
+            "add a primary key to `{}`, leave it out of this sink, or use `keyless = \"changelog\"` or `\"rows\"`",
             schema.name
         ))
         .with_table(schema.name.clone())
@@ -94,15 +136,15 @@ fn refused(schema: &TableSchema) -> Error {
 
 /// A table stays what it was made as.
 pub(crate) fn mode_changed(schema: &TableSchema, has: &str, wanted: Mode) -> Error {
-    let key = if has_key(schema) { "has a key" } else { "has no key" };
+    let key = if has_key(schema) { "a key" } else { "no key" };
     let message = format!(
-        "the table of `{}` was made as a {has}; the source's {key}, which asks for a {}",
+        "the table of `{}` was made as a {has}, and would be a {} now that the source's has {key}",
         schema.name,
         wanted.name()
     );
     Error::operator("key_changed", message)
         .with_remedy(
-            "take back what was done to the key or to `keyless`, or give the sink a new name and location, which reads its tables anew",
+            "take back what was done to the key, to `keyless` or to `mode`, or give the sink a new name and location, which reads its tables anew",
         )
         .with_table(schema.name.clone())
 }
@@ -111,7 +153,7 @@ pub(crate) fn mode_changed(schema: &TableSchema, has: &str, wanted: Mode) -> Err
 mod tests {
     use super::*;
     use crate::model::shape::column;
-    use tidewire_core::schema::OldRow;
+    use tidewire_core::schema::KeyKind;
     use tidewire_core::{DataType, SchemaVersion, TableName};
     use url::Url;
 
@@ -136,6 +178,7 @@ mod tests {
             (Mode::Mirror, Keyless::Changelog, Some(Mode::Changelog)),
             (Mode::History, Keyless::Changelog, Some(Mode::Changelog)),
             (Mode::Changelog, Keyless::Changelog, Some(Mode::Changelog)),
+            (Mode::Mirror, Keyless::Rows, Some(Mode::Mirror)),
             (Mode::Mirror, Keyless::Refuse, None),
             (Mode::History, Keyless::Refuse, None),
             (Mode::Changelog, Keyless::Refuse, Some(Mode::Changelog)),
@@ -158,7 +201,33 @@ mod tests {
             assert_eq!(settings.of_table(&keyed).unwrap().mode, mode);
             assert!(settings.find_keyless(&keyed).is_none());
             assert!(settings.may_hold(mode.name()));
-            assert_eq!(settings.may_hold("changelog"), policy == Keyless::Changelog || mode == Mode::Changelog);
+            let bare = TableSchema { old_row: OldRow::Nothing, ..keyless.clone() };
+            let finds_bare = settings.find_keyless(&bare).map(|finding| finding.code);
+            assert_eq!(finds_bare == Some("row_not_whole"), policy == Keyless::Rows);
+            assert!(settings.may_hold("changelog"));
+            assert_eq!(settings.may_hold("mirror"), mode == Mode::Mirror);
+        }
+    }
+
+    fn check(json: &str) -> std::result::Result<Settings, Vec<crate::config::ConfigFault>> {
+        Settings::check(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn rows_without_a_key_go_with_little() {
+        for (more, good) in [
+            ("", true),
+            (r#", "partition_by": {"public.a": ["b"]}, "deletion_vectors": false"#, true),
+            (r#", "mode": "history""#, false),
+            (r#", "mode": "changelog""#, false),
+            (r#", "change_data_feed": true"#, false),
+            (r#", "column_mapping": true"#, false),
+            (r#", "widening": "types""#, false),
+            (r#", "foreign_writes": "adopt""#, false),
+        ] {
+            let faults = check(&format!(r#"{{"location": "file:///srv/lake", "keyless": "rows"{more}}}"#)).err();
+            let keys = faults.unwrap_or_default().into_iter().map(|fault| fault.key).collect::<Vec<_>>();
+            assert_eq!(keys, vec!["keyless"; usize::from(!good)], "{more}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! did. At most it is left as it stands, and the source's values go to a new column that names its source.
 
 use super::refusal::{self, Misfit};
-use super::{Layout, Mode, TextColumns, Widening, is_own, mapping, wanted};
+use super::{Layout, Mode, TextColumns, Widening, is_own, mapping, numbers_rows, wanted};
 use crate::typemap::{TableColumn, column_name, parse_schema_string};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -118,6 +118,16 @@ impl Evolution {
         self.steps.iter().any(is_other)
     }
 
+    /// The first step after which the source tells rows from before otherwise than the table has them.
+    pub(crate) fn changes_rows(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| match step {
+            Step::Added { is_filled, .. } => *is_filled,
+            Step::NullAllowed(_) | Step::LeftOut(_) => false,
+            Step::Dropped(_) | Step::Removed(_) | Step::Renamed { .. } => true,
+            Step::Moved { .. } | Step::Widened { .. } => true,
+        })
+    }
+
     /// Whether files from before have a column of a narrower type.
     pub(crate) fn has_wider_columns(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Widened { .. }))
@@ -127,7 +137,8 @@ impl Evolution {
 impl Layout {
     /// What a table says of its own columns, no source beside them; `None` when it is not one that Tidewire wrote.
     pub(crate) fn read(mode: Mode, schema_string: &str, configuration: &BTreeMap<String, String>) -> Option<Layout> {
-        let columns = parse_schema_string(schema_string)?;
+        let mut columns = parse_schema_string(schema_string)?;
+        columns.extend(numbers_rows(configuration).then(TableColumn::number));
         let left_out = configuration.get(LEFT_OUT_PROPERTY).map(|text| serde_json::from_str(text));
         let left_out: BTreeSet<Arc<str>> = left_out
             .transpose()
@@ -143,6 +154,14 @@ impl Layout {
             left_out,
             last_id,
         })
+    }
+
+    /// A table whose rows are found by all their values cannot go on with rows that the source tells otherwise from here on.
+    pub(crate) fn refuse_other_rows(&self, schema: &TableSchema, evolution: &Evolution) -> Result<()> {
+        match evolution.changes_rows().filter(|_| self.number().is_some()) {
+            Some(step) => Err(refusal::other_rows(schema, step)),
+            None => Ok(()),
+        }
     }
 
     /// The columns that are left out, as the table's property keeps them.
@@ -179,6 +198,7 @@ impl Layout {
             return Err(refusal::changed(schema, &evolution.steps));
         }
         evolution.metadata_changed |= !evolution.steps.is_empty() || layout.left_out != self.left_out;
+        layout.settle_number(schema);
         layout.refuse_collisions(schema)?;
         layout.place_key(schema);
         Ok((layout, evolution))

@@ -139,3 +139,12 @@ fn told(step: &Step) -> String {
         other => other.to_string(),
     }
 }
+
+/// Of a table without a key.
+pub(super) fn other_rows(schema: &TableSchema, step: &Step) -> Error {
+    let message = format!(
+        "the source has {step} in `{}`, which has no key: rows from before are no longer told by the values that the table has",
+        schema.name
+    );
+    refuse(schema, "rows_changed", message, READ_ANEW)
+}

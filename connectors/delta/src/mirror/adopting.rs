@@ -73,8 +73,7 @@ impl Mirror {
         let mut ids = Vec::new();
         while let Some(arrays) = reader.next_arrays()? {
             ids.clear();
-            let arrays = arrays.into_iter().collect::<Option<Vec<_>>>();
-            let read = arrays.and_then(|arrays| self.codec.ids_of_arrays(&arrays, &mut ids));
+            let read = self.codec.ids_of_arrays(&arrays, &mut ids);
             let place = || table.store().place(&entry.path);
             read.ok_or_else(|| error::damaged(&place(), "its key columns are not those of the table"))?;
             keys.extend(ids.iter().copied());

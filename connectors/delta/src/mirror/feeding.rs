@@ -111,8 +111,7 @@ impl Mirror {
             ids.clear();
             let called = arrays.pop().flatten().ok_or_else(bad)?;
             let called = called.as_string_opt::<i32>().ok_or_else(bad)?;
-            let key = arrays.into_iter().collect::<Option<Vec<_>>>().ok_or_else(bad)?;
-            codec.ids_of_arrays(&key, &mut ids).ok_or_else(bad)?;
+            codec.ids_of_arrays(&arrays, &mut ids).ok_or_else(bad)?;
             self.index.prefetch(&ids)?;
             for (id, called) in ids.iter().zip(called) {
                 let found = self.find(parts, *id)?;

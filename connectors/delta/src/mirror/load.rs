@@ -4,6 +4,7 @@
 use super::{Loaded, Mirror, current_rows};
 use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
+use crate::encode::row::IdCodec;
 use crate::error::{self, Result};
 use crate::index::{RowLocation, RunBuilder};
 use crate::layout::Layout;
@@ -137,7 +138,7 @@ pub(super) fn read_keys(
     parts: &mut Parts,
     layout: &Layout,
     (file, rows): (u32, Option<u64>),
-    codec: &mut crate::encode::key::KeyCodec,
+    codec: &mut IdCodec,
     mut each: impl FnMut(Option<&mut Table>, &mut Parts, &[crate::encode::key::KeyId], &[Option<RowLocation>]) -> Result<()>,
 ) -> Result<()> {
     let Some(entry) = parts.files().get(file).cloned() else { return Ok(()) };
@@ -152,7 +153,8 @@ pub(super) fn read_keys(
     let place = store.place(&path);
     let current = layout.current();
     let is_history = current.is_some();
-    let columns = layout.key.iter().chain(&current).filter_map(|at| layout.columns.get(*at)).collect::<Vec<_>>();
+    let identity = layout.identity();
+    let columns = identity.iter().chain(&current).filter_map(|at| layout.columns.get(*at)).collect::<Vec<_>>();
     let mut reader = match rows {
         Some(rows) => ColumnReader::open_whole(&store, &path, size, rows, &columns)?,
         None => ColumnReader::open(&store, &path, size, &columns, None)?,
@@ -169,10 +171,12 @@ pub(super) fn read_keys(
         let length = arrays.iter().flatten().chain(&whole).map(|array| array.len()).next().unwrap_or(0);
         // A partition column is not in the file.
         let column = |(array, at): (Option<ArrayRef>, &usize)| match array {
-            None if layout.partition.contains(at) => array_of(layout.columns.get(*at)?, &entry.partition, length),
-            array => array,
+            None if layout.partition.contains(at) => {
+                array_of(layout.columns.get(*at)?, &entry.partition, length).map(Some)
+            }
+            array => Some(array),
         };
-        let arrays = arrays.into_iter().zip(&layout.key).map(column).collect::<Option<Vec<_>>>();
+        let arrays = arrays.into_iter().zip(&identity).map(column).collect::<Option<Vec<_>>>();
         let read = arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids));
         read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
         for (at, row) in (row..).take(ids.len()).enumerate() {

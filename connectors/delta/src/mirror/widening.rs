@@ -3,6 +3,7 @@
 
 use super::load::{Teller, read_keys};
 use super::{IndexHome, Mirror};
+use crate::encode::row::IdCodec;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::log::Table;
@@ -24,9 +25,11 @@ impl Mirror {
         if codec.form() == self.codec.form() {
             return Ok(());
         }
-        if codec.has_ids_of(&self.codec) {
+        if let (IdCodec::Key(held), IdCodec::Key(codec)) = (&mut self.codec, &codec)
+            && codec.has_ids_of(held)
+        {
             // What is on disk is made anew at the next start: it says for which types it is.
-            self.codec.take_types(codec);
+            held.take_types(codec.clone());
             return Ok(());
         }
         let counts = self.counts;

@@ -22,7 +22,7 @@ pub(crate) fn transaction(commit: u64) -> tidewire_core::Transaction {
     }
 }
 
-pub(super) fn descriptor(floor: Option<Position>) -> SourceDescriptor {
+pub(crate) fn descriptor(floor: Option<Position>) -> SourceDescriptor {
     SourceDescriptor {
         name: "shop".into(),
         connector: "postgresql",

@@ -5,7 +5,7 @@ use super::foreign::{self, Act, Expect};
 use super::source::{Change, Event, Source, key_of};
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
-use crate::config::{Budget, Settings};
+use crate::config::{Budget, Keyless, Settings};
 use crate::layout::{Mode, PartitionBy, Widening};
 use crate::log::ForeignWrites;
 use crate::store::Store;
@@ -90,7 +90,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     let location = Url::from_directory_path(&path).unwrap();
     let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
     // By the seed, so that what is drawn for the others stays as it is.
-    let (is_mapped, widening) = (
+    let (mut is_mapped, mut widening) = (
         seed % 3 == 2,
         match seed % 5 {
             3 => Widening::Types,
@@ -98,14 +98,25 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
             _ => Widening::Halt,
         },
     );
-    let foreign_writes = if matches!(seed % 4, 0 | 3) { ForeignWrites::Adopt } else { ForeignWrites::Pause };
+    let keyless = keyless(seed);
+    let is_adopted = matches!(seed % 4, 0 | 3) && keyless.is_none();
+    let foreign_writes = if is_adopted { ForeignWrites::Adopt } else { ForeignWrites::Pause };
     let mut settings =
         Settings { column_mapping: is_mapped, widening, foreign_writes, ..settings(&mut chance, &location) };
+    if keyless == Some(Keyless::Rows) {
+        // Neither do these.
+        settings.keyless = Keyless::Rows;
+        (is_mapped, settings.column_mapping, settings.change_data_feed) = (false, false, false);
+        (widening, settings.widening) = (Widening::Halt, Widening::Halt);
+    }
     let is_plain = !is_mapped && widening == Widening::Halt;
     // These do not go together.
     settings.change_data_feed &= is_plain;
     settings.deletion_vectors |= !is_plain;
     let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt);
+    if keyless.is_some() {
+        source.drop_keys(&mut Chance::new(!seed));
+    }
     if is_plain && !settings.change_data_feed && chance.percent(40) {
         settings.partition_by = partition_by(&mut chance, &mut source);
     }
@@ -125,6 +136,15 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     }
     end(world);
     world.struck
+}
+
+/// What becomes of tables without a key, by the seed, if there are any.
+fn keyless(seed: u64) -> Option<Keyless> {
+    match seed % 7 {
+        3 | 5 => Some(Keyless::Rows),
+        6 => Some(Keyless::Changelog),
+        _ => None,
+    }
 }
 
 fn surroundings(chance: &mut Chance) -> Own {
@@ -285,9 +305,10 @@ fn others(world: &mut World) {
 }
 
 fn other(world: &mut World, name: &TableName, is_adopted: bool) {
-    let acts = foreign::acts(is_adopted, world.settings.mode);
+    let acts = foreign::acts(is_adopted, world.mode_of(name));
     let act = *world.chance.pick(acts);
     let store = world.table_store(name);
+    world.see_version(name);
     let Some(change) = foreign::act(&mut world.chance, &world.source, name, &store, act) else {
         return;
     };

@@ -53,6 +53,21 @@ pub(super) fn draw(chance: &mut Chance, name: &str) -> TableSchema {
     }
 }
 
+/// A table of the same columns that has no key.
+pub(super) fn without_key(schema: &TableSchema) -> TableSchema {
+    TableSchema { key: Vec::new(), key_kind: KeyKind::None, old_row: OldRow::Full, ..schema.clone() }
+}
+
+/// Whether its rows are told apart by nothing but their values.
+pub(super) fn is_keyless(schema: &TableSchema) -> bool {
+    schema.key_kind == KeyKind::None
+}
+
+/// One of so few rows that many are equal: always the same for a number and the table's columns of today.
+pub(super) fn draw_equal(schema: &TableSchema, number: usize) -> Row {
+    draw_row(&mut Chance::new(number as u64), schema, number)
+}
+
 /// The next version of a shape.
 pub(super) fn altered(schema: &TableSchema, change: impl FnOnce(&mut TableSchema)) -> Arc<TableSchema> {
     let mut next = schema.clone();

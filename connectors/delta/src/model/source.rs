@@ -101,6 +101,29 @@ pub(super) fn key_of(schema: &TableSchema, row: &Row) -> Key {
     schema.key_columns().map(|(_, column)| row[&column.name].clone()).collect()
 }
 
+/// Adds a row to those of its table: under its key, or without one as one more of those that equal it.
+pub(super) fn add(rows: &mut Rows, schema: &TableSchema, row: Row) {
+    let key = if shape::is_keyless(schema) { equal(&row, equals(rows, &row)) } else { key_of(schema, &row) };
+    rows.insert(key, row);
+}
+
+/// Takes a row away, or one of those that equal it.
+pub(super) fn take(rows: &mut Rows, schema: &TableSchema, row: &Row) {
+    let key = match shape::is_keyless(schema) {
+        true => equal(row, equals(rows, row) - 1),
+        false => key_of(schema, row),
+    };
+    rows.remove(&key);
+}
+
+fn equal(row: &Row, number: usize) -> Key {
+    vec![Datum::Text(format!("{row:?}")), Datum::Int(number as i64)]
+}
+
+fn equals(rows: &Rows, row: &Row) -> usize {
+    rows.range(equal(row, 0)..equal(row, usize::MAX >> 1)).count()
+}
+
 pub(super) fn rename(row: &mut Row, from: &Arc<str>, to: &Arc<str>) {
     if let Some(value) = row.remove(from) {
         row.insert(Arc::clone(to), value);
@@ -120,6 +143,17 @@ impl Source {
         });
         let (tables, log, foreign) = (tables.collect(), Vec::new(), BTreeMap::new());
         Source { tables, log, foreign, idle_until: 10, is_mapped, may_widen }
+    }
+
+    /// Some of the tables have no key.
+    pub(super) fn drop_keys(&mut self, chance: &mut Chance) {
+        let always = chance.below(self.tables.len());
+        for (at, table) in self.tables.iter_mut().enumerate() {
+            if at == always || chance.percent(40) {
+                table.schema = Arc::new(shape::without_key(&table.schema));
+                table.keys = *chance.pick(&[2, 6, 25]);
+            }
+        }
     }
 
     pub(super) fn table(&self, name: &TableName) -> &SourceTable {
@@ -178,7 +212,9 @@ impl Source {
         let is_mapped = self.is_mapped;
         let is_widened = self.may_widen && chance.percent(40);
         let table = &mut self.tables[at];
-        let event = if is_widened {
+        let event = if shape::is_keyless(&table.schema) {
+            Some(table.add_null_column(chance))
+        } else if is_widened {
             table.widen(chance)
         } else if is_renamed {
             Some(table.rename(chance))
@@ -215,7 +251,28 @@ impl SourceTable {
         self.rows.iter().nth(at).map(|(key, row)| (key.clone(), row.clone()))
     }
 
+    /// Adds a row, or changes one, of which there may be many that equal it.
+    fn upsert_equal(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        let number = chance.below(self.keys);
+        let row = shape::draw_equal(&self.schema, number);
+        let Some((_, before)) = self.held(chance).filter(|_| chance.percent(40)) else {
+            add(&mut self.rows, &self.schema, row.clone());
+            events.push(self.event(Change::Insert(row)));
+            return;
+        };
+        // The log may leave out what the old row, which it has whole, tells as well.
+        let is_same = |column: &&ColumnSchema| row.get(&column.name) == before.get(&column.name);
+        let unknown = self.schema.columns.iter().filter(is_same).filter(|_| chance.percent(30));
+        let unknown = unknown.map(|column| Arc::clone(&column.name)).collect();
+        take(&mut self.rows, &self.schema, &before);
+        add(&mut self.rows, &self.schema, row.clone());
+        events.push(self.event(Change::Update { before, old: Old::Full, row, unknown }));
+    }
+
     fn upsert(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        if shape::is_keyless(&self.schema) {
+            return self.upsert_equal(chance, events);
+        }
         let key = chance.below(self.keys);
         let row = shape::draw_row(chance, &self.schema, key);
         let key = key_of(&self.schema, &row);
@@ -283,15 +340,19 @@ impl SourceTable {
 
     fn delete(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
         let Some((key, before)) = self.held(chance) else { return };
-        self.rows.remove(&key);
+        let is_keyless = shape::is_keyless(&self.schema);
+        take(&mut self.rows, &self.schema, &before);
         self.unsent.remove(&key);
         self.lost.remove(&key);
-        let old = if chance.percent(30) { Old::Full } else { Old::Key };
+        let old = if is_keyless || chance.percent(30) { Old::Full } else { Old::Key };
         events.push(self.event(Change::Delete { before, old }));
     }
 
     /// Two rows change their keys, by way of a free one.
     fn swap(&mut self, chance: &mut Chance, events: &mut Vec<Event>) {
+        if shape::is_keyless(&self.schema) {
+            return;
+        }
         let (Some((a, _)), Some((b, _))) = (self.held(chance), self.held(chance)) else { return };
         let spare = key_of(&self.schema, &shape::draw_row(chance, &self.schema, self.keys));
         if a == b || self.rows.contains_key(&spare) {
@@ -341,6 +402,19 @@ impl SourceTable {
                 return name;
             }
         }
+    }
+
+    /// A column that is null in all rows from before.
+    fn add_null_column(&mut self, chance: &mut Chance) -> Event {
+        self.columns_added += 1;
+        let name: Arc<str> = format!("n{}", self.columns_added).into();
+        let column = ColumnSchema {
+            added_as_null: chance.percent(60),
+            number: Some(1_000 + self.columns_added as u32),
+            ..shape::column(&name, draw_type(chance), true)
+        };
+        self.schema = shape::altered(&self.schema, |schema| schema.columns.push(column));
+        self.event(Change::AddColumn(name, None))
     }
 
     fn alter(&mut self, chance: &mut Chance, is_mapped: bool) -> Option<Event> {

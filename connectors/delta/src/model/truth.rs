@@ -2,7 +2,7 @@
 //! log or with a snapshot.
 
 use super::datum::{Datum, Row};
-use super::source::{Change, Event, Key, Old, Rows, Source, key_of, rename};
+use super::source::{Change, Event, Key, Old, Rows, Source, add, key_of, rename, take};
 use crate::layout::Mode;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,14 +63,13 @@ fn events<'a>(
 
 /// Applies a change to rows. `is_source`: rows from before a column have its default, and lose dropped ones at once.
 fn apply(rows: &mut Rows, event: &Event, is_source: bool) {
-    let key = |row| key_of(&event.schema, row);
     match &event.change {
-        Change::Insert(row) => drop(rows.insert(key(row), row.clone())),
+        Change::Insert(row) => add(rows, &event.schema, row.clone()),
         Change::Update { before, row, .. } => {
-            rows.remove(&key(before));
-            rows.insert(key(row), row.clone());
+            take(rows, &event.schema, before);
+            add(rows, &event.schema, row.clone());
         }
-        Change::Delete { before, .. } => drop(rows.remove(&key(before))),
+        Change::Delete { before, .. } => take(rows, &event.schema, before),
         Change::Truncate => rows.clear(),
         Change::AddColumn(name, Some(default)) if is_source => {
             rows.values_mut().for_each(|row| drop(row.insert(Arc::clone(name), default.clone())));

@@ -316,11 +316,11 @@ impl World {
             if has_escape || matches!(self.foreign.get(&name), Some(Expect::Halt(_))) {
                 continue;
             }
-            let others = self.settings.foreign_writes;
+            let (mode, others) = (self.mode_of(&name), self.settings.foreign_writes);
             let Some(mut table) = Table::open_among(store.clone(), others).unwrap() else { continue };
-            let (version, seen) = kernel::read(&store, self.settings.mode);
+            let (version, seen) = kernel::read(&store, mode);
             assert_eq!(version, table.version(), "{name} by the kernel");
-            let ours = self.files.read(&mut table, self.settings.mode);
+            let ours = self.files.read(&mut table, mode);
             if let Some((theirs, ours)) = seen.iter().zip(&ours).find(|(theirs, ours)| theirs != ours) {
                 panic!("version {version} of {name}: {theirs:#?} by the kernel, {ours:#?} by ours");
             }
@@ -356,22 +356,30 @@ impl World {
         });
     }
 
+    /// The table's version before others come by: the sink may have taken the table over since the last check.
+    pub(super) fn see_version(&mut self, name: &TableName) {
+        let table =
+            ambient::by_real_time(|| Table::open_among(self.table_store(name), self.settings.foreign_writes)).unwrap();
+        self.versions.extend(table.map(|table| (name.clone(), table.version())));
+    }
+
     fn check_table(&mut self, name: &TableName) {
         let store = self.table_store(name);
         let others = self.settings.foreign_writes;
         let table = Table::open_among(store.clone(), others).unwrap();
+        let mode = self.mode_of(name);
         let (place, version, seen) = match table {
             Some(mut table) => {
                 let place = stored_place(&store, others).unwrap().unwrap();
                 let has_vector = table.files().any(|file| file.deletion_vector.is_some());
                 assert!(self.settings.deletion_vectors || !has_vector, "a deletion vector in {name}");
-                (Some(place), table.version(), self.files.read(&mut table, self.settings.mode))
+                (Some(place), table.version(), self.files.read(&mut table, mode))
             }
             None => (None, -1, Vec::new()),
         };
         let before = self.versions.insert(name.clone(), version);
         assert!(before.is_none_or(|before| before <= version), "{name} went from version {before:?} to {version}");
-        if self.settings.change_data_feed {
+        if self.settings.change_data_feed && mode == self.settings.mode {
             let rows = seen.iter().map(|seen| seen.values.clone());
             self.followers.entry(name.clone()).or_default().follow(&store, version, rows);
         }
@@ -394,10 +402,15 @@ impl World {
         }
     }
 
+    /// What a table is, which may be another thing than the others because it has no key.
+    pub(super) fn mode_of(&self, name: &TableName) -> Mode {
+        Arc::new(self.settings.clone()).of_table(&self.source.table(name).schema).unwrap().mode
+    }
+
     fn compare(&mut self, name: &TableName, which: &str, at: Mark, beginning: &Beginning, seen: &[Seen]) {
         let is_known = self.truths.get(name).is_some_and(|(place, with, _)| (place, with) == (&at, beginning));
         if !is_known {
-            let truth = truth::seen(&self.source, self.settings.mode, name, at, beginning);
+            let truth = truth::seen(&self.source, self.mode_of(name), name, at, beginning);
             self.truths.insert(name.clone(), (at, beginning.clone(), truth));
         }
         let expected = &self.truths[name].2;

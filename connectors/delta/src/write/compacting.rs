@@ -181,8 +181,8 @@ impl TableWriter {
         let (facts, mark) = match &mut self.rows {
             Rows::Mirror(mirror) => {
                 let (codec, run, mark) = mirror.prepare_facts();
-                let (key, ordinals) = (self.layout.key.clone(), self.parts.files().ordinals().clone());
-                (Some(Facts { codec, key, current: self.layout.current(), run, ordinals }), Some(mark))
+                let (identity, ordinals) = (self.layout.identity(), self.parts.files().ordinals().clone());
+                (Some(Facts { codec, identity, current: self.layout.current(), run, ordinals }), Some(mark))
             }
             Rows::Changelog(_) => (None, None),
         };

@@ -32,7 +32,10 @@ impl TableWriter {
         let names = stats_columns(&self.layout, mode);
         let names = names.iter().filter_map(|at| self.layout.columns.get(*at)).map(|column| quoted(&column.name));
         let names = names.collect::<Vec<_>>().join(",");
-        let mut properties = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), names)]);
+        let mut properties = BTreeMap::new();
+        if !names.is_empty() {
+            properties.insert("delta.dataSkippingStatsColumns".to_owned(), names);
+        }
         if mode.keeps_keys() {
             properties.insert(KEY_PROPERTY.to_owned(), key_property(&self.layout));
         }

@@ -2,9 +2,9 @@
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::log::Table;
 #[cfg(test)]
 use crate::log::ForeignWrites;
+use crate::log::Table;
 use crate::store::TableStore;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -53,6 +53,9 @@ pub(crate) fn fit(
             if !is_anew && !has_key {
                 return Err(key_changed(schema));
             }
+            if !is_anew && table.files().next().is_some() {
+                layout.refuse_other_rows(schema, &evolution)?;
+            }
             let metadata_due = evolution.metadata_changed || !has_key || table.lacks_features();
             (layout, evolution, metadata_due)
         }

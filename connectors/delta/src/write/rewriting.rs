@@ -52,13 +52,13 @@ impl TableWriter {
         }
         let Rows::Mirror(mirror) = &mut self.rows else { return Ok(Rewritten::default()) };
         let (codec, run, mark) = mirror.prepare_facts();
-        let (key, ordinals) = (self.layout.key.clone(), self.parts.files().ordinals().clone());
+        let (identity, ordinals) = (self.layout.identity(), self.parts.files().ordinals().clone());
         let work = Work {
             store: self.store.clone(),
             columns: self.layout.columns.clone(),
             stats: stats_columns(&self.layout, self.settings.mode),
             inputs,
-            facts: Some(Facts { codec, key, current: self.layout.current(), run, ordinals }),
+            facts: Some(Facts { codec, identity, current: self.layout.current(), run, ordinals }),
             target_bytes: self.settings.file_bytes,
             // The commit waits for it.
             bytes_per_second: None,

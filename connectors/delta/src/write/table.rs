@@ -459,6 +459,10 @@ impl TableWriter {
         if mode.keeps_keys() && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
         }
+        let has_files = self.table.as_ref().is_some_and(|table| table.files().next().is_some());
+        if (has_files && !self.replaces_all) || !self.parts.is_empty() {
+            layout.refuse_other_rows(schema, &evolution)?;
+        }
         if self.settings.change_data_feed {
             feed_columns(schema, &layout.columns)?;
         }

@@ -140,7 +140,7 @@ fn keys(tables: &[&TableFacts], findings: &mut Vec<Finding>) {
     for table in tables.iter().filter(|table| !table.has_key) {
         findings.push(Finding::warning(
             "table_without_primary_key",
-            format!("table `{}` has no primary key: its rows cannot be told apart, mirrors refuse it", table.name),
+            format!("table `{}` has no primary key: no key tells its rows apart, and a Delta mirror does with it what `keyless` says", table.name),
             format!("ALTER TABLE {} ADD PRIMARY KEY (...);", quoted_name(&table.name)),
         ));
     }

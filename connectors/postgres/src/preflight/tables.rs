@@ -246,7 +246,7 @@ fn identity(relation: &RelationFacts, facts: &Facts, filter: &TableFilter, findi
     } else if relation.identity == 'f' && !relation.primary_key {
         findings.push(Finding::warning(
             "table_without_primary_key",
-            format!("table `{}` has no primary key: its rows cannot be told apart, mirrors refuse it", relation.name),
+            format!("table `{}` has no primary key: no key tells its rows apart, and a Delta mirror does with it what `keyless` says", relation.name),
             format!("ALTER TABLE {table} ADD PRIMARY KEY (...);"),
         ));
     }

@@ -1,17 +1,19 @@
 //! A source in miniature: logical changes, the batches that carry them, a worker that drops what the sink holds,
 //! and a reader of what the table shows.
 
+mod keyless;
 mod purging;
 mod reading;
 mod shaping;
 
-use crate::config::{Budget, Keyless, Settings};
+pub(super) use keyless::ID;
+
+use crate::config::{Budget, Settings};
 use crate::layout::{Mode, PartitionBy, SchemaChanges, Widening};
 use crate::log::ForeignWrites;
 use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
-use crate::preflight;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,7 @@ use tidewire_core::cell::Tag;
 use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::sink::Selection;
 use tidewire_core::{
-    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Finding, Op, Phase, Position, Progress, Result,
+    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Op, Phase, Position, Progress, Result,
     SchemaVersion, Sink, SourceDescriptor, TableName, TableSchema,
 };
 use url::Url;
@@ -60,6 +62,11 @@ pub(super) enum Logical {
     },
     Delete(i64),
     Truncate,
+    /// A row without a key is in the log as a whole: its `v` before and after, all else being as a snapshot has it.
+    Whole {
+        old: Option<String>,
+        new: Option<String>,
+    },
 }
 
 impl Logical {
@@ -200,11 +207,6 @@ impl Harness {
         }
     }
 
-    pub(super) fn data_files_on_disk(&self) -> usize {
-        let names = std::fs::read_dir(self.table_directory()).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().ends_with(".parquet")).count()
-    }
-
     /// Waits for files that are being rewritten, and for what follows from it.
     pub(super) fn finish_compaction(&mut self) {
         self.sink().maintain().unwrap();
@@ -264,12 +266,6 @@ impl Harness {
         self.crash();
     }
 
-    /// The daemon is stopped and goes on so.
-    pub(super) fn without_keys(&mut self, keyless: Keyless) {
-        self.settings.keyless = keyless;
-        self.crash();
-    }
-
     pub(super) fn change_mode(&mut self, mode: Mode) {
         self.settings.mode = mode;
         self.crash();
@@ -318,12 +314,6 @@ impl Harness {
         self.crash();
     }
 
-    /// What `check` says of the table at hand.
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        let tables = [(Arc::clone(&self.identity.source), Arc::clone(&self.schema))];
-        preflight::tables(&Arc::new(self.settings.clone()), &self.identity.sink, &self.store(), &tables).unwrap()
-    }
-
     fn store(&self) -> Store {
         let local = || Store::open(&self.settings.location, &BTreeMap::new()).unwrap();
         self.bucket.clone().unwrap_or_else(local).with_intents(self.state.path().to_owned())
@@ -353,15 +343,6 @@ impl Harness {
     pub(super) fn kill(&mut self) {
         std::mem::forget(self.sink.take());
         self.open();
-    }
-
-    /// The names of the table's data files and deletion vectors in storage, and of those that it shows.
-    pub(super) fn stored_and_shown(&self) -> (BTreeSet<String>, BTreeSet<String>) {
-        let table = self.table().unwrap();
-        let stored = table.store().list("", "").unwrap().into_iter().map(|object| object.name);
-        let stored = stored.filter(|name| !name.starts_with(".tidewire-"));
-        let vectors = table.files().filter_map(|file| file.deletion_vector.as_ref()?.file_name());
-        (stored.collect(), table.files().map(|file| file.path.clone()).chain(vectors).collect())
     }
 
     /// A second instance opens the sink while the first one, which is handed out, still lives.
@@ -510,6 +491,21 @@ impl Harness {
                     let before = key_image(&mut b, *id);
                     b.push(head(Op::Delete, ordinal), table, Some(before), None);
                 }
+                Logical::Whole { old, new } => {
+                    let mut image = |v: &Option<String>| {
+                        let v = v.as_ref()?;
+                        let image = b.image();
+                        image_of(&mut b, schema, ID, Some((v, Some("snap"))), left_out);
+                        Some(image)
+                    };
+                    let (before, after) = (image(old).map(|image| (Before::Full, image)), image(new));
+                    let op = match (&before, after) {
+                        (None, _) => Op::Insert,
+                        (_, None) => Op::Delete,
+                        _ => Op::Update,
+                    };
+                    b.push(head(op, ordinal), table, before, after);
+                }
                 Logical::Truncate => b.push(head(Op::Truncate, ordinal), table, None, None),
             }
         }
@@ -583,6 +579,7 @@ fn image_of(
             ("kind", values) => Some("even").filter(|_| is_key || values.is_some()),
             ("v", Some((v, _))) => Some(v),
             ("big", Some((_, big))) => big,
+            ("later", Some(_)) => Some(NULL),
             (_, Some(_)) => Some("x"),
             (_, None) => None,
         };

@@ -37,6 +37,7 @@ impl Past {
                         self.end(id, &now);
                     }
                 }
+                Logical::Whole { .. } => panic!("a history has a key"),
             }
         }
     }

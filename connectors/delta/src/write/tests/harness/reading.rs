@@ -9,7 +9,7 @@ use crate::typemap::{TableColumn, parse_schema_string};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Harness {
     pub(in crate::write::tests) fn table(&self) -> Option<Table> {
@@ -62,6 +62,20 @@ impl Harness {
             assert_eq!(rows.insert(id, (text(1), text(2))), None, "key {id} twice");
         });
         rows
+    }
+
+    pub(in crate::write::tests) fn data_files_on_disk(&self) -> usize {
+        let names = std::fs::read_dir(self.table_directory()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".parquet")).count()
+    }
+
+    /// The names of the table's data files and deletion vectors in storage, and of those that it shows.
+    pub(in crate::write::tests) fn stored_and_shown(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let table = self.table().unwrap();
+        let stored = table.store().list("", "").unwrap().into_iter().map(|object| object.name);
+        let stored = stored.filter(|name| !name.starts_with(".tidewire-"));
+        let vectors = table.files().filter_map(|file| file.deletion_vector.as_ref()?.file_name());
+        (stored.collect(), table.files().map(|file| file.path.clone()).chain(vectors).collect())
     }
 
     /// A property of the table.
