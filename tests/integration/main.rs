@@ -18,6 +18,7 @@ mod golden;
 mod halted;
 mod jvm;
 mod kafka_sink;
+mod keyless;
 mod lake_care;
 mod lineage;
 mod metrics;
