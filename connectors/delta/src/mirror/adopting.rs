@@ -3,13 +3,14 @@
 //! come later, so of one key the row that waits wins.
 
 use super::Mirror;
-use super::load::{read_keys, two_rows};
+use super::load::{read_keys, two_rows, with_partition_columns};
 use crate::encode::key::KeyId;
 use crate::encode::read::ColumnReader;
 use crate::error::{self, Result};
 use crate::layout::Layout;
 use crate::log::{LiveFile, Table};
 use crate::parts::Parts;
+use arrow_array::Array as _;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -73,7 +74,9 @@ impl Mirror {
         let mut ids = Vec::new();
         while let Some(arrays) = reader.next_arrays()? {
             ids.clear();
-            let read = self.codec.ids_of_arrays(&arrays, &mut ids);
+            let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
+            let arrays = with_partition_columns(layout, &layout.key, &entry.partition, (arrays, length));
+            let read = arrays.and_then(|arrays| self.codec.ids_of_arrays(&arrays, &mut ids));
             let place = || table.store().place(&entry.path);
             read.ok_or_else(|| error::damaged(&place(), "its key columns are not those of the table"))?;
             keys.extend(ids.iter().copied());

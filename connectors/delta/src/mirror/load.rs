@@ -8,7 +8,7 @@ use crate::encode::row::IdCodec;
 use crate::error::{self, Result};
 use crate::index::{RowLocation, RunBuilder};
 use crate::layout::Layout;
-use crate::log::Table;
+use crate::log::{Partition, Table};
 use crate::parts::Parts;
 use arrow_array::{Array, ArrayRef};
 use std::collections::BTreeMap;
@@ -169,14 +169,7 @@ pub(super) fn read_keys(
         });
         let current = current.transpose()?;
         let length = arrays.iter().flatten().chain(&whole).map(|array| array.len()).next().unwrap_or(0);
-        // A partition column is not in the file.
-        let column = |(array, at): (Option<ArrayRef>, &usize)| match array {
-            None if layout.partition.contains(at) => {
-                array_of(layout.columns.get(*at)?, &entry.partition, length).map(Some)
-            }
-            array => Some(array),
-        };
-        let arrays = arrays.into_iter().zip(&identity).map(column).collect::<Option<Vec<_>>>();
+        let arrays = with_partition_columns(layout, &identity, &entry.partition, (arrays, length));
         let read = arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids));
         read.ok_or_else(|| error::damaged(&place, "its key columns are not those of the table"))?;
         for (at, row) in (row..).take(ids.len()).enumerate() {
@@ -187,6 +180,21 @@ pub(super) fn read_keys(
         each(table.as_deref_mut(), parts, &ids, &locations)?;
     }
     Ok(())
+}
+
+/// The columns of so many rows of a file, with those that it is partitioned by: they are not in the file. `None` when one has
+/// no value of its type.
+pub(super) fn with_partition_columns(
+    layout: &Layout,
+    columns: &[usize],
+    partition: &Partition,
+    (arrays, length): (Vec<Option<ArrayRef>>, usize),
+) -> Option<Vec<Option<ArrayRef>>> {
+    let column = |(array, at): (Option<ArrayRef>, &usize)| match array {
+        None if layout.partition.contains(at) => array_of(layout.columns.get(*at)?, partition, length).map(Some),
+        array => Some(array),
+    };
+    arrays.into_iter().zip(columns).map(column).collect()
 }
 
 /// The table is not what this writer left.

@@ -18,7 +18,11 @@ fn harness(mode: Mode) -> Harness {
 }
 
 fn harness_of(mode: Mode, set: fn(&mut Harness)) -> Harness {
-    let mut h = Harness::with_mode(Shape::Int, mode);
+    harness_with(Shape::Int, mode, set)
+}
+
+fn harness_with(shape: Shape, mode: Mode, set: fn(&mut Harness)) -> Harness {
+    let mut h = Harness::with_mode(shape, mode);
     set(&mut h);
     h.meet_others(ForeignWrites::Adopt);
     h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B")]);
@@ -324,14 +328,16 @@ fn files_that_others_vacuum_too_early_are_looked_for_anew_sk_35() {
 #[test]
 fn tables_of_every_kind_follow_the_rows_of_others_sk_35() {
     type Set = fn(&mut Harness);
-    let kinds: [(&str, Set); 4] = [
-        ("plain", |_| {}),
-        ("mapped", |h| h.map_columns(true)),
-        ("partitioned", |h| h.partition(Some("big"))),
-        ("without deletion vectors", |h| h.delete_by_vectors(false)),
+    let kinds: [(&str, Shape, Set); 6] = [
+        ("plain", Shape::Int, |_| {}),
+        ("with a key of two columns", Shape::Composite, |_| {}),
+        ("mapped", Shape::Int, |h| h.map_columns(true)),
+        ("partitioned", Shape::Int, |h| h.partition(Some("big"))),
+        ("partitioned by a part of the key", Shape::Composite, |h| h.partition(Some("kind"))),
+        ("without deletion vectors", Shape::Int, |h| h.delete_by_vectors(false)),
     ];
-    for (what, set) in kinds {
-        let mut h = harness_of(Mode::Mirror, set);
+    for (what, shape, set) in kinds {
+        let mut h = harness_with(shape, Mode::Mirror, set);
         for id in 5..=6 {
             h.send(&[Logical::insert(id, "v", "D")]);
             h.commit();
