@@ -85,8 +85,8 @@ fn equal_rows_of_postgresql_are_as_many_as_there() -> Result<()> {
 
 fn check_mysql(version: MysqlVersion) -> Result<()> {
     let mut rig = mysql::Rig::with(Sinks::Lake, &MysqlOptions::version(version), "")?;
-    let place = std::fs::read_to_string(rig.daemon.config_path())?;
-    rig.daemon.write_config(&format!("{place}keyless = \"rows\"\n"))?;
+    let config = rig.config(Sinks::Lake, rig.server.port(), "");
+    rig.daemon.write_config(&format!("{config}keyless = \"rows\"\n"))?;
     let client = rig.client()?;
     client.execute(
         "CREATE TABLE bag (a INT, v VARCHAR(20), n DECIMAL(9,2), f DOUBLE, t DATETIME(3), u BIGINT UNSIGNED, j JSON, b BLOB)",
