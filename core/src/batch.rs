@@ -4,7 +4,7 @@
 mod spare;
 
 use crate::calendar::Interval;
-use crate::cell::{Cell, Dimension, Span, Tag, interval_bytes};
+use crate::cell::{Cell, Constant, Dimension, Span, Tag, interval_bytes};
 use crate::position::{Mark, Position};
 use crate::schema::TableSchema;
 use crate::source::SourceDescriptor;
@@ -293,6 +293,24 @@ impl BatchBuilder {
             begins_inside: false,
             spares: Arc::default(),
         }
+    }
+
+    /// Lets a reader of values make a cell, and takes it out of any batch.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub fn constant<E>(make: impl FnOnce(&mut BatchBuilder) -> Result<Cell, E>) -> Result<Constant, E> {
+        let nobody = SourceDescriptor {
+            name: Arc::from(""),
+            connector: "",
+            database: Arc::from(""),
+            provenance: &[],
+            has_sequence: false,
+            snapshot_floor: None,
+        };
+        let mut builder = BatchBuilder::new(Arc::new(nobody), Phase::Stream, BatchLimits::default());
+        let cell = make(&mut builder)?;
+        Ok(Constant::new(cell, &builder.arena))
     }
 
     /// The batch's number for a table version. Cheap when it is the one used last.

@@ -3,6 +3,7 @@
 
 use crate::calendar::{Date, Interval, Timestamp};
 use crate::decimal::Decimal;
+use std::sync::Arc;
 
 /// What a cell holds. Stored as one byte; the numbers never leave the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,6 +384,30 @@ impl<'a> Array<'a> {
         let bytes = self.dimensions_and_cells().map_or(&[][..], |(_, cells)| cells);
         let arena = self.arena;
         bytes.as_chunks::<16>().0.iter().map(move |chunk| Cell::from_bytes(chunk).unwrap_or(Cell::UNKNOWN).value(arena))
+    }
+}
+
+/// A value that stands by itself, beside no batch; [`BatchBuilder::constant`](crate::BatchBuilder::constant) makes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constant {
+    cell: Cell,
+    arena: Arc<[u8]>,
+}
+
+impl Constant {
+    /// A cell and the arena that it lies in.
+    pub(crate) fn new(cell: Cell, arena: &[u8]) -> Constant {
+        Constant { cell, arena: arena.into() }
+    }
+
+    /// The value.
+    pub fn value(&self) -> Value<'_> {
+        self.cell.value(&self.arena)
+    }
+
+    /// Memory that it takes, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Constant>() + self.arena.len()
     }
 }
 

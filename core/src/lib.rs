@@ -26,14 +26,14 @@ pub mod sink;
 pub mod source;
 
 pub use batch::{Batch, BatchBuilder, BatchLimits, Change, Op, Phase, Transaction};
-pub use cell::{Cell, Value};
+pub use cell::{Cell, Constant, Value};
 pub use data_type::DataType;
 pub use error::{Error, ErrorKind, Result};
 pub use finding::{Finding, Severity};
 pub use options::{ConfigFault, SnapshotMode, SourceOptions};
 pub use position::{Mark, Position};
 pub use progress::{Needs, Progress, TableProgress, TableState};
-pub use schema::{ColumnSchema, SchemaVersion, TableName, TableSchema};
+pub use schema::{ColumnSchema, Missing, SchemaVersion, TableName, TableSchema};
 pub use sink::{Sink, SinkConnector};
 pub use source::{Acknowledger, SourceConnector, SourceDescriptor, SourceReader};
 pub use tables::{TableFilter, TablePatternError};

@@ -1,6 +1,7 @@
 //! Tables and columns, with versions. A change carries the version it was made under; the order of
 //! versions is the order of the log.
 
+use crate::cell::{Constant, Value};
 use crate::data_type::DataType;
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +32,28 @@ impl fmt::Display for TableName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SchemaVersion(pub u32);
 
+/// What the statement that added a column made of the rows that were there, which the log does not tell row by row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// It is not known for certain, or the column has been there from the beginning.
+    #[default]
+    Unknown,
+    /// Null, for certain.
+    Null,
+    /// This value, for certain; neither null nor unknown.
+    Value(Constant),
+}
+
+impl From<Constant> for Missing {
+    fn from(constant: Constant) -> Missing {
+        match constant.value() {
+            Value::Unknown => Missing::Unknown,
+            Value::Null => Missing::Null,
+            _ => Missing::Value(constant),
+        }
+    }
+}
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnSchema {
@@ -44,9 +67,9 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// The database's text of the default expression, if it has one.
     pub default: Option<Arc<str>>,
-    /// Whether the column was added later and rows from before have null in it, for certain: where the log leaves the column
-    /// out as unchanged and a sink's own row is older than the column, this is what it holds.
-    pub added_as_null: bool,
+    /// What rows have in it that are older than the column: where the log leaves the column out as unchanged and a sink's own
+    /// row is from before, this is what it holds.
+    pub missing: Missing,
     /// The database's own number of the column within the table (`TableSchema::native_id`): it stays when the column gets
     /// another name, and no other column ever has it. `None` where the database has no such numbers, or where it is not certain
     /// which one was meant at this place of the log.

@@ -46,7 +46,7 @@ fn column(name: &str, data_type: DataType) -> ColumnSchema {
         native_type: "any".into(),
         nullable: true,
         default: None,
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     }
 }

@@ -122,7 +122,7 @@ fn table(name: &str) -> Arc<TableSchema> {
         native_type: native.into(),
         nullable: true,
         default: None,
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     };
     Arc::new(TableSchema {

@@ -117,7 +117,7 @@ fn schema() -> Arc<TableSchema> {
         native_type: "x".into(),
         nullable,
         default: None,
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     };
     Arc::new(TableSchema {

@@ -17,7 +17,7 @@ use crate::typemap::{ColumnType, TableColumn, column_name, family};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidewire_core::schema::KeyKind;
-use tidewire_core::{ColumnSchema, Error, Result, TableName, TableSchema};
+use tidewire_core::{ColumnSchema, Error, Missing, Result, TableName, TableSchema};
 
 /// What a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableC
             family: family(&column.data_type).into(),
             dropped: false,
             added: false,
-            added_as_null: column.added_as_null,
+            added_as_null: column.missing == Missing::Null,
             source: None,
             type_changes: Vec::new(),
             mapped: None,

@@ -72,7 +72,7 @@ fn schema(table: u64) -> Arc<TableSchema> {
         native_type: "any".into(),
         nullable: true,
         default: None,
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     };
     Arc::new(TableSchema {

@@ -65,7 +65,7 @@ fn table() -> Arc<TableSchema> {
         native_type: "".into(),
         nullable: true,
         default: None,
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     };
     Arc::new(TableSchema {

@@ -121,7 +121,7 @@ fn table() -> TableSchema {
         native_type: "int8".into(),
         nullable: true,
         default: None,
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     };
     TableSchema {

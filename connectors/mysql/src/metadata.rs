@@ -145,7 +145,7 @@ pub(crate) fn definition(map: &TableMap, known: Option<&TableDef>, flavour: Flav
         }
         let same = known.and_then(|known| known.columns.get(known.position(name)?));
         let column = match same.filter(|column| agree(map, index, wire, column, flavour).is_ok()) {
-            Some(column) => ColumnDef { default: doubted(column), added_as_null: false, ..column.clone() },
+            Some(column) => ColumnDef { default: doubted(column), added_as_null: false, given: None, ..column.clone() },
             None => {
                 derived(map, index, wire, flavour).map_err(|what| Disagreement(format!("column `{name}`: {what}")))?
             }

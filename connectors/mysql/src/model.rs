@@ -214,6 +214,16 @@ pub(crate) enum DefaultValue {
     Unknown,
 }
 
+/// What `ADD COLUMN` gave the rows that were there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Given {
+    /// What the server takes for the type where a column may not be null and has no default.
+    TypesOwn,
+    /// The default of then.
+    Default(DefaultValue),
+}
+
 /// A column as declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ColumnDef {
@@ -260,6 +270,9 @@ pub(crate) struct ColumnDef {
     /// declared anew, or the table has another name: what was done to its rows before is not in the log.
     #[serde(default)]
     pub(crate) added_as_null: bool,
+    /// The same where it brought something else than null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given: Option<Given>,
 }
 
 impl ColumnDef {
@@ -281,7 +294,13 @@ impl ColumnDef {
             srid: None,
             comment: None,
             added_as_null: false,
+            given: None,
         }
+    }
+
+    /// What its rows had before it came is not known any more.
+    pub(crate) fn forget_older_rows(&mut self) {
+        (self.added_as_null, self.given) = (false, None);
     }
 }
 
@@ -340,7 +359,7 @@ impl TableDef {
     /// The same under another name. What the rows of its columns had before they were added is no longer known then.
     pub(crate) fn under_name(&self, name: TableName) -> TableDef {
         let mut table = TableDef { name, ..self.clone() };
-        table.columns.iter_mut().for_each(|column| column.added_as_null = false);
+        table.columns.iter_mut().for_each(ColumnDef::forget_older_rows);
         table
     }
 

@@ -31,7 +31,8 @@ use std::sync::Arc;
 use tidewire_core::batch::{BatchBuilder, ChangeHead};
 use tidewire_core::source::{ProvenanceField, ProvenanceOrigin, ProvenanceType};
 use tidewire_core::{
-    Batch, BatchLimits, Error, Op, Phase, Result, SchemaVersion, SourceDescriptor, TableFilter, TableName, TableSchema,
+    Batch, BatchLimits, ColumnSchema, Error, Op, Phase, Result, SchemaVersion, SourceDescriptor, TableFilter,
+    TableName, TableSchema,
 };
 use transaction::Open;
 
@@ -176,6 +177,14 @@ impl Assembler {
         self.read_until.insert(oid, floor.0);
     }
 
+    /// A table as it was described last.
+    pub(crate) fn described(&self, oid: u32) -> Option<Arc<Described>> {
+        match self.relations.get(&oid)? {
+            Relation::Captured(described) => Some(Arc::clone(described)),
+            Relation::Passed => None,
+        }
+    }
+
     /// Whether a table has been described.
     pub(crate) fn knows(&self, oid: u32) -> bool {
         matches!(self.relations.get(&oid), Some(Relation::Captured(_)))
@@ -313,6 +322,14 @@ fn succeed(known: &Described, next: Described) -> (Described, bool) {
     let version = known.schema.version;
     let mut schema = Arc::unwrap_or_clone(next.schema);
     schema.version = version;
+    for column in &mut schema.columns {
+        let is_it = |known: &&ColumnSchema| column.number.is_some() && known.number == column.number;
+        // What older rows had in a column does not change; the catalog forgets it when it writes them anew.
+        if let Some(known) = known.schema.columns.iter().find(is_it).filter(|known| known.data_type == column.data_type)
+        {
+            column.missing = known.missing.clone();
+        }
+    }
     if schema == *known.schema {
         return (Described { schema: Arc::clone(&known.schema), ..next }, false);
     }

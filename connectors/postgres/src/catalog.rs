@@ -5,6 +5,7 @@
 //! from the message, and the catalog adds only what the message lacks and still matches it.
 
 mod identifier;
+mod older;
 mod shape;
 
 use crate::error;
@@ -12,7 +13,7 @@ use crate::typemap::resolve::{BareType, TypeCatalog, TypeFacts, TypeKind};
 use crate::wire::pgoutput::{RelationBody, RelationColumn};
 pub(crate) use identifier::{literal, quoted, quoted_table};
 pub(crate) use shape::{Described, TypeNames};
-use shape::{TableFacts, TableFactsColumn};
+use shape::{Held, TableFacts, TableFactsColumn};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,15 +81,21 @@ pub(crate) async fn published_name(client: &Client, publication: &str, oid: u32)
 
 /// Describes the table of a Relation message: the message's columns, with readers, nullability, defaults and
 /// the key. A table that has gone since is described by the message alone.
-/// `since` is when the message was met: whoever drops the future and asks again waits no longer for it.
-pub(crate) async fn describe(client: &Client, relation: &RelationBody, since: Instant) -> Result<Described> {
+/// `since` is when the message was met: whoever drops the future and asks again waits no longer for it. `known` is the table as
+/// it was described before.
+pub(crate) async fn describe(
+    client: &Client,
+    relation: &RelationBody,
+    since: Instant,
+    known: Option<&Described>,
+) -> Result<Described> {
     loop {
         let facts = table_facts(client, relation.oid).await?;
         // The server sends a transaction before its other sessions see it, a moment earlier on a busy machine. A catalog that
         // is ahead of the log looks the same, and stays as it is.
         let patience = facts.as_ref().map_or(Duration::ZERO, |facts| facts.patience_for(relation));
         if since.elapsed() >= patience {
-            return describe_with(client, relation, facts.as_ref()).await;
+            return describe_with(client, relation, facts.as_ref(), known).await;
         }
         tokio::time::sleep(CATALOG_PAUSE).await;
     }
@@ -146,14 +153,19 @@ pub(crate) async fn describe_table(client: &Client, publication: &str, oid: u32)
         replica_identity: facts.replica_identity,
         columns: columns.collect(),
     };
-    describe_with(client, &relation, Some(&facts)).await
+    describe_with(client, &relation, Some(&facts), None).await
 }
 
-async fn describe_with(client: &Client, relation: &RelationBody, facts: Option<&TableFacts>) -> Result<Described> {
+async fn describe_with(
+    client: &Client,
+    relation: &RelationBody,
+    facts: Option<&TableFacts>,
+    known: Option<&Described>,
+) -> Result<Described> {
     let oids: Vec<u32> = relation.columns.iter().map(|column| column.type_oid).collect();
     let types = type_catalog(client, &oids).await?;
     let names = type_names(client, &types, &shape::bare_types(relation, &types)).await?;
-    shape::describe(relation, facts, &types, &names)
+    shape::describe(relation, facts, known, &types, &names)
 }
 
 /// The types with these oids, and all types below and inside them.
@@ -211,36 +223,69 @@ async fn type_names(client: &Client, types: &TypeCatalog, wanted: &[BareType]) -
     Ok(names)
 }
 
+/// A table, its keys, and whether a publication lists its columns. Only an index that is checked at once
+/// tells rows apart within a transaction.
+const TABLE: &str = "
+    SELECT n.nspname::text, c.relname::text, c.relreplident::text, p.names, i.names,
+           EXISTS (
+             SELECT FROM pg_catalog.pg_publication_rel r
+              WHERE pg_catalog.to_jsonb(r) ->> 'prattrs' IS NOT NULL
+                AND (r.prrelid = c.oid OR r.prrelid IN (SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid)))
+           )
+      FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN LATERAL (
+        SELECT array_agg(a.attname::text ORDER BY k.place) AS names
+          FROM pg_catalog.pg_index x
+          CROSS JOIN LATERAL unnest(x.indkey) WITH ORDINALITY AS k(number, place)
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number
+         WHERE x.indrelid = c.oid AND x.indisprimary AND x.indimmediate AND x.indisvalid AND k.place <= x.indnkeyatts
+      ) p ON true
+      LEFT JOIN LATERAL (
+        SELECT array_agg(a.attname::text ORDER BY k.place) AS names
+          FROM pg_catalog.pg_index x
+          CROSS JOIN LATERAL unnest(x.indkey) WITH ORDINALITY AS k(number, place)
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number
+         WHERE x.indrelid = c.oid AND x.indisreplident AND x.indisvalid AND k.place <= x.indnkeyatts
+      ) i ON true
+     WHERE c.oid = $1";
+
+/// Its columns, and with the first of them where it keeps its rows: what older rows have follows from both, of one moment. Where a
+/// partitioned table stands for its partitions, each of them has its own word.
+const COLUMNS: &str = "
+    WITH leaf AS (
+        SELECT l.oid, l.relfilenode
+          FROM pg_catalog.pg_class l
+         WHERE l.relkind = 'r'
+           AND l.oid IN (SELECT $1::oid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::oid) t WHERE t.isleaf)
+    ), place AS (
+        SELECT array_agg(l.oid::text || ':' || l.relfilenode::text) AS places, coalesce(bool_and(l.relfilenode = l.oid), true) AS untouched
+          FROM leaf l
+    ), held AS (
+        SELECT m.attname, count(*) AS tables, count(*) FILTER (WHERE m.atthasmissing) AS holding, count(v.value) AS known,
+               count(DISTINCT v.value) AS values, min(v.value) AS value
+          FROM leaf l
+          JOIN pg_catalog.pg_attribute m ON m.attrelid = l.oid AND m.attnum > 0 AND NOT m.attisdropped
+          CROSS JOIN LATERAL (
+            SELECT CASE WHEN m.atthasmissing AND pg_catalog.cardinality(m.attmissingval::text::text[]) = 1
+                        THEN (m.attmissingval::text::text[])[1] END AS value
+          ) v
+         GROUP BY m.attname
+    )
+    SELECT a.attname::text, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated::text <> '',
+           CASE WHEN a.attgenerated::text = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+           a.attnum, coalesce(h.holding > 0, false),
+           CASE WHEN h.tables = h.holding AND h.holding = h.known AND h.values = 1 THEN h.value END,
+           CASE WHEN row_number() OVER (ORDER BY a.attnum) = 1 THEN p.places END, p.untouched
+      FROM pg_catalog.pg_attribute a
+      CROSS JOIN place p
+      LEFT JOIN held h ON h.attname = a.attname
+      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+     ORDER BY a.attnum";
+
 /// What the catalog holds about a table; `None` when it has gone.
 async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
-    // Only an index that is checked at once tells rows apart within a transaction.
-    const TABLE: &str = "
-        SELECT n.nspname::text, c.relname::text, c.relreplident::text, p.names, i.names
-          FROM pg_catalog.pg_class c
-          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-          LEFT JOIN LATERAL (
-            SELECT array_agg(a.attname::text ORDER BY k.place) AS names
-              FROM pg_catalog.pg_index x
-              CROSS JOIN LATERAL unnest(x.indkey) WITH ORDINALITY AS k(number, place)
-              JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number
-             WHERE x.indrelid = c.oid AND x.indisprimary AND x.indimmediate AND x.indisvalid AND k.place <= x.indnkeyatts
-          ) p ON true
-          LEFT JOIN LATERAL (
-            SELECT array_agg(a.attname::text ORDER BY k.place) AS names
-              FROM pg_catalog.pg_index x
-              CROSS JOIN LATERAL unnest(x.indkey) WITH ORDINALITY AS k(number, place)
-              JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number
-             WHERE x.indrelid = c.oid AND x.indisreplident AND x.indisvalid AND k.place <= x.indnkeyatts
-          ) i ON true
-         WHERE c.oid = $1";
-    const COLUMNS: &str = "
-        SELECT a.attname::text, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated::text <> '',
-               CASE WHEN a.attgenerated::text = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
-               a.attnum
-          FROM pg_catalog.pg_attribute a
-          LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
-         ORDER BY a.attnum";
     let act = "read a table's description";
     let rows = client.query(TABLE, &[&oid]).await.map_err(|cause| error::control(act, cause))?;
     let Some(table) = rows.first() else { return Ok(None) };
@@ -254,8 +299,15 @@ async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
             generated: get(row, 4, act)?,
             default: get(row, 5, act)?,
             number: get::<i16>(row, 6, act)?.unsigned_abs().into(),
+            held: match (get(row, 7, act)?, get(row, 8, act)?) {
+                (false, _) => Held::Nothing,
+                (true, Some(text)) => Held::Value(text),
+                (true, None) => Held::Unclear,
+            },
         })
     });
+    let place = rows.first().map(|row| Ok((get::<Option<Vec<String>>>(row, 9, act)?, get(row, 10, act)?)));
+    let (places, is_untouched) = place.transpose()?.unwrap_or_default();
     Ok(Some(TableFacts {
         namespace: get(table, 0, act)?,
         name: get(table, 1, act)?,
@@ -263,6 +315,9 @@ async fn table_facts(client: &Client, oid: u32) -> Result<Option<TableFacts>> {
         primary_key: get::<Option<Vec<String>>>(table, 3, act)?.unwrap_or_default(),
         identity_index: get::<Option<Vec<String>>>(table, 4, act)?.unwrap_or_default(),
         columns: columns.collect::<Result<_>>()?,
+        places: places.unwrap_or_default(),
+        is_untouched,
+        is_listed: get(table, 5, act)?,
     }))
 }
 

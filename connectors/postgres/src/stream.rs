@@ -219,7 +219,8 @@ impl LogStream {
         if !self.assembler.knows(relation.oid) {
             turn_away(client, &self.settings, relation, &self.joined).await?;
         }
-        let described = catalog::describe(client, relation, *since).await?;
+        let known = self.assembler.described(relation.oid);
+        let described = catalog::describe(client, relation, *since, known.as_deref()).await?;
         self.assembler.define(described)?;
         self.undefined = None;
         Ok(())

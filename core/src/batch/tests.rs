@@ -5,7 +5,7 @@ use crate::calendar::{Date, Timestamp};
 use crate::cell::Value;
 use crate::data_type::DataType;
 use crate::progress::{Progress, TableProgress, TableState};
-use crate::schema::{ColumnSchema, KeyKind, OldRow, SchemaVersion, TableName};
+use crate::schema::{ColumnSchema, KeyKind, Missing, OldRow, SchemaVersion, TableName};
 use proptest::prelude::*;
 
 fn source() -> Arc<SourceDescriptor> {
@@ -26,7 +26,7 @@ fn schema(columns: usize) -> Arc<TableSchema> {
         native_type: "text".into(),
         nullable: true,
         default: None,
-        added_as_null: false,
+        missing: Missing::Unknown,
         number: None,
     };
     Arc::new(TableSchema {
@@ -269,4 +269,23 @@ fn batches_end_with_a_transaction_where_they_can() {
         ends.truncate(expected.len());
         assert_eq!(ends, expected, "transactions of {size}");
     }
+}
+
+#[test]
+fn a_constant_is_its_value_beside_no_batch() {
+    let text = |b: &mut BatchBuilder| Ok::<_, ()>(b.long(Tag::Text, "née".as_bytes()));
+    let constant = BatchBuilder::constant(text).unwrap();
+    assert_eq!(constant.value(), Value::Text("née".as_bytes()));
+    assert_eq!(BatchBuilder::constant(text), Ok(constant.clone()));
+    let elements = |b: &mut BatchBuilder| {
+        let element = b.long(Tag::Text, b"x");
+        Ok::<_, ()>(b.array(b"{x}", &[Dimension { length: 1, lower: 1 }], &[element]))
+    };
+    let array = BatchBuilder::constant(elements).unwrap();
+    assert!(matches!(array.value(), Value::Array(array) if array.elements().eq([Value::Text(b"x")])));
+    assert_eq!(BatchBuilder::constant(|_| Err(3)), Err(3));
+    // Null and unknown stay what they are.
+    let of = |cell: Cell| Missing::from(BatchBuilder::constant(|_| Ok::<_, ()>(cell)).unwrap());
+    assert_eq!((of(Cell::NULL), of(Cell::UNKNOWN)), (Missing::Null, Missing::Unknown));
+    assert_eq!(Missing::from(constant.clone()), Missing::Value(constant));
 }

@@ -44,7 +44,7 @@ fn schema(id: u64, name: &str) -> Arc<TableSchema> {
             native_type: "bigint".into(),
             nullable: false,
             default: None,
-            added_as_null: false,
+            missing: tidewire_core::Missing::Unknown,
             number: None,
         }],
         key: vec![0],

@@ -4,7 +4,7 @@ use super::chance::Chance;
 use super::datum::{Row, decimal, draw_type, value_of};
 use std::sync::Arc;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{ColumnSchema, DataType, SchemaVersion, TableName, TableSchema};
+use tidewire_core::{ColumnSchema, DataType, Missing, SchemaVersion, TableName, TableSchema};
 
 pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnSchema {
     ColumnSchema {
@@ -13,7 +13,7 @@ pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnS
         native_type: "x".into(),
         nullable,
         default: None,
-        added_as_null: false,
+        missing: Missing::Unknown,
         number: None,
     }
 }

@@ -6,7 +6,7 @@ use super::datum::{Datum, Row, draw_type, value_of};
 use super::shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, DataType, Mark, Position, TableName, TableSchema};
+use tidewire_core::{ColumnSchema, DataType, Mark, Missing, Position, TableName, TableSchema};
 
 pub(super) type Key = Vec<Datum>;
 pub(super) type Rows = BTreeMap<Key, Row>;
@@ -409,7 +409,7 @@ impl SourceTable {
         self.columns_added += 1;
         let name: Arc<str> = format!("n{}", self.columns_added).into();
         let column = ColumnSchema {
-            added_as_null: chance.percent(60),
+            missing: if chance.percent(60) { Missing::Null } else { Missing::Unknown },
             number: Some(1_000 + self.columns_added as u32),
             ..shape::column(&name, draw_type(chance), true)
         };
@@ -436,11 +436,14 @@ impl SourceTable {
         let data_type = draw_type(chance);
         let default = chance.percent(50).then(|| value_of(&data_type, 1 + chance.next() % 100));
         let column = ColumnSchema {
-            added_as_null: default.is_none() && chance.percent(60),
+            missing: match default.is_none() && chance.percent(60) {
+                true => Missing::Null,
+                false => Missing::Unknown,
+            },
             number: Some(1_000 + self.columns_added as u32),
             ..shape::column(&name, data_type, true)
         };
-        if !column.added_as_null {
+        if column.missing != Missing::Null {
             for key in self.rows.keys() {
                 self.unsent.entry(key.clone()).or_default().insert(Arc::clone(&name));
             }

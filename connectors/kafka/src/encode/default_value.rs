@@ -202,7 +202,7 @@ mod tests {
             native_type: native.into(),
             nullable: false,
             default: Some(expression.into()),
-            added_as_null: false,
+            missing: tidewire_core::Missing::Unknown,
             number: None,
         };
         column_default(&column, &form, settings.profile, Dialect::PostgreSql).map(|out| String::from_utf8(out).unwrap())

@@ -5,7 +5,7 @@
 
 use super::define::{self, Rules};
 use super::{AlterAction, AlterTable, ApplyError, CharsetSpec, KeyKind, Place, default, indexes};
-use crate::model::{Charset, ColumnDef, DefaultValue, Generated, TableDef, same_name};
+use crate::model::{Charset, ColumnDef, DefaultValue, Generated, Given, TableDef, same_name};
 use std::sync::Arc;
 
 /// The table after the statement, still by its old name. `above` is the default character set of its database, if known.
@@ -124,7 +124,7 @@ fn stay(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<Fa
             match action {
                 AlterAction::RenameColumn { old, new, .. } if is(old) => {
                     column.name = Arc::clone(new);
-                    column.added_as_null = false;
+                    column.forget_older_rows();
                 }
                 AlterAction::SetDefault { name, default, .. } if is(name) => {
                     column.default = default.as_ref().map(|spec| default::value(spec, &column));
@@ -186,7 +186,10 @@ fn come(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<()
             _ => continue,
         };
         let mut column = define::column(spec, &table.charset, &table.name, rules)?;
-        column.added_as_null = matches!(action, AlterAction::Add { .. }) && starts_as_null(&column);
+        if matches!(action, AlterAction::Add { .. }) {
+            column.added_as_null = starts_as_null(&column);
+            column.given = given(&column);
+        }
         let at = match place {
             None => table.columns.len(),
             Some(Place::First) => 0,
@@ -206,6 +209,18 @@ fn starts_as_null(column: &ColumnDef) -> bool {
         && column.generated == Generated::No
         && !column.auto_increment
         && matches!(column.default, None | Some(DefaultValue::Null))
+}
+
+/// What rows that are there get in a column that is added, other than null.
+fn given(column: &ColumnDef) -> Option<Given> {
+    let is_told = column.generated == Generated::No && !column.auto_increment;
+    match &column.default {
+        _ if !is_told => None,
+        None if column.nullable => None,
+        None => Some(Given::TypesOwn),
+        Some(DefaultValue::Null | DefaultValue::Unknown) => None,
+        Some(default) => Some(Given::Default(default.clone())),
+    }
 }
 
 /// Implied system versioning comes or goes with its hidden columns.

@@ -1,11 +1,11 @@
 //! What a column is in neutral words, and how its type is written. Pure.
 
-use super::{Unsupported, ZeroDates, unsupported};
+use super::{Absent, Scratch, Unsupported, ZeroDates, unsupported};
 use crate::charset::Converter;
-use crate::model::{ColumnDef, ColumnKind, DefaultValue, Flavour};
+use crate::model::{ColumnDef, ColumnKind, DefaultValue, Flavour, Given};
 use std::fmt::Write;
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, DataType};
+use tidewire_core::{BatchBuilder, ColumnSchema, DataType, Missing};
 
 /// The neutral form of a column. An error names what is not understood about its type; a table that has such a
 /// column cannot be captured.
@@ -23,9 +23,24 @@ pub(crate) fn column_schema(
         native_type: native_type(column).into(),
         nullable: column.nullable,
         default: default_text(column),
-        added_as_null: column.added_as_null && column.nullable,
+        missing: missing(column, zero),
         number: None,
     })
+}
+
+/// What rows from before the column have in it.
+fn missing(column: &ColumnDef, zero: ZeroDates) -> Missing {
+    let default = match &column.given {
+        None if column.added_as_null && column.nullable => return Missing::Null,
+        None => return Missing::Unknown,
+        // By the time zone and the modes of the session.
+        Some(Given::TypesOwn) if matches!(column.kind, ColumnKind::Timestamp { .. }) => return Missing::Unknown,
+        Some(Given::TypesOwn) => None,
+        Some(Given::Default(default)) => Some(default.clone()),
+    };
+    let absent = Absent::of(&ColumnDef { default, ..column.clone() }, zero);
+    let read = |builder: &mut BatchBuilder| absent.cell(builder, &mut Scratch::default());
+    BatchBuilder::constant(read).map_or(Missing::Unknown, Missing::from)
 }
 
 fn data_type(column: &ColumnDef, zero: ZeroDates) -> Result<DataType, Unsupported> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::catalog::described_without_server;
 use tidewire_core::batch::{Before, Provenance};
 use tidewire_core::cell::Value;
-use tidewire_core::{Change, Mark, Position};
+use tidewire_core::{Change, DataType, Mark, Missing, Position};
 
 /// `tests/recorded/changes.sql` on PostgreSQL 15.18, as `pg_logical_slot_get_binary_changes` gave it.
 const RECORDED: &str = include_str!("../../tests/recorded/pgoutput-15.txt");
@@ -336,4 +336,46 @@ fn r5_what_does_not_fit_is_refused() {
     row.truncate(6);
     row.extend_from_slice(b"\0\x03b\0\0\0\x01xnn");
     assert_eq!(binary.apply(1, &row).unwrap_err().code(), "binary_value");
+}
+
+/// What older rows have in a column is a fact of the column: when the catalog has forgotten it, it is no new shape.
+#[test]
+fn pg_48_what_older_rows_have_is_known_once_and_for_all() {
+    let relation = RelationBody {
+        oid: 7,
+        namespace: "public".to_owned(),
+        name: "t".to_owned(),
+        replica_identity: b'n',
+        columns: Vec::new(),
+    };
+    let five = Missing::from(BatchBuilder::constant(|_| Ok::<_, ()>(tidewire_core::Cell::int(5))).unwrap());
+    let describe = |data_type: DataType, number, missing: &Missing| {
+        let described = described_without_server(&relation);
+        let mut schema = (*described.schema).clone();
+        schema.columns.push(ColumnSchema {
+            name: "c".into(),
+            data_type,
+            native_type: "x".into(),
+            nullable: true,
+            default: None,
+            missing: missing.clone(),
+            number,
+        });
+        Described { schema: Arc::new(schema), ..described }
+    };
+    let int = || DataType::Int { bits: 32 };
+    for (data_type, number, told, expect, version) in [
+        (int(), Some(4), Missing::Unknown, &five, 1),
+        (int(), Some(4), five.clone(), &five, 1),
+        (DataType::Int { bits: 64 }, Some(4), Missing::Unknown, &Missing::Unknown, 2),
+        (int(), Some(5), Missing::Null, &Missing::Null, 2),
+        (int(), None, Missing::Unknown, &Missing::Unknown, 2),
+    ] {
+        let mut assembler = assembler(&["public.*"], 10);
+        assembler.define(describe(int(), Some(4), &five)).unwrap();
+        assembler.define(describe(data_type, number, &told)).unwrap();
+        let schema = Arc::clone(&assembler.described(7).unwrap().schema);
+        assert_eq!((&schema.columns[0].missing, schema.version.0), (expect, version), "{told:?}");
+    }
+    assert!(assembler(&["public.*"], 10).described(7).is_none());
 }

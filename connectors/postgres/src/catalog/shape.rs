@@ -1,6 +1,7 @@
 //! Puts a table's shape together: what its Relation message says, what the catalog adds, and how each column
 //! is read. Pure, so that it can be tested without a server.
 
+use super::older::Older;
 use crate::typemap::resolve::{BareType, TypeCatalog, TypeFacts, TypeKind};
 use crate::typemap::{ColumnDecoder, ValueError};
 use crate::wire::pgoutput::{RelationBody, RelationColumn};
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{ColumnSchema, Error, Result, SchemaVersion, TableName, TableSchema};
+use tidewire_core::{ColumnSchema, Error, Missing, Result, SchemaVersion, TableName, TableSchema};
 
 /// A table that can be read: its shape, and a reader for each column.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Described {
     pub(crate) decoders: Vec<ColumnDecoder>,
     /// Whether each column is part of the replica identity, as the Relation message flags it.
     pub(crate) identity: Vec<bool>,
+    /// Where the server kept the rows when it had the very columns of the shape; `None` where that is not certain.
+    pub(crate) places: Option<Arc<[String]>>,
 }
 
 impl Described {
@@ -60,6 +63,12 @@ pub(super) struct TableFacts {
     pub(super) identity_index: Vec<String>,
     /// Columns.
     pub(super) columns: Vec<TableFactsColumn>,
+    /// The files of the table, or of its partitions, each as `oid:relfilenode`: writing rows anew gives them another.
+    pub(super) places: Vec<String>,
+    /// Whether they are the files that the tables were created with.
+    pub(super) is_untouched: bool,
+    /// Whether a publication has a list of its columns: one that comes to the list need not be new.
+    pub(super) is_listed: bool,
 }
 
 /// A row of `pg_attribute`.
@@ -73,6 +82,19 @@ pub(super) struct TableFactsColumn {
     pub(super) not_null: bool,
     pub(super) generated: bool,
     pub(super) default: Option<String>,
+    pub(super) held: Held,
+}
+
+/// What the catalog says of rows that were written before the column: `atthasmissing`, `attmissingval`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Nothing: the column has been there from the beginning, it was added with null, or the rows have been written anew.
+    #[default]
+    Nothing,
+    /// They have the value of this text.
+    Value(String),
+    /// They have values that are not all the same, or one that cannot be read.
+    Unclear,
 }
 
 impl TableFactsColumn {
@@ -105,7 +127,7 @@ impl TableFacts {
 
     /// Whether the catalog still has the very columns of a Relation message, as far as they are published. It shows the table as
     /// it is now and the message is from the log: where they differ, a name may stand for two columns.
-    fn is_of(&self, relation: &RelationBody) -> bool {
+    pub(super) fn is_of(&self, relation: &RelationBody) -> bool {
         let agree = |with_generated: bool| {
             let facts = || self.columns.iter().filter(|fact| with_generated || !fact.generated);
             facts().count() == relation.columns.len()
@@ -154,6 +176,7 @@ pub(super) fn bare_types(relation: &RelationBody, types: &TypeCatalog) -> Vec<Ba
 pub(super) fn describe(
     relation: &RelationBody,
     facts: Option<&TableFacts>,
+    known: Option<&Described>,
     types: &TypeCatalog,
     names: &TypeNames,
 ) -> Result<Described> {
@@ -161,6 +184,7 @@ pub(super) fn describe(
     let mut columns = Vec::with_capacity(relation.columns.len());
     let mut decoders = Vec::with_capacity(relation.columns.len());
     let are_numbered = facts.is_some_and(|facts| facts.is_of(relation));
+    let older = facts.filter(|_| are_numbered).and_then(|facts| Older::of(facts, known));
     for column in &relation.columns {
         let unknown = || {
             let message = format!(
@@ -187,7 +211,7 @@ pub(super) fn describe(
             native_type,
             nullable: fact.is_none_or(|fact| !fact.not_null),
             default: fact.and_then(|fact| fact.default.as_deref()).map(Arc::from),
-            added_as_null: false,
+            missing: older.zip(fact).map_or(Missing::Unknown, |(older, fact)| older.missing(fact, &decoder)),
             number: fact.filter(|_| are_numbered).map(|fact| fact.number),
         });
         decoders.push(decoder);
@@ -203,7 +227,8 @@ pub(super) fn describe(
         key_kind,
         old_row,
     };
-    Ok(Described { schema: Arc::new(schema), decoders, identity })
+    let places = older.map(|older| older.places());
+    Ok(Described { schema: Arc::new(schema), decoders, identity, places })
 }
 
 /// The name of a column's type; an array's is its element's with brackets.
@@ -262,10 +287,11 @@ pub(super) fn without_server(relation: &RelationBody) -> Described {
     for bare in bare_types(relation, &types) {
         names.insert(&types, bare, &bare.oid.to_string(), "");
     }
-    describe(relation, None, &types, &names).unwrap_or_else(|_| Described {
+    describe(relation, None, None, &types, &names).unwrap_or_else(|_| Described {
         schema: Arc::new(empty(relation)),
         decoders: Vec::new(),
         identity: Vec::new(),
+        places: None,
     })
 }
 

@@ -202,7 +202,7 @@ fn a_key_that_would_lose_a_column_is_refused() {
 
 #[test]
 fn what_rows_hold_of_a_column_that_was_left_out_is_not_known() {
-    let as_null = |data_type| ColumnSchema { added_as_null: true, ..column("c", data_type, true) };
+    let as_null = |data_type| ColumnSchema { missing: Missing::Null, ..column("c", data_type, true) };
     let now = || [before(), vec![as_null(INT)]].concat();
     let added = |layout: &Layout| layout.columns.iter().find(|column| &*column.name == "c").unwrap().added_as_null;
     // The table sees it come: its rows have null.

@@ -188,7 +188,7 @@ mod tests {
             native_type: native.into(),
             nullable,
             default: Some(expression.into()),
-            added_as_null: false,
+            missing: tidewire_core::Missing::Unknown,
             number: None,
         };
         column_default(&column, &form, settings.profile).map_or("-".into(), |out| String::from_utf8(out).unwrap())

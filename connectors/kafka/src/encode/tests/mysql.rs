@@ -73,7 +73,7 @@ fn column(line: &str) -> ColumnSchema {
         native_type: native.into(),
         nullable,
         default: default.map(Into::into),
-        added_as_null: false,
+        missing: tidewire_core::Missing::Unknown,
         number: None,
     }
 }

@@ -3,7 +3,10 @@
 use super::super::{ApplyError, Effect, Schemas};
 use super::{charset, context, name, parsed, schemas};
 use crate::model::Flavour::{self, MariaDb, MySql};
-use crate::model::{ColumnKind, Generated};
+use crate::model::{ColumnKind, Generated, TableDef};
+use crate::shape::table_schema;
+use crate::typemap::ZeroDates;
+use tidewire_core::{Missing, Value};
 
 fn run(schemas: &mut Schemas, sql: &str, flavour: Flavour) -> Vec<String> {
     let statement = parsed(sql, flavour);
@@ -71,6 +74,78 @@ fn what_old_rows_have_in_an_added_column() {
                 table.columns.iter().filter(|column| column.added_as_null).map(|column| &*column.name).collect();
             assert_eq!(added.join(" "), expected, "{flavour:?} {sql}");
         }
+    }
+}
+
+/// MY-79: what they have beside null: the default of when the column came, where the definition tells it for certain.
+#[test]
+fn what_old_rows_are_given_by_an_added_column() {
+    let missing = |sql: &str, flavour: Flavour| {
+        let mut schemas = schemas();
+        run(&mut schemas, "create table t (id int primary key, n int) character set utf8mb4", flavour);
+        sql.split("; ").for_each(|sql| drop(run(&mut schemas, sql, flavour)));
+        let known = schemas.get(&name("t")).unwrap();
+        let written = serde_json::to_string(&*known).unwrap();
+        let table: TableDef = serde_json::from_str(&written).unwrap();
+        assert_eq!(table, *known);
+        let shape = table_schema(&table, flavour, 90_000, ZeroDates::Halt).unwrap();
+        shape.columns.into_iter().find(|column| &*column.name == "a").unwrap().missing
+    };
+    for flavour in [MySql, MariaDb] {
+        for (sql, expected) in [
+            ("alter table t add a int default 5", Some("Int(5)")),
+            ("alter table t add a int not null default 5 first", Some("Int(5)")),
+            ("alter table t add column (a bigint unsigned default '7', b int)", Some("UInt(7)")),
+            ("alter table t add a decimal(9,2) default 5", Some("5.00")),
+            ("alter table t add a varchar(9) default 'né'", Some("né")),
+            ("alter table t add a char(9) character set latin1 default 'n'", Some("n")),
+            ("alter table t add a char(9) character set latin1 default 'né'", None),
+            ("alter table t add a enum('x', 'y') not null", Some("x")),
+            ("alter table t add a set('x', 'y') default 'y,x'", Some("x,y")),
+            ("alter table t add a date default '2024-02-29'", Some("Date")),
+            ("alter table t add a boolean default true", Some("Int(1)")),
+            // What the server takes for the type (MY-20); not where a session decides it.
+            ("alter table t add a int not null", Some("Int(0)")),
+            ("alter table t add a varchar(9) not null", Some("\"\"")),
+            ("alter table t add a timestamp not null", None),
+            ("alter table t add a point not null", None),
+            // Computed.
+            ("alter table t add a datetime default current_timestamp", None),
+            ("alter table t add a varchar(36) default (uuid())", None),
+            ("alter table t add a int as (id + 1) stored", None),
+            ("alter table t add a int auto_increment unique", None),
+            // The default of then, not of now.
+            ("alter table t add a int default 5; alter table t alter a set default 6", Some("Int(5)")),
+            ("alter table t add a int default 5; alter table t alter a drop default", Some("Int(5)")),
+            ("alter table t add a int not null default 5; alter table t add b int default 6", Some("Int(5)")),
+            // It may have become another value.
+            ("alter table t add a int default 5; alter table t modify a bigint default 5", None),
+            ("alter table t add b int default 5; alter table t rename column b to a", None),
+            ("alter table t add b int default 5; alter table t change b a int default 5", None),
+            ("alter table t add a int default 5; rename table t to x, x to t", None),
+            ("alter table t add a int; alter table t drop a, add a int default 6", Some("Int(6)")),
+        ] {
+            let shown = match missing(sql, flavour) {
+                Missing::Value(constant) => Some(shown(constant.value())),
+                Missing::Null => Some("null".to_owned()),
+                Missing::Unknown => None,
+            };
+            let is_expected = match (&shown, expected) {
+                (Some(shown), Some(expected)) => shown.contains(expected),
+                (shown, expected) => shown.is_none() && expected.is_none(),
+            };
+            assert!(is_expected, "{flavour:?} {sql}: {shown:?}");
+        }
+        assert_eq!(missing("alter table t add a int", flavour), Missing::Null);
+        assert_eq!(missing("alter table t add a int default null", flavour), Missing::Null);
+    }
+}
+
+fn shown(value: Value<'_>) -> String {
+    match value {
+        Value::Text(text) | Value::Enum(text) | Value::Set(text) => format!("{:?}", String::from_utf8_lossy(text)),
+        Value::Decimal(decimal) => String::from_utf8_lossy(decimal.text()).into_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -16,6 +16,10 @@ fn facts(kind: TypeKind) -> TypeFacts {
 
 /// Every type is built in, but 50,000 (an extension's) and 50,001 (its array).
 fn described(relation: &RelationBody, table: Option<&TableFacts>) -> Described {
+    described_after(relation, table, None)
+}
+
+fn described_after(relation: &RelationBody, table: Option<&TableFacts>, known: Option<&Described>) -> Described {
     let mut types = HashMap::new();
     for column in &relation.columns {
         types.insert(column.type_oid, facts(TypeKind::Base));
@@ -29,7 +33,7 @@ fn described(relation: &RelationBody, table: Option<&TableFacts>) -> Described {
         let full = if bare.modifier < 0 { plain.clone() } else { format!("{plain}({})", bare.modifier) };
         names.insert(&types, bare, &full, &plain);
     }
-    describe(relation, table, &types, &names).unwrap()
+    describe(relation, table, known, &types, &names).unwrap()
 }
 
 fn column(name: &str, identity: bool, type_oid: u32) -> RelationColumn {
@@ -50,6 +54,7 @@ fn table(primary_key: &[&str], identity_index: &[&str]) -> TableFacts {
         not_null: name != "c",
         generated: false,
         default: (name == "b").then(|| "7".to_owned()),
+        held: Held::Nothing,
     });
     TableFacts {
         primary_key: own(primary_key),
@@ -124,6 +129,62 @@ fn columns_are_numbered_where_the_catalog_still_has_the_very_same() {
     }
     let gone = described(&relation(b'n', vec![int("a")]), None).schema;
     assert_eq!(gone.columns[0].number, None);
+}
+
+/// PG-48: `c` is the column that came last, with the number 4.
+#[test]
+fn older_rows_have_what_the_catalog_proves() {
+    let int = |name| column(name, false, 23);
+    let (without, with) = (relation(b'n', vec![int("a"), int("b")]), relation(b'n', ["a", "b", "c"].map(int).into()));
+    let places = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let facts = |held: Held, at: &[&str]| {
+        let mut facts = TableFacts { places: places(at), ..table(&[], &[]) };
+        facts.columns[2].held = held;
+        facts
+    };
+    let known = |at: &[&str]| {
+        let columns = table(&[], &[]).columns[..2].to_vec();
+        described(&without, Some(&TableFacts { columns, places: places(at), ..table(&[], &[]) }))
+    };
+    let missing = |facts: &TableFacts, known: Option<&Described>| {
+        let schema = described_after(&with, Some(facts), known).schema;
+        match &schema.columns[2].missing {
+            Missing::Value(constant) => format!("{:?}", constant.value()),
+            other => format!("{other:?}"),
+        }
+    };
+    let five = || Held::Value("5".to_owned());
+    let untouched = TableFacts { is_untouched: true, ..facts(Held::Nothing, &["7:7"]) };
+    let of_partitions = known(&["8:8", "9:9"]);
+    for (what, facts, known, expect) in [
+        ("the catalog keeps the value", facts(five(), &["7:9"]), None, "Int(5)"),
+        ("as it was known before", facts(five(), &["7:9"]), Some(known(&["7:7"])), "Int(5)"),
+        ("partitions differ", facts(Held::Unclear, &["8:8", "9:9"]), Some(of_partitions.clone()), "Unknown"),
+        ("not of the type", facts(Held::Value("x".to_owned()), &["7:7"]), None, "Unknown"),
+        ("no row has ever been written anew", untouched, None, "Null"),
+        ("some may have been, with any value", facts(Held::Nothing, &["7:9"]), None, "Unknown"),
+        ("none since it came", facts(Held::Nothing, &["7:9"]), Some(known(&["7:9"])), "Null"),
+        ("some since it came", facts(Held::Nothing, &["7:9"]), Some(known(&["7:7"])), "Unknown"),
+        ("a partition more", facts(Held::Nothing, &["9:9", "6:6", "8:8"]), Some(of_partitions.clone()), "Null"),
+        ("a partition written anew", facts(Held::Nothing, &["9:10", "8:8"]), Some(of_partitions), "Unknown"),
+    ] {
+        assert_eq!(missing(&facts, known.as_ref()), expect, "{what}");
+        // A column that comes to a publication's list, or is computed, may have had values all along.
+        let mut computed = facts.clone();
+        computed.columns[2].generated = true;
+        for doubtful in [TableFacts { is_listed: true, ..facts }, computed] {
+            assert_eq!(missing(&doubtful, known.as_ref()), "Unknown", "{what}");
+        }
+    }
+    // The log tells of columns that the catalog does not have any more.
+    let described = described(&without, Some(&facts(five(), &["7:7"])));
+    assert!(described.places.is_none() && described.schema.columns.iter().all(|c| c.missing == Missing::Unknown));
+    // The column has been there under another name.
+    let renamed = known(&["7:9"]);
+    let mut schema = (*renamed.schema).clone();
+    schema.columns[1].number = Some(4);
+    let renamed = Described { schema: Arc::new(schema), ..renamed };
+    assert_eq!(missing(&facts(Held::Nothing, &["7:9"]), Some(&renamed)), "Unknown");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Harness, column};
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, DataType, SchemaVersion, TableSchema};
+use tidewire_core::{ColumnSchema, DataType, Missing, SchemaVersion, TableSchema};
 
 impl Harness {
     pub(in crate::write::tests) fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
@@ -17,14 +17,14 @@ impl Harness {
     }
 
     pub(in crate::write::tests) fn add_column_as_null(&mut self, name: &str) {
-        let column = ColumnSchema { added_as_null: true, ..column(name, DataType::Text) };
+        let column = ColumnSchema { missing: Missing::Null, ..column(name, DataType::Text) };
         self.change_schema(|schema| schema.columns.push(column));
     }
 
     pub(in crate::write::tests) fn forget_added(&mut self, name: &str) {
         let is = |column: &&mut ColumnSchema| &*column.name == name;
         self.change_schema(|schema| {
-            schema.columns.iter_mut().filter(is).for_each(|column| column.added_as_null = false)
+            schema.columns.iter_mut().filter(is).for_each(|column| column.missing = Missing::Unknown)
         });
     }
 
