@@ -10,6 +10,7 @@ mod rig;
 
 mod connect;
 mod crash;
+mod defaults;
 mod faults;
 mod feed;
 mod first_flow;

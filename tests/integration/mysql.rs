@@ -5,6 +5,7 @@ pub(crate) mod rig;
 mod connect;
 mod crash;
 mod ddl;
+mod defaults;
 mod faults;
 mod first_flow;
 mod forms;

@@ -1,10 +1,11 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
 mod keyless;
+mod together;
 
 pub(crate) use keyless::{Keyless, mode_changed};
 
-use crate::layout::{Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
+use crate::layout::{AddedDefaults, Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
 use crate::log::ForeignWrites;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -66,6 +67,11 @@ pub struct Config {
     /// in and go on).
     #[serde(default)]
     pub foreign_writes: Option<String>,
+    /// What a table does when a column is added at the source with a value for the rows that are there (`ADD COLUMN ...
+    /// DEFAULT 5`), of which the log does not tell: `null` (they show null until they change; the default), `fill` (every
+    /// data file is written anew with the value; where it is not known for certain, the table halts) or `halt`.
+    #[serde(default)]
+    pub added_defaults: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
@@ -173,6 +179,7 @@ pub(crate) struct Settings {
     pub(crate) column_mapping: bool,
     pub(crate) widening: Widening,
     pub(crate) foreign_writes: ForeignWrites,
+    pub(crate) added_defaults: AddedDefaults,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
@@ -248,7 +255,8 @@ impl Settings {
         if !deletion_vectors && mode != Mode::Mirror {
             fault("deletion_vectors", "`false` is for `mode = \"mirror\"`".to_owned());
         }
-        let widening = widening(&config, &mut fault);
+        let widening = Widening::of(config.widening.as_deref(), &mut fault);
+        let added_defaults = AddedDefaults::of(config.added_defaults.as_deref(), &mut fault);
         let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
         let keyless = keyless::keyless(&config, mode, (widening, foreign_writes), &mut fault);
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
@@ -263,7 +271,7 @@ impl Settings {
             (!deletion_vectors, "deletion_vectors = false"),
         ];
         for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set) {
-            check_together(key, config.column_mapping, widening, &mut fault);
+            together::check_together(key, config.column_mapping, (widening, added_defaults), &mut fault);
         }
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
             (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
@@ -282,6 +290,7 @@ impl Settings {
                 column_mapping: config.column_mapping,
                 widening,
                 foreign_writes,
+                added_defaults,
                 compaction: budget,
                 change_data_feed: config.change_data_feed,
                 partition_by,
@@ -316,14 +325,6 @@ fn mode(config: &Config, fault: &mut impl FnMut(&str, String)) -> Mode {
     }
 }
 
-fn widening(config: &Config, fault: &mut impl FnMut(&str, String)) -> Widening {
-    let word = config.widening.as_deref().unwrap_or("halt");
-    Widening::parse(word).unwrap_or_else(|| {
-        fault("widening", format!("`{word}` is no way: use `halt`, `rewrite` or `types`"));
-        Widening::default()
-    })
-}
-
 /// The shortest and the longest time between commits.
 fn intervals(config: &Config, fault: &mut impl FnMut(&str, String)) -> (Duration, Duration) {
     let shortest = config.commit_interval.map_or(Config::COMMIT_INTERVAL_DEFAULT, |span| span.0);
@@ -336,16 +337,6 @@ fn intervals(config: &Config, fault: &mut impl FnMut(&str, String)) -> (Duration
         fault("commit_interval_max", "must be `commit_interval` or more".to_owned());
     }
     (shortest, longest)
-}
-
-/// What changes the shape of files is not written yet where `key` is set.
-fn check_together(key: &str, column_mapping: bool, widening: Widening, fault: &mut impl FnMut(&str, String)) {
-    if column_mapping {
-        fault("column_mapping", format!("is not available yet together with `{key}`"));
-    }
-    if widening != Widening::Halt {
-        fault("widening", format!("must be `halt`, or not set, together with `{key}`"));
-    }
 }
 
 /// Size that files are brought to, in bytes.
@@ -453,13 +444,15 @@ mod tests {
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
         assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
         assert_eq!(settings.foreign_writes, ForeignWrites::Pause);
+        assert_eq!(settings.added_defaults, AddedDefaults::Null);
     }
 
     #[test]
     fn every_fault_is_named_at_once() {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "keyless": "guess", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow", "foreign_writes": "merge",
-            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never"}"#;
+            "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never",
+            "added_defaults": "5"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -473,6 +466,7 @@ mod tests {
             "text_columns",
             "schema_changes",
             "widening",
+            "added_defaults",
             "foreign_writes",
             "barrier_interval",
             "keyless",
@@ -551,9 +545,11 @@ mod tests {
         ] {
             let with = |more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
             assert!(with("").is_ok(), "{key}");
-            for (more, faulty) in
-                [(r#", "column_mapping": true"#, "column_mapping"), (r#", "widening": "types""#, "widening")]
-            {
+            for (more, faulty) in [
+                (r#", "column_mapping": true"#, "column_mapping"),
+                (r#", "widening": "types""#, "widening"),
+                (r#", "added_defaults": "fill""#, "added_defaults"),
+            ] {
                 let faults = with(more).unwrap_err();
                 assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
                 assert!(faults[0].message.contains(key), "{faults:?}");

@@ -2,6 +2,7 @@
 
 pub(crate) mod column;
 pub(crate) mod file;
+pub(crate) mod filling;
 pub(crate) mod key;
 pub(crate) mod partition;
 pub(crate) mod read;

@@ -1,19 +1,21 @@
 //! How a source's table lies in its Delta table: which column goes where. Pure: no file, no row. What a new version of
 //! the source's schema means for the table is the matter of `evolve`.
 
+mod added;
 mod evolve;
 mod mapping;
 mod partition;
 mod refusal;
 mod widening;
 
+pub(crate) use added::{AddedDefaults, Earlier};
 pub(crate) use partition::PartitionBy;
-pub(crate) use refusal::feed_columns;
+pub(crate) use refusal::{added_unfit, feed_columns};
 
 pub(crate) use evolve::{Evolution, LEFT_OUT_PROPERTY, Rules, SchemaChanges, Step};
 pub(crate) use widening::Widening;
 
-use crate::typemap::{ColumnType, TableColumn, column_name, family};
+use crate::typemap::{ColumnType, Filling, TableColumn, column_name, family};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidewire_core::schema::KeyKind;
@@ -124,7 +126,9 @@ impl Layout {
         let is_mapped = earlier.map_or(rules.column_mapping, Layout::is_mapped);
         let mut columns: Vec<TableColumn> = wanted(schema, rules, is_mapped);
         // No row is older than the table.
-        columns.iter_mut().for_each(|column| column.added_as_null = false);
+        for column in &mut columns {
+            (column.added_as_null, column.filling) = (false, None);
+        }
         let sources = (0..columns.len()).map(Some).collect();
         columns.extend(mode.own_columns());
         let mut layout = Layout {
@@ -240,9 +244,15 @@ fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableC
     let Rules { mode, texts, .. } = rules;
     let column = |column: &ColumnSchema| {
         let as_text = texts.contains(&format!("{}.{}", schema.name, column.name));
+        let column_type = if as_text { ColumnType::String } else { ColumnType::of(&column.data_type) };
+        let filling = match &column.missing {
+            Missing::Value(constant) => Some(constant.clone()),
+            Missing::Null | Missing::Unknown => None,
+        };
         TableColumn {
             name: if is_mapped { Arc::clone(&column.name) } else { column_name(&column.name) },
-            column_type: if as_text { ColumnType::String } else { ColumnType::of(&column.data_type) },
+            filling: filling.map(|constant| Filling { constant, column_type: column_type.clone() }),
+            column_type,
             nullable: column.nullable || mode == Mode::Changelog,
             family: family(&column.data_type).into(),
             dropped: false,

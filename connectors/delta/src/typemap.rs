@@ -11,7 +11,7 @@ use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde_json::{Map, Value as Json, json};
 use std::fmt;
 use std::sync::Arc;
-use tidewire_core::DataType;
+use tidewire_core::{Constant, DataType};
 
 /// Digits of Delta's widest decimal.
 pub(crate) const DECIMAL_DIGITS_MAX: u32 = 38;
@@ -235,6 +235,15 @@ pub(crate) fn family(source: &DataType) -> String {
     word.to_owned()
 }
 
+/// A value that the rows of before have in a column that was added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filling {
+    /// The value.
+    pub(crate) constant: Constant,
+    /// The column's type when it was added; it may have grown since.
+    pub(crate) column_type: ColumnType,
+}
+
 /// One column of a Delta table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableColumn {
@@ -252,6 +261,8 @@ pub(crate) struct TableColumn {
     pub(crate) added: bool,
     /// Whether files that lack the column have null there in truth, and not for want of the value.
     pub(crate) added_as_null: bool,
+    /// What is to be in files that lack the column, until they have it; the schema does not keep it.
+    pub(crate) filling: Option<Filling>,
     /// The source's column whose values it takes, where that is not told by the name.
     pub(crate) source: Option<Arc<str>>,
     /// How its type has grown, for readers of files from before: entries of `delta.typeChanges`.
@@ -271,6 +282,7 @@ impl TableColumn {
             dropped: false,
             added: false,
             added_as_null: false,
+            filling: None,
             source: None,
             type_changes: Vec::new(),
             mapped: None,
@@ -363,6 +375,7 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
             dropped: note(DROPPED_KEY) == Some("true"),
             added: note(ADDED_KEY).is_some(),
             added_as_null: note(ADDED_KEY) == Some(AS_NULL),
+            filling: None,
             source: note(SOURCE_KEY).map(Arc::from),
             type_changes: metadata
                 .and_then(|metadata| metadata.get(TYPE_CHANGES_KEY)?.as_array().cloned())
@@ -474,7 +487,7 @@ mod tests {
                     }),
                     source: moved.then(|| format!("{name}'s").into()),
                     name: name.into(), column_type, nullable, family: "text".into(), dropped,
-                    added: added_as_null, added_as_null,
+                    added: added_as_null, added_as_null, filling: None,
                 })
                 .collect();
             prop_assert_eq!(parse_schema_string(&schema_string(&columns)), Some(columns));

@@ -10,7 +10,7 @@ use crate::typemap::{TableColumn, column_name, parse_schema_string};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, Result, TableSchema};
+use tidewire_core::{ColumnSchema, Missing, Result, TableSchema};
 
 /// The table's property that names the source's columns which are not in it, as a JSON array: for each of them it is
 /// not known what older rows hold.
@@ -78,6 +78,18 @@ pub(crate) enum Step {
     Widened { misfit: Misfit, column: Arc<str> },
     /// A new column of the source is not in the table.
     LeftOut(Arc<str>),
+}
+
+impl Step {
+    /// Whether the source has a column no more, or calls it otherwise.
+    pub(super) fn loses_a_column(&self) -> bool {
+        match self {
+            Step::Dropped(_) | Step::Removed(_) => true,
+            // What is renamed is known by its number.
+            Step::Renamed { .. } | Step::Added { .. } | Step::NullAllowed(_) => false,
+            Step::Moved { .. } | Step::Widened { .. } | Step::LeftOut(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -242,7 +254,7 @@ impl Fit<'_> {
             Some(misfit) if self.may_widen(held, &column) => self.widen(held, at, column, misfit),
             Some(misfit) if self.may_move(at) => {
                 // What a row from before has in the column that stays is not null.
-                let column = TableColumn { added_as_null: false, ..column };
+                let column = TableColumn { added_as_null: false, filling: None, ..column };
                 let column = self.numbered(source, column);
                 let (from, to) = (self.retire(held), Arc::clone(&column.name));
                 self.evolution.steps.push(Step::Moved { misfit, from, to });
@@ -273,7 +285,9 @@ impl Fit<'_> {
             return Ok(());
         }
         // Rows have been written without the values that it had then.
-        column.added_as_null &= !was_left_out;
+        if was_left_out {
+            (column.added_as_null, column.filling) = (false, None);
+        }
         let returned = self.layout.columns.iter().any(|held| held.dropped && held.name == column.name);
         let is_taken = self.layout.columns.iter().any(|held| is_one(&held.name, &column.name));
         if is_taken && self.may_move(at) {
@@ -285,7 +299,11 @@ impl Fit<'_> {
             source: Arc::clone(&source.name),
             native: Arc::clone(&source.native_type),
             column: Arc::clone(&column.name),
-            is_filled: !source.nullable || source.default.is_some(),
+            is_filled: match source.missing {
+                Missing::Null => was_left_out,
+                Missing::Value(_) => true,
+                Missing::Unknown => !source.nullable || source.default.is_some(),
+            },
         });
         self.add(at, column);
         Ok(())

@@ -93,6 +93,41 @@ pub(super) fn key_left_out(schema: &TableSchema, source: &ColumnSchema) -> Error
     refuse(schema, "key_changed", message, READ_ANEW)
 }
 
+/// How a table goes on where older rows may have a value in a column that was added.
+const SHOW_NULL: &str = "set `added_defaults = \"null\"` in the sink's `delta` section and restart Tidewire: the table goes on from \
+     where it stopped, and older rows show null in the column until they change";
+
+/// A column that was added, and what older rows have in it cannot be told.
+pub(super) fn added_unknown(schema: &TableSchema, source: &ColumnSchema) -> Error {
+    let message = format!(
+        "column `{}` of `{}` was added at the source, and what the rows from before have in it is not known for certain: its \
+         default is computed, or the table or the column has been changed since",
+        source.name, schema.name
+    );
+    refuse(schema, "added_default_unknown", message, format!("{READ_ANEW}; or {SHOW_NULL}"))
+}
+
+/// A column that was added and whose value for older rows the table's column does not hold.
+pub(crate) fn added_unfit(schema: &TableSchema, column: &TableColumn) -> Error {
+    let message = format!(
+        "column `{}` of `{}` was added at the source with a value for the rows from before that Delta's `{}` cannot hold",
+        column.name, schema.name, column.column_type
+    );
+    let remedy =
+        format!("add `{}.{}` to `text_columns` of the sink and {READ_ANEW}; or {SHOW_NULL}", schema.name, column.name);
+    refuse(schema, "value_out_of_range", message, remedy)
+}
+
+/// A column that was added, for a sink that is to show no null in its place.
+pub(super) fn added(schema: &TableSchema, source: &ColumnSchema) -> Error {
+    let message = format!(
+        "column `{}` of `{}` was added at the source, and the rows from before may have a value in it, which the log does not tell",
+        source.name, schema.name
+    );
+    let fill = "set `added_defaults = \"fill\"` (where the value is known, every data file is written anew with it)";
+    refuse(schema, "added_default", message, format!("{fill}; or {SHOW_NULL}; or {READ_ANEW}"))
+}
+
 /// Any change at all, for a sink that is to follow none.
 pub(super) fn changed(schema: &TableSchema, steps: &[Step]) -> Error {
     let told = steps.iter().map(told).collect::<Vec<_>>().join("; ");

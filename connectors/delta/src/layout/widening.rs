@@ -20,14 +20,17 @@ pub(crate) enum Widening {
 }
 
 impl Widening {
-    /// As the configuration writes it; `None` for another word.
-    pub(crate) fn parse(word: &str) -> Option<Widening> {
-        Some(match word {
-            "halt" => Widening::Halt,
-            "rewrite" => Widening::Rewrite,
-            "types" => Widening::Types,
-            _ => return None,
-        })
+    /// As the configuration writes it, `halt` when it does not.
+    pub(crate) fn of(word: Option<&str>, fault: &mut impl FnMut(&str, String)) -> Widening {
+        match word {
+            None | Some("halt") => Widening::Halt,
+            Some("rewrite") => Widening::Rewrite,
+            Some("types") => Widening::Types,
+            Some(other) => {
+                fault("widening", format!("`{other}` is no way: use `halt`, `rewrite` or `types`"));
+                Widening::default()
+            }
+        }
     }
 }
 

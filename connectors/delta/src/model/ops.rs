@@ -6,7 +6,7 @@ use super::source::{Change, Event, Source, key_of};
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
 use crate::config::{Budget, Keyless, Settings};
-use crate::layout::{Mode, PartitionBy, Widening};
+use crate::layout::{AddedDefaults, Mode, PartitionBy, Widening};
 use crate::log::ForeignWrites;
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Plan};
@@ -101,19 +101,26 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     let keyless = keyless(seed);
     let is_adopted = matches!(seed % 4, 0 | 3) && keyless.is_none();
     let foreign_writes = if is_adopted { ForeignWrites::Adopt } else { ForeignWrites::Pause };
-    let mut settings =
-        Settings { column_mapping: is_mapped, widening, foreign_writes, ..settings(&mut chance, &location) };
+    let fills = matches!(seed % 7, 3 | 5);
+    let added_defaults = if fills { AddedDefaults::Fill } else { AddedDefaults::Null };
+    let mut settings = Settings {
+        column_mapping: is_mapped,
+        widening,
+        foreign_writes,
+        added_defaults,
+        ..settings(&mut chance, &location)
+    };
     if keyless == Some(Keyless::Rows) {
         // Neither do these.
         settings.keyless = Keyless::Rows;
         (is_mapped, settings.column_mapping, settings.change_data_feed) = (false, false, false);
         (widening, settings.widening) = (Widening::Halt, Widening::Halt);
     }
-    let is_plain = !is_mapped && widening == Widening::Halt;
+    let is_plain = !is_mapped && widening == Widening::Halt && !fills;
     // These do not go together.
     settings.change_data_feed &= is_plain;
     settings.deletion_vectors |= !is_plain;
-    let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt);
+    let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt, fills);
     if keyless.is_some() {
         source.drop_keys(&mut Chance::new(!seed));
     }

@@ -1,10 +1,11 @@
 //! Shapes of the model's tables, and how they change.
 
 use super::chance::Chance;
-use super::datum::{Row, decimal, draw_type, value_of};
+use super::datum::{Datum, Row, decimal, draw_type, value_of};
+use std::convert::Infallible;
 use std::sync::Arc;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{ColumnSchema, DataType, Missing, SchemaVersion, TableName, TableSchema};
+use tidewire_core::{BatchBuilder, ColumnSchema, DataType, Missing, SchemaVersion, TableName, TableSchema};
 
 pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnSchema {
     ColumnSchema {
@@ -66,6 +67,19 @@ pub(super) fn is_keyless(schema: &TableSchema) -> bool {
 /// One of so few rows that many are equal: always the same for a number and the table's columns of today.
 pub(super) fn draw_equal(schema: &TableSchema, number: usize) -> Row {
     draw_row(&mut Chance::new(number as u64), schema, number)
+}
+
+/// The shape as a source has it that does not number columns.
+pub(super) fn without_numbers(schema: &TableSchema) -> Arc<TableSchema> {
+    let mut schema = schema.clone();
+    schema.columns.iter_mut().for_each(|column| column.number = None);
+    Arc::new(schema)
+}
+
+/// A default that a column came with.
+pub(super) fn missing(default: &Datum, data_type: &DataType) -> Missing {
+    let constant = BatchBuilder::constant(|builder| Ok::<_, Infallible>(default.cell(data_type, builder)));
+    constant.map_or(Missing::Unknown, Missing::from)
 }
 
 /// The next version of a shape.

@@ -95,6 +95,8 @@ pub(super) struct Source {
     pub(super) is_mapped: bool,
     /// And the types.
     may_widen: bool,
+    /// Whether the sink's tables get the defaults of new columns in the rows that they have.
+    pub(super) fills: bool,
 }
 
 pub(super) fn key_of(schema: &TableSchema, row: &Row) -> Key {
@@ -131,7 +133,7 @@ pub(super) fn rename(row: &mut Row, from: &Arc<str>, to: &Arc<str>) {
 }
 
 impl Source {
-    pub(super) fn new(chance: &mut Chance, is_mapped: bool, may_widen: bool) -> Source {
+    pub(super) fn new(chance: &mut Chance, is_mapped: bool, may_widen: bool, fills: bool) -> Source {
         let tables = (0..1 + chance.below(3)).map(|number| SourceTable {
             schema: Arc::new(shape::draw(chance, ["t", "a.b", "u/v"][number])),
             rows: Rows::new(),
@@ -141,8 +143,13 @@ impl Source {
             columns_added: 0,
             kept: None,
         });
-        let (tables, log, foreign) = (tables.collect(), Vec::new(), BTreeMap::new());
-        Source { tables, log, foreign, idle_until: 10, is_mapped, may_widen }
+        let mut tables = tables.collect::<Vec<SourceTable>>();
+        if fills && !is_mapped {
+            // Numbers of columns without a table that keeps them would leave open which columns are new.
+            tables.iter_mut().for_each(|table| table.schema = shape::without_numbers(&table.schema));
+        }
+        let (log, foreign) = (Vec::new(), BTreeMap::new());
+        Source { tables, log, foreign, idle_until: 10, is_mapped, may_widen, fills }
     }
 
     /// Some of the tables have no key.
@@ -209,7 +216,7 @@ impl Source {
     pub(super) fn alter(&mut self, chance: &mut Chance) {
         let at = chance.below(self.tables.len());
         let is_renamed = self.is_mapped && chance.percent(35);
-        let is_mapped = self.is_mapped;
+        let (is_mapped, fills) = (self.is_mapped, self.fills);
         let is_widened = self.may_widen && chance.percent(40);
         let table = &mut self.tables[at];
         let event = if shape::is_keyless(&table.schema) {
@@ -219,7 +226,7 @@ impl Source {
         } else if is_renamed {
             Some(table.rename(chance))
         } else {
-            table.alter(chance, is_mapped)
+            table.alter(chance, is_mapped, fills)
         };
         self.append(event.into_iter().collect());
     }
@@ -407,17 +414,18 @@ impl SourceTable {
     /// A column that is null in all rows from before.
     fn add_null_column(&mut self, chance: &mut Chance) -> Event {
         self.columns_added += 1;
+        let is_numbered = self.schema.columns.iter().all(|column| column.number.is_some());
         let name: Arc<str> = format!("n{}", self.columns_added).into();
         let column = ColumnSchema {
             missing: if chance.percent(60) { Missing::Null } else { Missing::Unknown },
-            number: Some(1_000 + self.columns_added as u32),
+            number: is_numbered.then_some(1_000 + self.columns_added as u32),
             ..shape::column(&name, draw_type(chance), true)
         };
         self.schema = shape::altered(&self.schema, |schema| schema.columns.push(column));
         self.event(Change::AddColumn(name, None))
     }
 
-    fn alter(&mut self, chance: &mut Chance, is_mapped: bool) -> Option<Event> {
+    fn alter(&mut self, chance: &mut Chance, is_mapped: bool, fills: bool) -> Option<Event> {
         if chance.percent(40) {
             let (name, next) =
                 shape::drop_column(chance, &self.schema).filter(|(name, _)| self.kept.as_ref() != Some(name))?;
@@ -436,14 +444,20 @@ impl SourceTable {
         let data_type = draw_type(chance);
         let default = chance.percent(50).then(|| value_of(&data_type, 1 + chance.next() % 100));
         let column = ColumnSchema {
-            missing: match default.is_none() && chance.percent(60) {
-                true => Missing::Null,
-                false => Missing::Unknown,
+            missing: match &default {
+                None if chance.percent(60) || fills => Missing::Null,
+                None => Missing::Unknown,
+                Some(default) => shape::missing(default, &data_type),
             },
-            number: Some(1_000 + self.columns_added as u32),
+            number: (is_mapped || !fills).then_some(1_000 + self.columns_added as u32),
             ..shape::column(&name, data_type, true)
         };
-        if column.missing != Missing::Null {
+        let is_unsent = match column.missing {
+            Missing::Null => false,
+            Missing::Value(_) => !fills,
+            Missing::Unknown => true,
+        };
+        if is_unsent {
             for key in self.rows.keys() {
                 self.unsent.entry(key.clone()).or_default().insert(Arc::clone(&name));
             }

@@ -61,8 +61,9 @@ fn events<'a>(
     placed.filter(move |(mark, event)| *mark > after && *mark <= to && event.schema.name == *name)
 }
 
-/// Applies a change to rows. `is_source`: rows from before a column have its default, and lose dropped ones at once.
-fn apply(rows: &mut Rows, event: &Event, is_source: bool) {
+/// Applies a change to rows. `fills`: rows from before a column get its default; `is_source`: they do, and lose dropped ones at
+/// once.
+fn apply(rows: &mut Rows, event: &Event, is_source: bool, fills: bool) {
     match &event.change {
         Change::Insert(row) => add(rows, &event.schema, row.clone()),
         Change::Update { before, row, .. } => {
@@ -71,7 +72,7 @@ fn apply(rows: &mut Rows, event: &Event, is_source: bool) {
         }
         Change::Delete { before, .. } => take(rows, &event.schema, before),
         Change::Truncate => rows.clear(),
-        Change::AddColumn(name, Some(default)) if is_source => {
+        Change::AddColumn(name, Some(default)) if is_source || fills => {
             rows.values_mut().for_each(|row| drop(row.insert(Arc::clone(name), default.clone())));
         }
         Change::DropColumn(_) | Change::RenameColumn(..) if is_source => {
@@ -93,7 +94,7 @@ fn follow(row: &mut Row, event: &Event) {
 /// The source's own rows at a place.
 pub(super) fn rows_at(source: &Source, name: &TableName, at: Mark) -> Rows {
     let mut rows = Rows::new();
-    events(source, name, Mark::default(), at).for_each(|(_, event)| apply(&mut rows, event, true));
+    events(source, name, Mark::default(), at).for_each(|(_, event)| apply(&mut rows, event, true, true));
     rows
 }
 
@@ -106,14 +107,14 @@ fn mirror(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) ->
     let mut others = source.foreign.get(name).into_iter().flatten().peekable();
     for (mark, event) in events(source, name, after, at) {
         while let Some((_, foreign)) = others.next_if(|(place, _)| *place < mark) {
-            apply(&mut rows, foreign, false);
+            apply(&mut rows, foreign, false, false);
         }
-        apply(&mut rows, event, false);
+        apply(&mut rows, event, false, source.fills);
         if source.is_mapped {
             rows.values_mut().for_each(|row| follow(row, event));
         }
     }
-    others.for_each(|(_, foreign)| apply(&mut rows, foreign, false));
+    others.for_each(|(_, foreign)| apply(&mut rows, foreign, false, false));
     rows.into_values().map(|values| Seen { values, ..Seen::default() }).collect()
 }
 

@@ -215,6 +215,9 @@ impl Found {
 
 /// The values of a column in rows that were written before the table had it.
 fn absent(column: &TableColumn, as_shown: bool, length: usize) -> Result<ArrayRef> {
+    if let Some(filling) = &column.filling {
+        return filling.rows(&column.column_type, length);
+    }
     if !column.added_as_null && !as_shown {
         return Err(never_held(&column.name));
     }

@@ -13,9 +13,10 @@ const TRIES_MAX: u32 = 16;
 
 impl TableWriter {
     /// Whether the coming commit can be made out anew where others come first. Not when it copies rows, or tells of them one
-    /// by one, as they were before.
+    /// by one, as they were before, or fills a column that theirs would lack.
     pub(super) fn may_follow_others(&self, widened: &Widened) -> bool {
-        self.settings.deletion_vectors && !self.settings.change_data_feed && widened.adds.is_empty()
+        let has_copies = !widened.adds.is_empty() || self.has_filling();
+        self.settings.deletion_vectors && !self.settings.change_data_feed && !has_copies
     }
 
     /// Commits, as often as it takes others to leave room; what they did before is followed first or, where it may not be, read

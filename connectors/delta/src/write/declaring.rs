@@ -1,12 +1,12 @@
 //! What a table declares of itself: its features, its properties, the columns with statistics. Commits nothing.
 
-use super::table::TableWriter;
+use super::table::{Rows, TableWriter};
 use crate::layout::{KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
 use crate::log::{CHANGE_FEED_PROPERTY, Features, NewMetadata, NewTable, Table};
 use crate::store::TableStore;
 use crate::typemap::schema_string;
 use std::collections::BTreeMap;
-use tidewire_core::{Error, TableSchema};
+use tidewire_core::{Error, Position, TableSchema};
 
 impl TableWriter {
     pub(super) fn new_table(&self) -> NewTable {
@@ -52,6 +52,23 @@ impl TableWriter {
             properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());
         }
         properties
+    }
+
+    /// What the table's history shows beside the commit.
+    pub(super) fn user_metadata(&mut self, reached: &Position) -> String {
+        let rows = match &mut self.rows {
+            Rows::Mirror(mirror) => {
+                let counts = mirror.take_counts();
+                if counts.unseen > 0 {
+                    tracing::debug!(table = %self.schema.name, rows = counts.unseen, "changes of rows that the table did not have");
+                }
+                serde_json::json!({
+                    "inserted": counts.inserted, "updated": counts.updated, "deleted": counts.deleted, "unseen": counts.unseen,
+                })
+            }
+            Rows::Changelog(changelog) => serde_json::json!({ "appended": changelog.take_appended() }),
+        };
+        serde_json::json!({ "source": &*self.identity.source, "to": &*reached.text, "rows": rows }).to_string()
     }
 }
 

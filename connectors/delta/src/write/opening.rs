@@ -2,6 +2,7 @@
 //! or why it cannot go on. Writes nothing, so that `check` may ask as well.
 
 use super::declaring::{feeds, key_property, not_mapped};
+use super::filling;
 use super::found::foreign_table;
 use super::rewriting::refuse_change;
 use super::table::key_changed;
@@ -47,8 +48,7 @@ pub(crate) fn fit(
             }
             // With a snapshot every row will be replaced, so the table may take the source's shape as it is now.
             let is_anew = mode.keeps_keys() && first == Op::SnapshotStart;
-            let (layout, evolution) =
-                if is_anew { present.read_anew(schema, rules)? } else { present.evolve(schema, rules)? };
+            let (layout, evolution) = filling::fit_found(settings, schema, table, &present, is_anew)?;
             let has_key = !mode.keeps_keys() || table.configuration().get(KEY_PROPERTY) == Some(&key_property(&layout));
             if !is_anew && !has_key {
                 return Err(key_changed(schema));

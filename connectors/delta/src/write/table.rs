@@ -4,7 +4,7 @@
 use crate::changelog::Changelog;
 use crate::config::{Settings, mode_changed};
 use crate::error::Result;
-use crate::layout::{Evolution, Layout, Mode, Widening, feed_columns};
+use crate::layout::{Earlier, Evolution, Layout, Mode, Widening, feed_columns};
 use crate::log::{Commit, LiveFile, NewFile, Table, Weight, new_table_id};
 use crate::mirror::{IndexHome, Mirror};
 use crate::parts::Parts;
@@ -14,7 +14,7 @@ use crate::write::declaring::stats_columns;
 use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held};
 use crate::write::opening::{Fitted, fit};
 use crate::write::widening::Widened;
-use crate::write::{no_floor, telling};
+use crate::write::{filling, no_floor, telling};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
@@ -251,6 +251,7 @@ impl TableWriter {
         self.snapshot_floor = self.snapshot_due.take().or_else(|| self.snapshot_floor.take());
         self.replaces_all = false;
         (self.metadata_due, self.rewrite_due) = (false, false);
+        self.forget_filling();
         Ok(())
     }
 
@@ -454,7 +455,9 @@ impl TableWriter {
             self.schema = Arc::clone(schema);
             return Ok(());
         }
-        let (layout, evolution) = self.layout.evolve(schema, self.settings.rules())?;
+        let (mut layout, mut evolution) = self.layout.evolve(schema, self.settings.rules())?;
+        let earlier = Earlier { layout: &self.layout, schema: Some(&self.schema), has_rows: self.has_rows() };
+        filling::settle(&self.settings, schema, earlier, &mut layout, &mut evolution)?;
         let layout = layout.partition(schema, &self.settings.partition_by)?;
         if mode.keeps_keys() && layout.key_names() != self.layout.key_names() {
             return Err(key_changed(schema));
@@ -467,7 +470,8 @@ impl TableWriter {
             feed_columns(schema, &layout.columns)?;
         }
         if evolution.has_other_columns() || evolution.old_rows_forgotten {
-            // The rows so far go to a file of the columns that there were; readers see null in those that are new.
+            // The rows so far go to a file of the columns that there were; readers see null in those that are new, unless they
+            // get a value there before the next commit.
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
         }
@@ -482,6 +486,9 @@ impl TableWriter {
         self.metadata_due |= evolution.metadata_changed;
         self.layout = layout;
         self.schema = Arc::clone(schema);
+        if self.has_filling() {
+            self.compacting.give_up();
+        }
         Ok(())
     }
 
@@ -539,23 +546,6 @@ impl TableWriter {
             }
         }
         mirror.committed(&self.parts)
-    }
-
-    /// What the table's history shows beside the commit.
-    fn user_metadata(&mut self, reached: &Position) -> String {
-        let rows = match &mut self.rows {
-            Rows::Mirror(mirror) => {
-                let counts = mirror.take_counts();
-                if counts.unseen > 0 {
-                    tracing::debug!(table = %self.schema.name, rows = counts.unseen, "changes of rows that the table did not have");
-                }
-                serde_json::json!({
-                    "inserted": counts.inserted, "updated": counts.updated, "deleted": counts.deleted, "unseen": counts.unseen,
-                })
-            }
-            Rows::Changelog(changelog) => serde_json::json!({ "appended": changelog.take_appended() }),
-        };
-        serde_json::json!({ "source": &*self.identity.source, "to": &*reached.text, "rows": rows }).to_string()
     }
 }
 

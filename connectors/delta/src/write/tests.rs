@@ -8,6 +8,7 @@ mod compacting;
 mod erasing;
 mod facts;
 mod feed;
+mod filling;
 mod halting;
 mod harness;
 mod history;

@@ -1,5 +1,6 @@
-//! One table's files, written anew because a column has a wider type: all of them, one after the other, before the commit that
-//! declares the type. Changes wait for it, for no reader may see both.
+//! One table's files, written anew because a column has a wider type, or has come with a value for the rows that were there:
+//! all of them, one after the other, before the commit that declares the column so. Changes wait for it, for no reader may see
+//! both.
 
 use super::declaring::stats_columns;
 use super::table::TableWriter;
@@ -33,9 +34,14 @@ impl TableWriter {
 
     /// Writes files anew, if they have to be. What it returns belongs to the next commit, which declares the types.
     pub(super) fn rewrite_files(&mut self) -> Result<Widened> {
-        if !self.rewrite_due {
+        let fills = self.has_filling();
+        if !self.rewrite_due && !fills {
             return Ok(Widened::default());
         }
+        let what = match (self.rewrite_due, fills) {
+            (_, false) => "writing data files anew with wider types",
+            (_, true) => "writing data files anew with the values of new columns",
+        };
         let begun = Instant::now();
         let table = self.table.as_ref().filter(|_| !self.replaces_all);
         let rows = table.map_or(0, |table| table.files().map(|file| file.num_records).sum());
@@ -43,7 +49,9 @@ impl TableWriter {
             store: self.store.clone(),
             columns: self.layout.columns.clone(),
             stats: stats_columns(&self.layout, self.settings.mode),
-            teller: Teller::new("writing data files anew with wider types", self.store.place(""), rows),
+            widens: self.rewrite_due,
+            current: self.layout.current(),
+            teller: Teller::new(what, self.store.place(""), rows),
         };
         self.parts.replace_done(|file| rewriter.copy(&file.path, file.size, file.num_records))?;
         let mut rewritten = Widened::default();
@@ -55,7 +63,7 @@ impl TableWriter {
         }
         let bytes = rewritten.adds.iter().map(|file| file.size).sum::<u64>();
         let (files, seconds) = (rewritten.adds.len(), begun.elapsed().as_secs());
-        tracing::info!(table = %self.schema.name, files, bytes, seconds, "data files written anew with wider types");
+        tracing::info!(table = %self.schema.name, files, bytes, seconds, why = what, "data files written anew");
         match self.settings.mode {
             Mode::Mirror | Mode::History => Ok(rewritten),
             Mode::Changelog => self.exchange_files(rewritten).map(|()| Widened::default()),

@@ -3,6 +3,7 @@
 use super::SchemaChanges::{Evolve, Fail, Ignore, Lenient};
 use super::*;
 use crate::typemap::schema_string;
+use tidewire_core::{BatchBuilder, Cell};
 
 const POLICIES: [SchemaChanges; 4] = [Evolve, Lenient, Ignore, Fail];
 
@@ -152,7 +153,16 @@ fn each_policy_has_its_way() {
 #[test]
 fn a_column_that_older_rows_have_a_value_in_is_told() {
     let default = ColumnSchema { default: Some("5".into()), ..column("c", INT, true) };
-    for (added, expected) in [(default, true), (column("c", INT, false), true), (column("c", INT, true), false)] {
+    let five = BatchBuilder::constant(|_| Ok::<_, ()>(Cell::int(5))).unwrap();
+    let told = |missing| ColumnSchema { missing, ..column("c", INT, true) };
+    for (added, expected) in [
+        (default.clone(), true),
+        (column("c", INT, false), true),
+        (column("c", INT, true), false),
+        (told(five.into()), true),
+        // The default came later than the column.
+        (ColumnSchema { missing: Missing::Null, ..default }, false),
+    ] {
         let (_, evolution) = evolve([before(), vec![added]].concat()).unwrap();
         let is_told = |step: &Step| matches!(step, Step::Added { is_filled: true, .. });
         assert_eq!(evolution.steps.iter().any(is_told), expected);

@@ -15,6 +15,7 @@ use crate::model::feed::{head, transaction};
 use crate::model::shape;
 pub(super) use crate::model::source::position;
 use crate::store::Store;
+use crate::store::faulty::Faults;
 use crate::write::{DeltaSink, Identity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -115,6 +116,7 @@ pub(super) struct Harness {
     sink: Option<DeltaSink>,
     /// In place of the directory.
     bucket: Option<Store>,
+    pub(super) faults: Option<Faults>,
     /// As the sink told at its last start.
     opened: Progress,
     /// As the worker counts on.
@@ -156,6 +158,7 @@ impl Harness {
             halted: BTreeSet::new(),
             sink: None,
             bucket: None,
+            faults: None,
             opened: Progress::default(),
             progress: Progress::default(),
             log: Vec::new(),
@@ -316,7 +319,9 @@ impl Harness {
 
     fn store(&self) -> Store {
         let local = || Store::open(&self.settings.location, &BTreeMap::new()).unwrap();
-        self.bucket.clone().unwrap_or_else(local).with_intents(self.state.path().to_owned())
+        let store = self.bucket.clone().unwrap_or_else(local);
+        let store = self.faults.as_ref().map_or_else(|| store.clone(), |faults| store.with_faults(faults));
+        store.with_intents(self.state.path().to_owned())
     }
 
     fn open(&mut self) {

@@ -162,6 +162,45 @@ impl Harness {
         texts
     }
 
+    /// Of a mirror's rows and of a history's current ones.
+    pub(in crate::write::tests) fn current_texts(&self, name: &str) -> BTreeMap<i64, Option<String>> {
+        let mut texts = BTreeMap::new();
+        let is_history = self.table().unwrap().schema_string().contains("_is_current");
+        let names = ["id", name, "_is_current"];
+        self.read(if is_history { &names } else { names.get(..2).unwrap() }, |arrays, at| {
+            let is_current = arrays.get(2).is_none_or(|array| array.as_ref().unwrap().as_boolean().value(at));
+            if is_current {
+                let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
+                assert_eq!(texts.insert(id, text_at(arrays[1].as_ref(), at)), None, "key {id} twice");
+            }
+        });
+        texts
+    }
+
+    /// Of each version: key, `v` and this column.
+    pub(in crate::write::tests) fn version_texts(&self, name: &str) -> Vec<(i64, String, Option<String>)> {
+        let mut texts = Vec::new();
+        self.read(&["id", "v", name], |arrays, at| {
+            let id = arrays[0].as_ref().unwrap().as_primitive::<Int64Type>().value(at);
+            texts.push((id, text_at(arrays[1].as_ref(), at).unwrap(), text_at(arrays[2].as_ref(), at)));
+        });
+        texts
+    }
+
+    /// Of a column that is never null.
+    pub(in crate::write::tests) fn longs_by_id(&self, name: &str) -> BTreeMap<i64, i64> {
+        let mut longs = BTreeMap::new();
+        self.read(&["id", name], |arrays, at| {
+            let value = |column: usize| {
+                let array = arrays[column].as_ref().unwrap().as_primitive::<Int64Type>();
+                assert!(array.is_valid(at));
+                array.value(at)
+            };
+            longs.insert(value(0), value(1));
+        });
+        longs
+    }
+
     pub(in crate::write::tests) fn texts(&self, name: &str) -> Vec<Option<String>> {
         let mut texts = Vec::new();
         self.read(&["id", name], |arrays, at| {
@@ -181,4 +220,9 @@ impl Harness {
         });
         lists
     }
+}
+
+fn text_at(array: Option<&arrow_array::ArrayRef>, at: usize) -> Option<String> {
+    let array = array?.as_string::<i32>();
+    array.is_valid(at).then(|| array.value(at).to_owned())
 }

@@ -1,6 +1,7 @@
 //! What happens to the harness's table at the source.
 
 use super::{Harness, column};
+use crate::layout::AddedDefaults;
 use std::sync::Arc;
 use tidewire_core::{ColumnSchema, DataType, Missing, SchemaVersion, TableSchema};
 
@@ -19,6 +20,18 @@ impl Harness {
     pub(in crate::write::tests) fn add_column_as_null(&mut self, name: &str) {
         let column = ColumnSchema { missing: Missing::Null, ..column(name, DataType::Text) };
         self.change_schema(|schema| schema.columns.push(column));
+    }
+
+    /// The column comes; rows from before have this in it.
+    pub(in crate::write::tests) fn add_missing(&mut self, name: &str, data_type: DataType, missing: Missing) {
+        let column = ColumnSchema { missing, ..column(name, data_type) };
+        self.change_schema(|schema| schema.columns.push(column));
+    }
+
+    /// The daemon is stopped and goes on so.
+    pub(in crate::write::tests) fn added_defaults(&mut self, policy: AddedDefaults) {
+        self.settings.added_defaults = policy;
+        self.crash();
     }
 
     pub(in crate::write::tests) fn forget_added(&mut self, name: &str) {
