@@ -61,6 +61,9 @@ struct Pending {
     files: Vec<(File, PathBuf)>,
     /// Of names that are not durable.
     directories: BTreeSet<PathBuf>,
+    /// A sync has failed: the next one would not, although content may be lost. All that comes after it fails, whoever was told
+    /// of it, until the location is opened anew.
+    has_failed: bool,
 }
 
 impl Unsynced {
@@ -88,7 +91,7 @@ impl Unsynced {
     }
 
     /// Makes all durable, and the content of a further file. Whoever comes meanwhile waits: a name may need what another
-    /// thread is syncing. After an error the location must be opened anew: a second sync would not fail.
+    /// thread is syncing.
     fn sync(&self, file: &File, name: &Path) -> Result<()> {
         let mut pending = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         let mut directories = Vec::new();
@@ -128,17 +131,22 @@ impl Pending {
     /// Syncs the files' contents and names, all at once: the disk then has one wait for all of them. In which order they
     /// become durable is all the same, as nothing tells of them yet.
     fn sync(&mut self, further: Option<(&File, &Path)>, directories: &[OpenDirectory]) -> Result<()> {
+        if self.has_failed {
+            let place = further.map(|(_, name)| name.display().to_string()).unwrap_or_default();
+            return Err(error::fsync(&place, io::Error::other("an earlier sync has failed")));
+        }
         let files = self.files.iter().map(|(file, name)| (file, name.as_path())).chain(further);
         let parts = files.map(|(file, name)| Part::File(file, name)).chain(directories.iter().map(Part::Directory));
         let parts = parts.collect::<Vec<_>>();
-        side_by_side(parts.clone(), UNSYNCED_FILES_MAX, Part::sync)?;
+        let synced = side_by_side(parts.clone(), UNSYNCED_FILES_MAX, Part::sync);
+        self.has_failed = synced.is_err();
         #[cfg(test)]
         parts.iter().for_each(|part| match part {
             Part::File(_, name) => super::power::file_synced(name),
             Part::Directory(directory) => super::power::directory_synced(Path::new(&directory.place)),
         });
         self.files.clear();
-        Ok(())
+        synced
     }
 }
 
@@ -451,5 +459,29 @@ impl OpenDirectory {
 
     fn sync_names(&self) -> Result<()> {
         rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_sync_nothing_counts_as_durable_sk_38() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = LocalDirectory::open(&Url::from_directory_path(directory.path()).unwrap()).unwrap();
+        let (table, other) = (location.child("t"), location.child("u"));
+        assert_eq!(table.put_new("_delta_log/0.json", b"0", Parents::Create).unwrap(), Created::Yes);
+        // The kernel syncs no such file.
+        table.unsynced.note(Some(File::open("/dev/null").unwrap()), &table.path.join("part")).unwrap();
+        for _ in 0..2 {
+            // Another handle of the table is told, too.
+            let error = location.child("t").put_new("_delta_log/1.json", b"1", Parents::Expect).unwrap_err();
+            assert_eq!(error.code(), "storage_fsync");
+            assert_eq!(table.get("_delta_log/1.json").unwrap(), None);
+        }
+        assert_eq!(other.put_new("_delta_log/0.json", b"0", Parents::Create).unwrap(), Created::Yes);
+        let anew = LocalDirectory::open(&Url::from_directory_path(directory.path()).unwrap()).unwrap();
+        assert_eq!(anew.child("t").put_new("_delta_log/1.json", b"1", Parents::Expect).unwrap(), Created::Yes);
     }
 }
