@@ -182,6 +182,11 @@ impl Daemon {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.ended()?.is_some())
+    }
+
     /// Waits until it ends by itself, as at a failpoint.
     pub fn wait_exit(&mut self) -> Result<ExitStatus> {
         let patience = self.patience;

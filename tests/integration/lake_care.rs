@@ -10,7 +10,7 @@ use std::process::Output;
 use tempfile::TempDir;
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::{self, Reader};
-use tidewire_testkit::{Daemon, Postgres, PostgresOptions};
+use tidewire_testkit::{Daemon, Postgres, PostgresOptions, wait};
 
 const TOTAL: i64 = 2_000;
 
@@ -92,13 +92,19 @@ fn at_a_barrier_no_money_is_lost_or_doubled() -> Result<()> {
     bank.catch_up()?;
     for round in 0..3 {
         bank.transfer(&client, round * 200, 150)?;
-        // Killed wherever it is, then as soon as one of the two tables is committed, then when both are.
+        // Killed wherever it is, then in its second commit: as soon as one of the two tables is committed, and when both are.
         bank.daemon.kill9()?;
-        bank.daemon.set_failpoint(["delta_table_committed", "delta_table_committed:2"].get(round as usize).copied());
+        bank.daemon.set_failpoint(["delta_table_committed:3", "delta_table_committed:4"].get(round as usize).copied());
         bank.transfer(&client, round * 200 + 150, 50)?;
         bank.daemon.run()?;
         if round < 2 {
-            bank.transfer(&client, 1_000 + round * 20, 20)?;
+            // A commit may take any number of transactions, so they come until it ends.
+            let mut next = 1_000;
+            wait::until("the daemon to end", wait::PATIENCE, || {
+                bank.transfer(&client, next, 2)?;
+                next += 2;
+                Ok(bank.daemon.has_ended()?.then_some(()))
+            })?;
             bank.daemon.wait_exit()?;
         }
     }
