@@ -147,13 +147,7 @@ impl Mirror {
         if layout.number().is_some() {
             return self.apply_rows(parts, layout, (batch, schema), changes, table);
         }
-        let row = |change: &Change| Row {
-            batch,
-            schema,
-            op: change.op,
-            before: batch.before(change),
-            after: batch.after(change),
-        };
+        let row = |change: &Change| Row::of(batch, schema, change);
         let mut ids = Vec::with_capacity(changes.len());
         let mut asked = Vec::with_capacity(changes.len());
         for change in changes {
@@ -409,6 +403,10 @@ impl Mirror {
 }
 
 impl<'a> Row<'a> {
+    fn of(batch: &'a Batch, schema: &'a TableSchema, change: &Change) -> Row<'a> {
+        Row { batch, schema, op: change.op, before: batch.before(change), after: batch.after(change) }
+    }
+
     fn value(self, image: Option<&'a [Cell]>, at: usize) -> Value<'a> {
         image.and_then(|cells| cells.get(at)).map_or(Value::Unknown, |cell| cell.value(self.batch.arena()))
     }

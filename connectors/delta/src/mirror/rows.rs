@@ -75,13 +75,7 @@ impl Mirror {
         mut table: Option<&mut Table>,
     ) -> Result<()> {
         for some in changes.chunks(CHANGES_MAX) {
-            let row = |change: &Change| Row {
-                batch,
-                schema,
-                op: change.op,
-                before: batch.before(change),
-                after: batch.after(change),
-            };
+            let row = |change: &Change| Row::of(batch, schema, change);
             let ids = self.ids_of_images(layout, some, row)?;
             let mut equals = self.count_equals(parts, &ids, table.as_deref_mut())?;
             for (change, ids) in some.iter().zip(ids) {

@@ -26,7 +26,11 @@ impl DeltaSink {
 impl TableWriter {
     /// Whether `commit` may have something to show.
     fn is_commit_due(&self) -> bool {
-        let has_changes = !self.parts.is_empty() || self.replaces_all || self.snapshot_due.is_some();
-        !self.is_reading && (has_changes || self.metadata_due || self.rewrite_due)
+        !self.is_reading && (self.has_changes() || self.rewrite_due)
+    }
+
+    /// Whether a commit would show anything.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.parts.is_empty() || self.replaces_all || self.metadata_due || self.snapshot_due.is_some()
     }
 }

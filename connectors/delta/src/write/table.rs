@@ -224,7 +224,7 @@ impl TableWriter {
         self.close().map_err(|error| self.or_overtaken(error))?;
         self.allow_nulls();
         let widened = self.rewrite_files()?;
-        if self.parts.is_empty() && !self.replaces_all && !self.metadata_due && self.snapshot_due.is_none() {
+        if !self.has_changes() {
             self.rewrite_due = false;
             return Ok(());
         }
