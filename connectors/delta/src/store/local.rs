@@ -45,6 +45,10 @@ const UNSYNCED_FILES_MAX: usize = 8;
 /// A larger file is synced by the thread that wrote it: nobody's entry is to wait for another one's disk.
 const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 
+/// Less content is synced by one thread: the first sync has the disk write most of what the others wait for, and threads would
+/// cost more than they save.
+const ALONE_BYTES_MAX: u64 = 1 << 20;
+
 /// Data files that are not durable yet, of a whole location: by the table's directory, so that tables do not wait for each
 /// other, however many handles each has.
 #[derive(Clone, Debug)]
@@ -119,6 +123,14 @@ enum Part<'a> {
 }
 
 impl Part<'_> {
+    /// Of content; all the threads that there are for what cannot say it.
+    fn size(&self) -> u64 {
+        match self {
+            Part::File(file, _) => file.metadata().map_or(ALONE_BYTES_MAX, |metadata| metadata.len()),
+            Part::Directory(_) => 0,
+        }
+    }
+
     fn sync(self) -> Result<()> {
         match self {
             Part::File(file, name) => file.sync_all().map_err(|cause| error::fsync(&name.display().to_string(), cause)),
@@ -138,7 +150,9 @@ impl Pending {
         let files = self.files.iter().map(|(file, name)| (file, name.as_path())).chain(further);
         let parts = files.map(|(file, name)| Part::File(file, name)).chain(directories.iter().map(Part::Directory));
         let parts = parts.collect::<Vec<_>>();
-        let synced = side_by_side(parts.clone(), UNSYNCED_FILES_MAX, Part::sync);
+        let bytes = parts.iter().map(Part::size).sum::<u64>();
+        let threads = if bytes < ALONE_BYTES_MAX { 1 } else { UNSYNCED_FILES_MAX };
+        let synced = side_by_side(parts.clone(), threads, Part::sync);
         self.has_failed = synced.is_err();
         #[cfg(test)]
         parts.iter().for_each(|part| match part {
