@@ -1,7 +1,8 @@
 """Prints a Delta table as one of its real readers sees it: a header line with the column names, then one JSON array
 a row, each value as canonical text (null stays null, lists are lists), so that any two readers and the source
 can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION], or changes PATH for delta-rs's
-change data feed from the beginning; a store's settings come as a JSON object in TIDEWIRE_STORAGE_OPTIONS."""
+change data feed from the beginning, or sums PATH COLUMN for how many rows many of the versions have, and the sum of a column
+in them, as delta-rs sees them; a store's settings come as a JSON object in TIDEWIRE_STORAGE_OPTIONS."""
 
 import datetime
 import decimal
@@ -96,8 +97,24 @@ def is_single(kind):
     return pyarrow.types.is_float32(kind)
 
 
+def sums(path, column):
+    """Rows, and the sum of a column, of up to 60 versions."""
+    import pyarrow.compute
+    from deltalake import DeltaTable
+
+    last = DeltaTable(path).version()
+    print(json.dumps(["version", "rows", "sum"]))
+    for number in sorted({last * step // 59 for step in range(60)}):
+        table = read("deltalake", path, number)
+        total = pyarrow.compute.sum(table.column(column)).as_py()
+        print(json.dumps([str(number), str(table.num_rows), str(total or 0)]))
+
+
 def main():
     reader, path = sys.argv[1], sys.argv[2]
+    if reader == "sums":
+        sums(path, sys.argv[3])
+        return
     version = int(sys.argv[3]) if len(sys.argv) > 3 else None
     table = read(reader, path, version)
     out = sys.stdout

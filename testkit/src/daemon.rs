@@ -244,6 +244,11 @@ impl Daemon {
         self.folder.path().join("daemon.log")
     }
 
+    /// Keeps the folder for a person to look at.
+    pub fn keep(&mut self) {
+        self.folder.keep();
+    }
+
     /// The text of the log so far.
     pub fn log(&self) -> Result<String> {
         match std::fs::read(self.log_path()) {

@@ -3,10 +3,11 @@
 
 mod records;
 
-pub use records::{Isolation, Record};
+pub use records::{Isolation, Record, Tail};
 
 use crate::certificate::{self, Certificates};
 use crate::folder::RunFolder;
+use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::{fetch, process};
 use anyhow::{Context, Result};
@@ -21,6 +22,8 @@ pub struct KafkaOptions {
     /// Whether it has a SASL_SSL listener for user `alice`, password `alice-secret`, by PLAIN, SCRAM-SHA-256 and
     /// SCRAM-SHA-512.
     pub sasl_ssl: bool,
+    /// Whether clients may come by way of a proxy, which can cut them off.
+    pub proxied: bool,
     /// Further lines of `server.properties`, which win over ours.
     pub settings: Vec<(String, String)>,
 }
@@ -51,6 +54,7 @@ pub struct Kafka {
     jars: PathBuf,
     port: u16,
     secure_port: Option<u16>,
+    proxy: Option<Proxy>,
     certificates: Option<Certificates>,
     folder: RunFolder,
 }
@@ -64,8 +68,9 @@ impl Kafka {
             attempts += 1;
             let folder = RunFolder::new("kafka")?;
             let server = Server::new("Kafka");
+            let jars = jars.clone();
             let mut broker =
-                Kafka { server, jars: jars.clone(), port: 0, secure_port: None, certificates: None, folder };
+                Kafka { server, jars, port: 0, secure_port: None, proxy: None, certificates: None, folder };
             match broker.prepare(options).and_then(|()| broker.launch()) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
@@ -76,6 +81,9 @@ impl Kafka {
 
     fn prepare(&mut self, options: &KafkaOptions) -> Result<()> {
         self.port = process::free_port()?;
+        if options.proxied {
+            self.proxy = Some(Proxy::start(process::free_port()?)?);
+        }
         if options.sasl_ssl {
             self.secure_port = Some(process::free_port()?);
             self.certificates = Some(certificate::generate(self.folder.path())?);
@@ -119,9 +127,14 @@ impl Kafka {
                 format!("org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
             set("listener.name.sasl_ssl.plain.sasl.jaas.config", &plain);
         }
+        let mut advertised = listeners.clone();
+        if let Some(proxy) = &self.proxy {
+            listeners.push_str(&format!(",PROXIED://127.0.0.1:{}", proxy.target()));
+            advertised.push_str(&format!(",PROXIED://127.0.0.1:{}", proxy.port()));
+        }
         set("controller.quorum.bootstrap.servers", &format!("127.0.0.1:{controller}"));
         set("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"));
-        set("advertised.listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"));
+        set("advertised.listeners", &format!("{advertised},CONTROLLER://127.0.0.1:{controller}"));
         set("log.dirs", &self.folder.path().join("data").display().to_string());
         for (key, value) in FIXED {
             set(key, value);
@@ -147,6 +160,11 @@ impl Kafka {
         self.server.launch(command, START_LIMIT, &log, answers)
     }
 
+    /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        self.server.signal(signal);
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.server.kill()
@@ -166,6 +184,11 @@ impl Kafka {
     /// Address of the plain listener.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The way through the proxy, when there is one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// Address of the SASL_SSL listener, when there is one.
@@ -194,6 +217,16 @@ impl Kafka {
         records::consume(&self.brokers(), topic, isolation, records::MARKER_LIMIT)
     }
 
+    /// The same, record by record in the order of each partition. The first error ends it.
+    pub fn visit(&self, topic: &str, isolation: Isolation, act: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+        records::visit(&self.brokers(), topic, isolation, records::MARKER_LIMIT, act)
+    }
+
+    /// Follows a topic of one partition, whose records are committed.
+    pub fn tail(&self, topic: &str) -> Result<Tail> {
+        Tail::new(&self.brokers(), topic)
+    }
+
     /// Gives a topic these settings and no others of its own.
     pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
         records::alter_topic(&self.brokers(), topic, settings)
@@ -220,7 +253,7 @@ const FIXED: [(&str, &str); 19] = [
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
     ("controller.listener.names", "CONTROLLER"),
-    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
+    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
     ("offsets.topic.replication.factor", "1"),
     ("offsets.topic.num.partitions", "5"),
     ("transaction.state.log.replication.factor", "1"),

@@ -20,11 +20,12 @@ pub mod fetch;
 pub mod azurite;
 pub mod daemon;
 pub mod gcs;
-pub mod kafka;
 pub mod mysql;
 pub mod postgres;
 pub mod proxy;
 pub mod s3;
+
+pub mod kafka;
 
 pub mod canonical;
 pub mod spark;
@@ -34,6 +35,8 @@ pub mod readers;
 pub mod oracle;
 
 pub mod workload;
+
+pub mod torture;
 
 pub use azurite::Azurite;
 pub use daemon::Daemon;

@@ -190,6 +190,11 @@ impl Mysql {
         })
     }
 
+    /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        self.server.signal(signal);
+    }
+
     /// SIGKILL, as a power cut would.
     pub fn kill(&mut self) -> Result<()> {
         self.server.kill()

@@ -9,7 +9,7 @@ mod witness;
 
 pub use feed::check_feed;
 pub use fold::{Change, Fold, Place};
-pub use witness::{Counts, Witness};
+pub use witness::{Committed, Counts, Witness};
 
 use crate::canonical::Form;
 use crate::readers::{self, Location, Reader, Table};
@@ -54,13 +54,36 @@ pub fn check_mirror(
     at: impl Into<Location>,
     with: &[Reader],
 ) -> Result<()> {
+    check_seen(client, schema, table, at, with, |seen, _| Ok(seen)).map(drop)
+}
+
+/// The same of the columns that the source has now: a mirror keeps those that were dropped. Gives the number of rows.
+pub fn check_columns(
+    client: &impl Origin,
+    schema: &str,
+    table: &str,
+    at: impl Into<Location>,
+    with: &[Reader],
+) -> Result<usize> {
+    check_seen(client, schema, table, at, with, |seen, source| seen.select(&source.columns))
+}
+
+fn check_seen(
+    client: &impl Origin,
+    schema: &str,
+    table: &str,
+    at: impl Into<Location>,
+    with: &[Reader],
+    view: impl Fn(Table, &Table) -> Result<Table>,
+) -> Result<usize> {
     let (columns, source) = (client.columns(schema, table)?, client.table(schema, table)?);
     let at = at.into();
     for reader in with {
         let what = format!("{schema}.{table} in the source, and the mirror as {} reads it", reader.name());
-        source.must_equal(&settled(readers::read(*reader, at.clone())?, &columns), &what)?;
+        let seen = view(readers::read(*reader, at.clone())?, &source)?;
+        source.must_equal(&settled(seen, &columns), &what)?;
     }
-    Ok(())
+    Ok(source.rows.len())
 }
 
 /// Whether a topic's records, folded by key, equal the source's table in every column of every row; that no change

@@ -176,6 +176,13 @@ impl Postgres {
         self.child.take().map_or(Ok(()), |mut child| process::kill_tree(&mut child))
     }
 
+    /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            process::signal_tree(child, signal);
+        }
+    }
+
     /// A fast shutdown: sessions are ended, walsenders may finish.
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };

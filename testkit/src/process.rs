@@ -144,19 +144,25 @@ pub fn signal(child: &Child, signal: Signal) {
     }
 }
 
+/// Sends a signal to a process and all its descendants; gives their ids.
+pub fn signal_tree(child: &Child, signal: Signal) -> Vec<u32> {
+    let mut tree = vec![child.id()];
+    let mut seen = 0;
+    while let Some(parent) = tree.get(seen).copied() {
+        seen += 1;
+        let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        tree.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    for pid in tree.iter().filter_map(|pid| i32::try_from(*pid).ok()).filter_map(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+    tree
+}
+
 /// SIGKILL to a process and all its descendants, then waits until it is reaped. A server's workers would otherwise
 /// go on for a moment after their parent.
 pub fn kill_tree(child: &mut Child) -> Result<()> {
-    let mut doomed = vec![child.id()];
-    let mut seen = 0;
-    while let Some(parent) = doomed.get(seen).copied() {
-        seen += 1;
-        let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-        doomed.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-    }
-    for pid in doomed.iter().filter_map(|pid| i32::try_from(*pid).ok()).filter_map(Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
-    }
+    let doomed = signal_tree(child, Signal::KILL);
     child.wait().context("wait for a killed process")?;
     // Its sockets and locks are free only when the last of them is gone; zombies are not ours to reap.
     wait::until("the killed processes to be gone", wait::PATIENCE, || {

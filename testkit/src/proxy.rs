@@ -48,6 +48,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    target: u16,
     shared: Arc<Shared>,
 }
 
@@ -59,12 +60,17 @@ impl Proxy {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, target, &theirs));
-        Ok(Proxy { port, shared })
+        Ok(Proxy { port, target, shared })
     }
 
     /// The port to connect to, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port that it forwards to.
+    pub fn target(&self) -> u16 {
+        self.target
     }
 
     /// Ends every connection with a reset, as a firewall or a crashed machine does. New ones are served.

@@ -182,6 +182,15 @@ pub fn read_changes(at: impl Into<Location>) -> Result<Table> {
     run("load_cdf", command, at.into(), None)
 }
 
+/// How many rows some sixty of a table's versions have, and the sum of a column in each, with delta-rs: columns `version`,
+/// `rows` and `sum`.
+pub fn read_sums(path: &Path, column: &str) -> Result<Table> {
+    let mut command = process::guarded(&fetch::python::interpreter()?);
+    command.args(["-c", SCRIPT, "sums"]).arg(path).arg(column).stdin(Stdio::null());
+    let output = process::output(&mut command)?;
+    parse("sums", String::from_utf8(output.stdout).context("read what the sums are")?.lines())
+}
+
 fn run(name: &str, mut command: Command, at: Location, version: Option<u64>) -> Result<Table> {
     let Location { address, options } = at;
     let options: serde_json::Map<String, Value> = options.into_iter().map(|(k, v)| (k, v.into())).collect();

@@ -52,6 +52,13 @@ impl Server {
         self.child.take().map_or(Ok(()), |mut child| process::kill_tree(&mut child))
     }
 
+    /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            process::signal_tree(child, signal);
+        }
+    }
+
     /// An orderly stop by this signal; SIGKILL after `limit`.
     pub(crate) fn stop(&mut self, signal: Signal, limit: Duration) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `model`, `tidy`. Scripts hold no
-//! logic; this does.
+//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `model`, `torture`, `tidy`. Scripts
+//! hold no logic; this does.
 
 mod bench;
 mod build;
@@ -8,6 +8,7 @@ mod fuzz;
 mod model;
 mod test;
 mod tidy;
+mod torture;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs random operations, faults and new starts of the Delta sink against a model, seed by seed.
     Model(model::Options),
+    /// Kills, cuts and stalls the daemon and its servers under load, and proves that no change is lost or doubled.
+    Torture(torture::Options),
     /// Checks the form of the repository; `cargo test` does so too.
     Tidy,
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Model(options) => model::run(&options),
+        Command::Torture(options) => torture::run(&options),
         Command::Tidy => tidy::run(),
     };
     match result {

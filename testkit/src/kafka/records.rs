@@ -114,6 +114,24 @@ fn wait_for_markers(committed: &BaseConsumer, brokers: &str, topic: &str, limit:
 
 /// Every record of a topic. What is committed is waited for, for so long.
 pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation, limit: Duration) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut keep = |record| {
+        records.push(record);
+        Ok(())
+    };
+    visit(brokers, topic, isolation, limit, &mut keep)?;
+    records.sort_by_key(|record: &Record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// The same, one by one.
+pub(super) fn visit(
+    brokers: &str,
+    topic: &str,
+    isolation: Isolation,
+    limit: Duration,
+    act: &mut dyn FnMut(Record) -> Result<()>,
+) -> Result<()> {
     let consumer = consumer(brokers, isolation)?;
     if isolation == Isolation::ReadCommitted {
         wait_for_markers(&consumer, brokers, topic, limit)?;
@@ -124,31 +142,63 @@ pub(super) fn consume(brokers: &str, topic: &str, isolation: Isolation, limit: D
         assignment.add_partition_offset(topic, *partition, Offset::Beginning).context("assign a partition")?;
     }
     consumer.assign(&assignment).context("assign partitions")?;
-    let begin = Instant::now();
-    let mut records = Vec::new();
+    let mut last = Instant::now();
     while !open.is_empty() {
         match consumer.poll(Duration::from_millis(500)) {
             None => {}
             Some(Ok(message)) => {
                 let Some(end) = open.get(&message.partition()).copied() else { continue };
                 if message.offset() < end {
-                    records.push(read(&message));
+                    act(read(&message))?;
                 }
                 if message.offset() + 1 >= end {
                     open.remove(&message.partition());
                 }
+                last = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
             }
             Some(Err(error)) => return Err(error).with_context(|| format!("read {topic}")),
         }
-        if begin.elapsed() > READ_LIMIT {
-            bail!("{topic} did not end within {} s: partitions {open:?} are still open", READ_LIMIT.as_secs());
+        if last.elapsed() > READ_LIMIT {
+            bail!("{topic} gave nothing for {} s: partitions {open:?} are still open", READ_LIMIT.as_secs());
         }
     }
-    records.sort_by_key(|record: &Record| (record.partition, record.offset));
-    Ok(records)
+    Ok(())
+}
+
+/// A reader that goes on where it was.
+pub struct Tail {
+    consumer: BaseConsumer,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tail")
+    }
+}
+
+impl Tail {
+    pub(super) fn new(brokers: &str, topic: &str) -> Result<Tail> {
+        let consumer = consumer(brokers, Isolation::ReadCommitted)?;
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, 0, Offset::Beginning).context("assign a partition")?;
+        consumer.assign(&assignment).context("assign partitions")?;
+        Ok(Tail { consumer })
+    }
+
+    /// The next record, if one comes within this time. A broker that is away has none.
+    pub fn next(&self, limit: Duration) -> Option<Record> {
+        let end = Instant::now() + limit;
+        loop {
+            match self.consumer.poll(end.saturating_duration_since(Instant::now())) {
+                Some(Ok(message)) => return Some(read(&message)),
+                Some(Err(_)) if Instant::now() < end => {}
+                _ => return None,
+            }
+        }
+    }
 }
 
 fn read(message: &BorrowedMessage<'_>) -> Record {

@@ -17,6 +17,15 @@ const SHOWN: usize = 8;
 /// transactions have the name that is empty.
 pub type Counts = BTreeMap<(String, char), usize>;
 
+/// What was committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// By `schema.table` as PostgreSQL quotes it, or without any quotes.
+    pub tables: BTreeMap<String, Counts>,
+    /// The transactions in the order of their commits. Without global ids all have the name that is empty.
+    pub order: Vec<String>,
+}
+
 /// Sees every change since it was made.
 #[derive(Debug)]
 pub struct Witness {
@@ -48,11 +57,16 @@ impl Witness {
         }
     }
 
-    /// What was committed so far, by `schema.table` as PostgreSQL quotes it, or without any quotes.
+    /// How many changes of each kind were committed so far, by table.
     pub fn counts(&self) -> Result<BTreeMap<String, Counts>> {
+        Ok(self.committed()?.tables)
+    }
+
+    /// What was committed so far.
+    pub fn committed(&self) -> Result<Committed> {
         match &self.account {
-            Account::Slot { client, slot } => slot_counts(client, slot),
-            Account::Binlog(log) => log.counts(),
+            Account::Slot { client, slot } => of_slot(client, slot),
+            Account::Binlog(log) => log.committed(),
         }
     }
 
@@ -89,20 +103,36 @@ impl Drop for Witness {
     }
 }
 
-fn slot_counts(client: &Client, slot: &str) -> Result<BTreeMap<String, Counts>> {
+/// Counted where they are: a load makes millions of changes.
+fn of_slot(client: &Client, slot: &str) -> Result<Committed> {
     let rows = client.rows(&format!(
-        "SELECT xid, data FROM pg_logical_slot_peek_changes('{slot}', NULL, NULL, 'skip-empty-xacts', 'on')"
+        "SELECT xid, kind, names, count(*), max(number)
+         FROM (SELECT xid, number, substring(line FROM '^(COMMIT|table) ') AS what,
+                 substring(line FROM '^table .*?: (INSERT|UPDATE|DELETE|TRUNCATE):') AS kind,
+                 substring(line FROM '^table (.*?): (?:INSERT|UPDATE|DELETE|TRUNCATE):') AS names
+               FROM (SELECT xid, left(data, 400) AS line, row_number() OVER () AS number
+                     FROM pg_logical_slot_peek_changes('{slot}', NULL, NULL, 'skip-empty-xacts', 'on')) AS lines) AS parts
+         WHERE what IS NOT NULL GROUP BY xid, what, kind, names ORDER BY 5"
     ))?;
-    let mut tables: BTreeMap<String, Counts> = BTreeMap::new();
+    let mut committed = Committed::default();
     for row in rows {
-        let [Some(xid), Some(line)] = row.as_slice() else { bail!("test_decoding answered {row:?}") };
-        let Some((names, kind)) = parse(line)? else { continue };
-        for name in names.split(", ") {
-            *tables.entry(name.to_owned()).or_default().entry((xid.clone(), kind)).or_default() += 1;
+        match row.as_slice() {
+            [Some(xid), None, None, _, _] => committed.order.push(xid.clone()),
+            [Some(xid), Some(kind), Some(names), Some(count), _] => {
+                let letter = KINDS.iter().find(|(word, _)| word == kind).context("a kind of change")?.1;
+                for name in names.split(", ") {
+                    let counts = committed.tables.entry(name.to_owned()).or_default();
+                    *counts.entry((xid.clone(), letter)).or_default() += count.parse::<usize>().context("a count")?;
+                }
+            }
+            _ => bail!("test_decoding wrote a kind of change that the oracle does not know: {row:?}"),
         }
     }
-    Ok(tables)
+    Ok(committed)
 }
+
+/// The words of PostgreSQL's `test_decoding`, and ours.
+const KINDS: [(&str, char); 4] = [("INSERT", 'c'), ("UPDATE", 'u'), ("DELETE", 'd'), ("TRUNCATE", 't')];
 
 /// Counts a topic's changes as the source made them: a delete and a create with different keys at one place of the
 /// log are one update.
@@ -124,15 +154,4 @@ fn count(changes: &[Change]) -> Result<Counts> {
         }
     }
     Ok(counts)
-}
-
-/// `table public.t: INSERT: ...`, and `table public.a, public.b: TRUNCATE: ...`.
-fn parse(line: &str) -> Result<Option<(&str, char)>> {
-    let Some(rest) = line.strip_prefix("table ") else { return Ok(None) };
-    for (word, kind) in [("INSERT", 'c'), ("UPDATE", 'u'), ("DELETE", 'd'), ("TRUNCATE", 't')] {
-        if let Some((names, _)) = rest.split_once(&format!(": {word}:")) {
-            return Ok(Some((names, kind)));
-        }
-    }
-    bail!("test_decoding wrote a kind of change that the oracle does not know")
 }

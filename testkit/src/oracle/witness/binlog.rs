@@ -1,7 +1,7 @@
 //! Counts the changes in MySQL's and MariaDB's log from what `mysqlbinlog --verbose` prints: one line for each row, under
 //! the global id of its transaction. The files are read where the server keeps them, so it may be down.
 
-use super::Counts;
+use super::{Committed, Counts};
 use crate::fetch::mysql::Program;
 use crate::mysql::Mysql;
 use crate::process;
@@ -26,7 +26,7 @@ impl Binlog {
         Ok(Binlog { program: server.distribution().binlog.clone(), folder: server.data(), file, offset })
     }
 
-    pub(super) fn counts(&self) -> Result<BTreeMap<String, Counts>> {
+    pub(super) fn committed(&self) -> Result<Committed> {
         let mut files = self.files()?;
         let first = files.iter().position(|file| *file == self.file).context("the log's first file is gone")?;
         files.drain(..first);
@@ -44,7 +44,7 @@ impl Binlog {
         if !output.status.success() {
             bail!("mysqlbinlog: {}", process::tail(&String::from_utf8_lossy(&output.stderr)));
         }
-        Ok(account.tables)
+        Ok(account.committed)
     }
 
     /// By the server's own list, oldest first.
@@ -59,8 +59,12 @@ impl Binlog {
 #[derive(Debug, Default)]
 struct Lines {
     transaction: String,
+    /// The XA transaction whose rows follow.
+    branch: Option<String>,
+    /// Rows of XA transactions that are prepared, by their names: they count once they are committed.
+    prepared: BTreeMap<String, Vec<(String, char)>>,
     database: String,
-    tables: BTreeMap<String, Counts>,
+    committed: Committed,
 }
 
 impl Lines {
@@ -77,6 +81,22 @@ impl Lines {
         } else if let Some((_, rest)) = line.strip_prefix('#').and_then(|line| line.split_once("\tGTID ")) {
             // MariaDB: `#... end_log_pos 500 CRC32 0x...   GTID 0-1-5 trans`.
             self.transaction = rest.split_whitespace().next().unwrap_or_default().to_owned();
+        } else if let Some(rest) = line.strip_prefix("XA ") {
+            let (verb, name) = rest.split_once(' ').unwrap_or((rest, ""));
+            // MariaDB's tool ends the first of them in a remark.
+            let name = name.split("/*").next().unwrap_or_default().trim_end_matches(" ONE PHASE").replace(' ', "");
+            match verb {
+                "START" => self.branch = Some(name),
+                "COMMIT" => {
+                    self.branch = None;
+                    for (table, kind) in self.prepared.remove(&name).unwrap_or_default() {
+                        self.add(&table, kind);
+                    }
+                }
+                "ROLLBACK" => drop(self.prepared.remove(&name)),
+                "PREPARE" => self.branch = None,
+                _ => {}
+            }
         } else if let Some(rest) = line.strip_prefix("use `") {
             self.database = rest.split('`').next().unwrap_or_default().to_owned();
         } else if line.len() > 9 && line.get(..9).is_some_and(|word| word.eq_ignore_ascii_case("truncate ")) {
@@ -87,6 +107,19 @@ impl Lines {
     }
 
     fn add(&mut self, table: &str, kind: char) {
-        *self.tables.entry(table.to_owned()).or_default().entry((self.transaction.clone(), kind)).or_default() += 1;
+        if let Some(branch) = &self.branch {
+            return self.prepared.entry(branch.clone()).or_default().push((table.to_owned(), kind));
+        }
+        let Committed { tables, order } = &mut self.committed;
+        if order.last() != Some(&self.transaction) {
+            order.push(self.transaction.clone());
+        }
+        // Looked up without a copy of the name: there are millions of them.
+        if !tables.contains_key(table) {
+            tables.insert(table.to_owned(), Counts::new());
+        }
+        if let Some(counts) = tables.get_mut(table) {
+            *counts.entry((self.transaction.clone(), kind)).or_default() += 1;
+        }
     }
 }

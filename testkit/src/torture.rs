@@ -1,0 +1,192 @@
+//! The torture of a daemon: a database under a load that leaves little out, faults of every kind all the while, and in the
+//! end the proof, by readers that are not ours, that every change is in every sink exactly once. One number, the seed, says
+//! what the load and the faults of a round are; only their moments are the machine's.
+
+mod check;
+mod load;
+mod nemesis;
+mod report;
+mod site;
+mod source;
+mod topic;
+mod watch;
+
+pub use report::{HEAD, Round, markdown};
+pub use site::Sinks;
+pub use source::Kind;
+
+use crate::readers::Reader;
+use crate::workload::Dice;
+use anyhow::{Context, Result, ensure};
+use load::{Journal, Load};
+use nemesis::Nemesis;
+use site::{Build, Site};
+use source::Server;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use watch::{Seen, Watch};
+
+/// No sink may stand still for longer while nothing fails and changes come.
+const STALL_MAX: Duration = Duration::from_secs(120);
+/// Most memory of the daemon.
+const MEMORY_MAX_KIB: u64 = 700 << 10;
+
+/// What is asked of a round.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The daemon.
+    pub binary: PathBuf,
+    /// Says what load and faults are.
+    pub seed: u64,
+    /// The source.
+    pub kind: Kind,
+    /// The sinks.
+    pub sinks: Sinks,
+    /// How long faults come.
+    pub length: Duration,
+    /// Most rows of a statement.
+    pub bulk: u64,
+}
+
+/// One round. What is wrong is in the report; an error is one of the bench itself.
+pub fn round(options: &Options) -> Result<Round> {
+    let begin = Instant::now();
+    let mut dice = Dice::new(options.seed);
+    let image = match dice.below(4) {
+        0 => "MINIMAL",
+        1 => "NOBLOB",
+        _ => "FULL",
+    };
+    let commit_interval = [50, 200, 1_000].get(dice.below(3) as usize).copied().unwrap_or(200);
+    let build = Build { kind: options.kind, sinks: options.sinks, image, commit_interval };
+    let load = Load {
+        kind: options.kind,
+        seed: dice.any(),
+        sessions: 2 + dice.below(4),
+        first: 0,
+        statements: 40 + dice.below(300),
+        bulk: options.bulk,
+        pause: Duration::from_millis(2 + dice.below(15)),
+        shapes: dice.one_in(2),
+        truncates: dice.one_in(2),
+        prepares: dice.one_in(2),
+    };
+    let mut site = Site::new(&options.binary, &build)?;
+    let mut round = Round {
+        seed: options.seed,
+        kind: options.kind,
+        sinks: options.sinks,
+        image,
+        took: Duration::ZERO,
+        faults: Default::default(),
+        daemon_kills: 0,
+        server_kills: 0,
+        own_ends: 0,
+        transactions: 0,
+        changes: 0,
+        records: 0,
+        rows: 0,
+        versions: 0,
+        compared: 0,
+        peak_kib: 0,
+        longest_stall: Duration::ZERO,
+        caught_up: Duration::ZERO,
+        fault: None,
+    };
+    let done = torture(&mut site, &load, options, &mut round, &mut dice);
+    if let Err(error) = done {
+        round.fault = Some(format!("{error:#}"));
+        site.keep();
+    }
+    // What it says has been looked at.
+    site.daemon.allow_log("");
+    round.took = begin.elapsed();
+    Ok(round)
+}
+
+fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, dice: &mut Dice) -> Result<()> {
+    for line in nemesis::EXPECTED.iter().chain(nemesis::expected(site.kind)) {
+        site.daemon.allow_log(line);
+    }
+    let session = site.server.session()?;
+    load.create_tables(&session)?;
+    load.fill(&session, options.bulk)?;
+    site.daemon.run()?;
+    site.catch_up().context("the first rows")?;
+    let mut witness = site.server.witness()?;
+
+    let watch = Watch::start(site)?;
+    watch.daemon(site.daemon.pid());
+    let mut nemesis = Nemesis::new(dice.any(), site);
+    let running = load.start(&site.server.target());
+    let end = Instant::now() + options.length;
+    let mut struck = Ok(());
+    while struck.is_ok() && Instant::now() < end {
+        struck = nemesis.strike(site, &watch);
+    }
+    let (ended, watch_ended) = (running.ended(), watch.has_ended());
+    round.faults = nemesis.done.iter().map(|(fault, times)| (fault.name(), *times)).collect();
+    (round.daemon_kills, round.server_kills) = nemesis.kills();
+    round.own_ends = nemesis.own_ends;
+    if watch_ended {
+        // What it found is the first cause.
+        watch.end()?;
+        struck?;
+        anyhow::bail!("the watch ended without a word");
+    }
+    struck?;
+    nemesis.heal_all(site, &watch)?;
+    let mut journals = running.stop().context("the load")?;
+    ensure!(ended > 0, "there was no load");
+    load.settle(&site.server.session()?, None)?;
+    let begin = Instant::now();
+    site.catch_up().context("after the last fault")?;
+    round.caught_up = begin.elapsed();
+    if dice.one_in(2) {
+        journals.extend(begin_anew(site, load, &watch)?);
+    }
+    let Seen { compared, peak_kib, longest_stall } = watch.end()?;
+    (round.compared, round.peak_kib, round.longest_stall) = (compared, peak_kib, longest_stall);
+    ensure!(longest_stall < STALL_MAX, "nothing moved for {} s while nothing failed", longest_stall.as_secs());
+    ensure!(peak_kib < MEMORY_MAX_KIB, "the daemon took {} MiB", peak_kib / 1024);
+
+    if let Server::Postgres(server) = &site.server {
+        witness.reconnect(server.client()?);
+    }
+    let committed = witness.committed()?;
+    let second = [Reader::Duckdb, Reader::Polars].get(dice.below(2) as usize).copied().unwrap_or(Reader::Duckdb);
+    let checked = check::all(site, &committed, &journals, Reader::Deltalake, second)?;
+    (round.changes, round.transactions) = (checked.changes, checked.transactions);
+    (round.records, round.rows, round.versions) = (checked.records, checked.rows, checked.versions);
+    let code = site.daemon.terminate()?;
+    ensure!(code == 0, "asked to stop, the daemon ended with {code}");
+    let unexpected = site.daemon.unexpected()?;
+    ensure!(
+        unexpected.is_empty(),
+        "the log holds {} lines nobody expected: {}",
+        unexpected.len(),
+        unexpected.join("\n")
+    );
+    Ok(())
+}
+
+/// A stop, and a start without any state; then more changes (SK-50).
+fn begin_anew(site: &mut Site, load: &Load, watch: &Watch) -> Result<Vec<Journal>> {
+    watch.excuse(true);
+    watch.daemon(None);
+    let code = site.daemon.terminate()?;
+    ensure!(code == 0, "asked to stop, the daemon ended with {code}");
+    std::fs::remove_dir_all(site.daemon.state_folder()).context("remove the state")?;
+    let more = Load { seed: load.seed.wrapping_add(1), sessions: 2, bulk: 0, shapes: false, first: 50, ..load.clone() };
+    let running = more.start(&site.server.target());
+    site.daemon.run()?;
+    watch.daemon(site.daemon.pid());
+    crate::wait::until("a hundred more transactions", crate::wait::PATIENCE, || {
+        Ok((running.ended() >= 100).then_some(()))
+    })?;
+    let journals = running.stop()?;
+    more.settle(&site.server.session()?, None)?;
+    site.catch_up().context("after a start without any state")?;
+    watch.excuse(false);
+    Ok(journals)
+}

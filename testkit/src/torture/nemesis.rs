@@ -1,0 +1,391 @@
+//! The faults: what each does to a site, and how it is made good again. Which come, and when, the seed says.
+
+use super::site::Site;
+use super::source::Kind;
+use super::watch::Watch;
+use crate::proxy::Direction;
+use crate::workload::Dice;
+use crate::{Kafka, Proxy};
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A fault. Those with a span last so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// SIGKILL to the daemon.
+    KillDaemon,
+    /// SIGTERM: it must end with 0, and in time.
+    StopDaemon,
+    /// SIGSTOP, and SIGCONT.
+    FreezeDaemon,
+    /// The daemon ends itself at a named place, before or after a durable step.
+    DieAtPlace,
+    /// SIGKILL, and its state directory is gone.
+    LoseState,
+    /// SIGKILL, and its state directory is one of an earlier time.
+    OldState,
+    KillDatabase,
+    RestartDatabase,
+    FreezeDatabase,
+    /// The database ends the daemon's sessions.
+    EndSessions,
+    KillBroker,
+    RestartBroker,
+    FreezeBroker,
+    CutSource,
+    CloseSource,
+    /// After some more bytes, in the midst of a message.
+    CutSourceLater,
+    /// Nothing comes through, and nobody says so.
+    StallSource,
+    RefuseSource,
+    DribbleSource,
+    CutBroker,
+    CutBrokerLater,
+    StallBroker,
+    SlowBroker,
+}
+
+/// Places at which a daemon may end itself.
+const PLACES: [&str; 16] = [
+    "before_write",
+    "after_write",
+    "before_commit",
+    "after_commit",
+    "before_acknowledge",
+    "after_acknowledge",
+    "kafka_before_commit",
+    "kafka_after_commit",
+    "delta_store_written",
+    "delta_store_synced",
+    "delta_store_linked",
+    "delta_files_written",
+    "delta_committed",
+    "delta_table_committed",
+    "delta_checkpoint_written",
+    "delta_compaction_committed",
+];
+
+/// With how often each comes.
+const FAULTS: [(Fault, u64); 23] = [
+    (Fault::KillDaemon, 60),
+    (Fault::StopDaemon, 3),
+    (Fault::FreezeDaemon, 3),
+    (Fault::DieAtPlace, 12),
+    (Fault::LoseState, 3),
+    (Fault::OldState, 2),
+    (Fault::KillDatabase, 6),
+    (Fault::RestartDatabase, 1),
+    (Fault::FreezeDatabase, 2),
+    (Fault::EndSessions, 4),
+    (Fault::KillBroker, 5),
+    (Fault::RestartBroker, 1),
+    (Fault::FreezeBroker, 2),
+    (Fault::CutSource, 4),
+    (Fault::CloseSource, 2),
+    (Fault::CutSourceLater, 4),
+    (Fault::StallSource, 2),
+    (Fault::RefuseSource, 2),
+    (Fault::DribbleSource, 1),
+    (Fault::CutBroker, 4),
+    (Fault::CutBrokerLater, 4),
+    (Fault::StallBroker, 2),
+    (Fault::SlowBroker, 2),
+];
+
+impl Fault {
+    /// In words, for the report.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Fault::KillDaemon => "daemon killed",
+            Fault::StopDaemon => "daemon stopped",
+            Fault::FreezeDaemon => "daemon frozen",
+            Fault::DieAtPlace => "daemon ended at a place",
+            Fault::LoseState => "state lost",
+            Fault::OldState => "state of before",
+            Fault::KillDatabase => "database killed",
+            Fault::RestartDatabase => "database restarted",
+            Fault::FreezeDatabase => "database frozen",
+            Fault::EndSessions => "sessions ended",
+            Fault::KillBroker => "broker killed",
+            Fault::RestartBroker => "broker restarted",
+            Fault::FreezeBroker => "broker frozen",
+            Fault::CutSource => "source cut",
+            Fault::CloseSource => "source closed",
+            Fault::CutSourceLater => "source cut amid a message",
+            Fault::StallSource => "source silent",
+            Fault::RefuseSource => "source refused",
+            Fault::DribbleSource => "source dribbles",
+            Fault::CutBroker => "broker cut",
+            Fault::CutBrokerLater => "broker cut amid a message",
+            Fault::StallBroker => "broker silent",
+            Fault::SlowBroker => "broker slow",
+        }
+    }
+
+    /// Whether it is one of a broker.
+    fn needs_broker(self) -> bool {
+        use Fault::{CutBroker, CutBrokerLater, FreezeBroker, KillBroker, RestartBroker, SlowBroker, StallBroker};
+        matches!(
+            self,
+            KillBroker | RestartBroker | FreezeBroker | CutBroker | CutBrokerLater | StallBroker | SlowBroker
+        )
+    }
+
+    /// Whether the daemon runs on through it.
+    fn leaves_daemon(self) -> bool {
+        use Fault::{DieAtPlace, KillDaemon, LoseState, OldState, StopDaemon};
+        !matches!(self, KillDaemon | StopDaemon | DieAtPlace | LoseState | OldState)
+    }
+}
+
+/// Does what the seed says.
+pub(super) struct Nemesis {
+    dice: Dice,
+    /// Each as often as it is likely: not all of them in every run, since what is common hides what is rare.
+    faults: Vec<Fault>,
+    /// An older state directory, once there is one.
+    kept_state: Option<tempfile::TempDir>,
+    /// What was done so far.
+    pub(super) done: BTreeMap<Fault, u64>,
+    /// Times that the daemon ended by itself with exit code 1, as it may when nothing can go on.
+    pub(super) own_ends: u64,
+}
+
+impl Nemesis {
+    pub(super) fn new(seed: u64, site: &Site) -> Nemesis {
+        let mut dice = Dice::new(seed);
+        let mut faults = Vec::new();
+        for (fault, weight) in FAULTS {
+            let is_possible = site.kafka.is_some() || !fault.needs_broker();
+            if is_possible && (fault == Fault::KillDaemon || !dice.one_in(3)) {
+                faults.extend(std::iter::repeat_n(fault, weight as usize));
+            }
+        }
+        Nemesis { dice, faults, kept_state: None, done: BTreeMap::new(), own_ends: 0 }
+    }
+
+    /// Lets the site live for a moment, then does the next fault and makes it good. The daemon runs afterwards.
+    pub(super) fn strike(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        let longest = if self.dice.one_in(8) { 4_000 } else { 900 };
+        self.live(site, watch, longest)?;
+        let place = self.dice.below(self.faults.len() as u64) as usize;
+        let fault = self.faults.get(place).copied().unwrap_or(Fault::KillDaemon);
+        watch.excuse(true);
+        *self.done.entry(fault).or_default() += 1;
+        self.begin(fault, site, watch).with_context(|| format!("at the fault `{}`", fault.name()))?;
+        if fault.leaves_daemon() && self.dice.one_in(5) {
+            // One in the midst of another.
+            *self.done.entry(Fault::KillDaemon).or_default() += 1;
+            self.end(site, watch)?;
+            self.start(site, watch)?;
+        }
+        self.heal(fault, site, watch).with_context(|| format!("after the fault `{}`", fault.name()))?;
+        watch.excuse(false);
+        Ok(())
+    }
+
+    /// A moment of the seed's choice: it must not follow from anything the daemon does.
+    fn live(&mut self, site: &mut Site, watch: &Watch, longest: u64) -> Result<()> {
+        let end = Instant::now() + Duration::from_millis(30 + self.dice.below(longest));
+        while Instant::now() < end {
+            ensure!(!watch.has_ended(), "the watch has found something");
+            self.mind(site, watch)?;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Starts a daemon that ended by itself again, as a supervisor does where it may.
+    fn mind(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        if site.daemon.pid().is_none() || !site.daemon.has_ended()? {
+            return Ok(());
+        }
+        let status = site.daemon.wait_exit()?;
+        ensure!(status.code() == Some(1), "the daemon ended by itself with {status}");
+        self.own_ends += 1;
+        self.start(site, watch)
+    }
+
+    fn start(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        site.daemon.run()?;
+        watch.daemon(site.daemon.pid());
+        Ok(())
+    }
+
+    /// SIGKILL.
+    fn end(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        watch.daemon(None);
+        site.daemon.kill9()
+    }
+
+    fn begin(&mut self, fault: Fault, site: &mut Site, watch: &Watch) -> Result<()> {
+        let bytes = 1 + self.dice.below(60_000);
+        match fault {
+            Fault::KillDaemon | Fault::LoseState | Fault::OldState => self.end(site, watch)?,
+            Fault::StopDaemon => {
+                watch.daemon(None);
+                if site.daemon.has_ended()? {
+                    return Ok(());
+                }
+                let code = site.daemon.terminate()?;
+                ensure!(code == 0, "asked to stop, the daemon ended with {code}");
+            }
+            Fault::DieAtPlace => {
+                self.end(site, watch)?;
+                let place = self.dice.below(PLACES.len() as u64) as usize;
+                let place = PLACES.get(place).copied().unwrap_or("before_commit");
+                site.daemon.set_failpoint(Some(&format!("{place}:{}", 1 + self.dice.below(6))));
+                self.start(site, watch)?;
+            }
+            Fault::FreezeDaemon => site.daemon.signal(Signal::STOP),
+            Fault::KillDatabase => site.server.kill()?,
+            Fault::RestartDatabase => {}
+            Fault::FreezeDatabase => site.server.signal(Signal::STOP),
+            Fault::EndSessions => site.server.end_sessions()?,
+            Fault::KillBroker => site.kafka.as_mut().map_or(Ok(()), Kafka::kill)?,
+            Fault::RestartBroker => {}
+            Fault::FreezeBroker => site.kafka()?.signal(Signal::STOP),
+            Fault::CutSource => site.line.cut(),
+            Fault::CloseSource => site.line.close(),
+            Fault::CutSourceLater => site.line.cut_after(Direction::ToClient, bytes),
+            Fault::StallSource => site.line.stall(),
+            Fault::RefuseSource => {
+                site.line.refuse();
+                site.line.cut();
+            }
+            Fault::DribbleSource => site.line.split(1),
+            Fault::CutBroker => proxy(site)?.cut(),
+            Fault::CutBrokerLater => {
+                let way = if self.dice.one_in(2) { Direction::ToServer } else { Direction::ToClient };
+                proxy(site)?.cut_after(way, bytes);
+            }
+            Fault::StallBroker => proxy(site)?.stall(),
+            Fault::SlowBroker => proxy(site)?.delay(Duration::from_millis(1 + self.dice.below(300))),
+        }
+        Ok(())
+    }
+
+    fn heal(&mut self, fault: Fault, site: &mut Site, watch: &Watch) -> Result<()> {
+        match fault {
+            Fault::KillDaemon | Fault::StopDaemon => self.start(site, watch),
+            Fault::LoseState => {
+                remove(&site.daemon.state_folder())?;
+                self.start(site, watch)
+            }
+            Fault::OldState => {
+                self.exchange(site)?;
+                self.start(site, watch)
+            }
+            Fault::DieAtPlace => {
+                // It may never come there; the moment is over then.
+                let end = Instant::now() + Duration::from_millis(500 + self.dice.below(2_500));
+                while Instant::now() < end && !site.daemon.has_ended()? {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                self.end(site, watch)?;
+                site.daemon.set_failpoint(None);
+                self.start(site, watch)
+            }
+            Fault::FreezeDaemon => {
+                // Now and then longer than the brokers wait for a word (SK-07).
+                let span = if self.dice.one_in(10) { 13_000 } else { 3_000 };
+                self.wait(span);
+                site.daemon.signal(Signal::CONT);
+                Ok(())
+            }
+            Fault::KillDatabase => {
+                self.wait(800);
+                site.server.restart()
+            }
+            Fault::RestartDatabase => site.server.restart(),
+            Fault::FreezeDatabase => {
+                self.wait(3_000);
+                site.server.signal(Signal::CONT);
+                Ok(())
+            }
+            Fault::KillBroker | Fault::RestartBroker => {
+                self.wait(500);
+                site.kafka.as_mut().map_or(Ok(()), Kafka::restart)
+            }
+            Fault::FreezeBroker => {
+                self.wait(4_000);
+                site.kafka()?.signal(Signal::CONT);
+                Ok(())
+            }
+            Fault::EndSessions | Fault::CutSource | Fault::CloseSource | Fault::CutBroker => Ok(()),
+            Fault::CutSourceLater | Fault::StallSource | Fault::RefuseSource | Fault::DribbleSource => {
+                self.wait(2_500);
+                site.line.resume();
+                Ok(())
+            }
+            Fault::CutBrokerLater | Fault::StallBroker | Fault::SlowBroker => {
+                self.wait(4_000);
+                proxy(site)?.resume();
+                Ok(())
+            }
+        }
+    }
+
+    /// The span is the stimulus itself.
+    fn wait(&mut self, longest: u64) {
+        std::thread::sleep(Duration::from_millis(20 + self.dice.below(longest)));
+    }
+
+    /// Puts the state directory of an earlier time in the place of this one, and keeps one for the next time.
+    fn exchange(&mut self, site: &Site) -> Result<()> {
+        let state = site.daemon.state_folder();
+        let older = self.kept_state.take();
+        if older.is_none() || self.dice.one_in(2) {
+            let keep = tempfile::tempdir().context("make a folder for the state")?;
+            copy(&state, &keep.path().join("state"))?;
+            self.kept_state = Some(keep);
+        }
+        let Some(older) = older else { return Ok(()) };
+        remove(&state)?;
+        copy(&older.path().join("state"), &state)
+    }
+
+    /// Makes everything good that may still be amiss.
+    pub(super) fn heal_all(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        site.line.resume();
+        if let Some(proxy) = site.kafka.as_ref().and_then(Kafka::proxy) {
+            proxy.resume();
+        }
+        site.daemon.set_failpoint(None);
+        self.mind(site, watch)
+    }
+
+    /// Kinds of servers that were killed, and how often the daemon was.
+    pub(super) fn kills(&self) -> (u64, u64) {
+        let count = |faults: &[Fault]| faults.iter().filter_map(|fault| self.done.get(fault)).sum();
+        let daemon = [Fault::KillDaemon, Fault::DieAtPlace, Fault::LoseState, Fault::OldState];
+        (count(&daemon), count(&[Fault::KillDatabase, Fault::KillBroker]))
+    }
+}
+
+fn proxy(site: &Site) -> Result<&Proxy> {
+    site.kafka()?.proxy().context("this broker has no proxy")
+}
+
+fn remove(folder: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove the state"),
+        _ => Ok(()),
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    crate::process::output(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).map(drop)
+}
+
+/// Log lines of WARN and ERROR that must come when servers die, lines are cut and the daemon is killed. All others are
+/// faults of the daemon.
+pub(super) const EXPECTED: [&str; 4] = ["source retried", "sink retried", "slot_active", "sink_left_behind"];
+
+/// Further ones of a kind of source.
+pub(super) fn expected(_: Kind) -> &'static [&'static str] {
+    &[]
+}

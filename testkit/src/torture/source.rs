@@ -1,0 +1,327 @@
+//! The databases that are tortured, under one face: started, killed, stopped, asked. Knows nothing of what is written to
+//! them.
+
+use crate::mysql::{self as my, DATABASE};
+use crate::oracle::{Column, Origin, Witness};
+use crate::postgres as pg;
+use crate::readers::Table;
+use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions};
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// PostgreSQL 17.
+    Postgres,
+    /// MySQL 9.7.
+    Mysql,
+    /// MariaDB 11.8.
+    MariaDb,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Postgres, Kind::Mysql, Kind::MariaDb];
+
+    /// In small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Postgres => "postgres",
+            Kind::Mysql => "mysql",
+            Kind::MariaDb => "mariadb",
+        }
+    }
+
+    /// By its name.
+    pub fn of(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Schema, or database, of the tables.
+    pub(super) fn schema(self) -> &'static str {
+        if self == Kind::Postgres { "public" } else { DATABASE }
+    }
+}
+
+/// The daemon's account in MySQL and MariaDB; its password is its name.
+const USER: &str = "cdc";
+
+/// A server.
+#[derive(Debug)]
+pub(super) enum Server {
+    Postgres(Box<Postgres>),
+    Mysql(Box<Mysql>),
+}
+
+impl Server {
+    /// Starts one. `image` is how MySQL and MariaDB log rows.
+    pub(super) fn start(kind: Kind, image: &'static str) -> Result<Server> {
+        let version = match kind {
+            Kind::Postgres => {
+                let options = PostgresOptions::version(17)
+                    .set("max_prepared_transactions", "16")
+                    .set("deadlock_timeout", "100ms")
+                    .set("wal_sender_timeout", "5s")
+                    .set("logical_decoding_work_mem", "1MB")
+                    .set("max_wal_size", "4GB");
+                return Ok(Server::Postgres(Box::new(Postgres::start(&options)?)));
+            }
+            Kind::Mysql => MysqlVersion::MySql97,
+            Kind::MariaDb => MysqlVersion::MariaDb118,
+        };
+        let options = MysqlOptions::version(version)
+            .row_image(image)
+            .set("innodb-lock-wait-timeout", "5")
+            .set("max-binlog-size", "16M")
+            // A power cut is not among the faults of the server; without it commits are as quick as PostgreSQL's here.
+            .set("sync-binlog", "0")
+            .set("innodb-flush-log-at-trx-commit", "2");
+        let server = Mysql::start(&options)?;
+        server.create_limited_user(USER, &[DATABASE])?;
+        Ok(Server::Mysql(Box::new(server)))
+    }
+
+    pub(super) fn kill(&mut self) -> Result<()> {
+        match self {
+            Server::Postgres(server) => server.kill(),
+            Server::Mysql(server) => server.kill(),
+        }
+    }
+
+    /// Ends it in order when it runs, and starts it again.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        match self {
+            Server::Postgres(server) => server.restart(),
+            Server::Mysql(server) => server.restart(),
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        match self {
+            Server::Postgres(server) => server.signal(signal),
+            Server::Mysql(server) => server.signal(signal),
+        }
+    }
+
+    /// Ends the sessions of the daemon.
+    pub(super) fn end_sessions(&self) -> Result<()> {
+        match (self, self.session()?) {
+            (_, Session::Postgres(client)) => client
+                .execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tidewire%'",
+                )
+                .map(drop),
+            (_, Session::Mysql(client)) => {
+                let ask = format!("SELECT id FROM information_schema.processlist WHERE user = '{USER}'");
+                for row in client.rows(&ask)? {
+                    if let [Some(id)] = row.as_slice() {
+                        // It may have ended by itself.
+                        let _ = client.execute(&format!("KILL {id}"));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        match self {
+            Server::Postgres(server) => server.port(),
+            Server::Mysql(server) => server.port(),
+        }
+    }
+
+    pub(super) fn session(&self) -> Result<Session> {
+        self.target().connect()
+    }
+
+    pub(super) fn target(&self) -> Target {
+        match self {
+            Server::Postgres(server) => Target::Postgres(server.url("postgres")),
+            Server::Mysql(server) => Target::Mysql(server.port()),
+        }
+    }
+
+    pub(super) fn witness(&self) -> Result<Witness> {
+        match self {
+            Server::Postgres(server) => Witness::start(server.client()?, "witness"),
+            Server::Mysql(server) => Witness::of_log(server),
+        }
+    }
+
+    /// Lines of the source's table in the daemon's configuration, by way of a port.
+    pub(super) fn config(&self, port: u16) -> String {
+        match self {
+            Server::Postgres(server) => {
+                let url = server.url("postgres").replace(&format!(":{}/", server.port()), &format!(":{port}/"));
+                format!(
+                    "[sources.shop.postgres]\nurl = \"{url}\"\nheartbeat_interval = \"1s\"\nstatus_interval = \"1s\"\n"
+                )
+            }
+            Server::Mysql(_) => format!(
+                "[sources.shop.mysql]\nurl = \"mysql://{USER}@127.0.0.1:{port}\"\npassword = \"{USER}\"\n\
+                 heartbeat_interval = \"1s\"\n"
+            ),
+        }
+    }
+
+    /// Where its log is now.
+    pub(super) fn place(&self) -> Result<Place> {
+        match self.session()? {
+            Session::Postgres(client) => Ok(Place(u128::from(lsn(&client.value("SELECT pg_current_wal_lsn()")?)?))),
+            Session::Mysql(client) => {
+                let Server::Mysql(server) = self else { bail!("a session of another server") };
+                let is_mariadb = server.version().is_mariadb();
+                let ask = if is_mariadb { "SELECT @@gtid_binlog_pos" } else { "SELECT @@gtid_executed" };
+                let set = client.value(ask)?.replace('\n', "");
+                Ok(Place(if is_mariadb { sequences(&set)? } else { numbers(&set)? }))
+            }
+        }
+    }
+
+    /// What PostgreSQL takes for acknowledged; nothing for the others, which are told nothing.
+    pub(super) fn acknowledged(session: &Session) -> Result<Option<Place>> {
+        let Session::Postgres(client) = session else { return Ok(None) };
+        let slots =
+            client.rows("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'")?;
+        match slots.first().map(Vec::as_slice) {
+            Some([Some(text)]) => Ok(Some(Place(u128::from(lsn(text)?)))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A place in a source's log, as one number: an LSN, or how many transactions lie before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u128);
+
+impl Place {
+    /// Of a position as the daemon writes it.
+    pub(super) fn of(position: &str) -> Result<Place> {
+        // What follows a semicolon is inside of a transaction, or prepared.
+        let (kind, rest) = position.split(';').next().unwrap_or_default().split_once(':').context("a kind")?;
+        let number = match kind {
+            "pg" => match rest.split('/').collect::<Vec<_>>().as_slice() {
+                [_, _, high, low, _] => u128::from(lsn(&format!("{high}/{low}"))?),
+                _ => bail!("`{position}` is no position"),
+            },
+            "mysql-gtid" => numbers(rest)?,
+            "mariadb-gtid" => sequences(rest)?,
+            _ => bail!("`{position}` is of a kind that is not known here"),
+        };
+        Ok(Place(number))
+    }
+
+    /// Whether every sink of the daemon's status holds everything up to here.
+    pub(super) fn is_held(self, status: &Value) -> bool {
+        let sinks = status.pointer("/sources/shop/sinks").and_then(Value::as_object);
+        let holds = |sink: &Value| {
+            sink.get("position")
+                .and_then(Value::as_str)
+                .and_then(|text| Place::of(text).ok())
+                .is_some_and(|place| place >= self)
+        };
+        sinks.is_some_and(|sinks| !sinks.is_empty() && sinks.values().all(holds))
+    }
+}
+
+/// `X/Y` as a number.
+fn lsn(text: &str) -> Result<u64> {
+    let (high, low) = text.split_once('/').context("an LSN has a slash")?;
+    Ok(u64::from_str_radix(high, 16)? << 32 | u64::from_str_radix(low, 16)?)
+}
+
+/// How many transactions a set of MySQL's global ids holds: `uuid:1-5:7`.
+fn numbers(set: &str) -> Result<u128> {
+    let mut count = 0;
+    for part in set.split(',').filter(|part| !part.trim().is_empty()) {
+        for range in part.trim().split(':').skip(1).filter(|range| range.starts_with(|c: char| c.is_ascii_digit())) {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            count += last.parse::<u128>()? + 1 - first.parse::<u128>()?;
+        }
+    }
+    Ok(count)
+}
+
+/// The sum of the sequence numbers of MariaDB's domains: `0-1-100,1-2-50`.
+fn sequences(domains: &str) -> Result<u128> {
+    let last = |id: &str| Ok(id.rsplit('-').next().unwrap_or_default().parse::<u128>()?);
+    domains.split(',').filter(|id| !id.is_empty()).map(last).sum()
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Postgres(String),
+    Mysql(u16),
+}
+
+impl Target {
+    pub(super) fn connect(&self) -> Result<Session> {
+        match self {
+            Target::Postgres(url) => Ok(Session::Postgres(pg::Client::connect(url)?)),
+            Target::Mysql(port) => Ok(Session::Mysql(my::Client::connect(*port, "root", DATABASE)?)),
+        }
+    }
+}
+
+/// A session with a server.
+#[derive(Clone, Debug)]
+pub(super) enum Session {
+    Postgres(pg::Client),
+    Mysql(my::Client),
+}
+
+impl Session {
+    pub(super) fn execute(&self, sql: &str) -> Result<u64> {
+        match self {
+            Session::Postgres(client) => client.execute(sql),
+            Session::Mysql(client) => client.execute(sql),
+        }
+    }
+
+    pub(super) fn rows(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        match self {
+            Session::Postgres(client) => client.rows(sql),
+            Session::Mysql(client) => client.rows(sql),
+        }
+    }
+}
+
+impl Origin for Session {
+    fn columns(&self, schema: &str, table: &str) -> Result<Vec<Column>> {
+        match self {
+            Session::Postgres(client) => client.columns(schema, table),
+            Session::Mysql(client) => client.columns(schema, table),
+        }
+    }
+
+    fn table(&self, schema: &str, table: &str) -> Result<Table> {
+        match self {
+            Session::Postgres(client) => client.table(schema, table),
+            Session::Mysql(client) => client.table(schema, table),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_come_in_their_order() {
+        let cases = [
+            ("pg:7123/1/0/1000/0", "pg:7123/1/0/1001/0"),
+            ("pg:7123/1/0/FFFFFFFF/0", "pg:7123/1/1/0/0"),
+            ("mysql-gtid:aa-bb:1-5", "mysql-gtid:aa-bb:1-5:7;prepared"),
+            ("mysql-gtid:aa-bb:1-5,cc-dd:1-2", "mysql-gtid:aa-bb:1-6,cc-dd:1-2"),
+            ("mariadb-gtid:0-1-9", "mariadb-gtid:0-1-9,1-1-1"),
+        ];
+        for (before, after) in cases {
+            assert!(Place::of(before).unwrap() < Place::of(after).unwrap(), "{before} {after}");
+        }
+        assert!(Place::of("pg:1").is_err() && Place::of("else:1").is_err());
+    }
+}
