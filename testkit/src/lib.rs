@@ -16,6 +16,7 @@ pub mod folder;
 
 pub mod certificate;
 pub mod fetch;
+pub mod shim;
 
 pub mod azurite;
 pub mod daemon;
@@ -46,3 +47,4 @@ pub use mysql::{Mysql, MysqlOptions, MysqlVersion};
 pub use postgres::{Postgres, PostgresOptions, Version};
 pub use proxy::Proxy;
 pub use s3::S3;
+pub use shim::Shim;
