@@ -24,7 +24,7 @@ pub(crate) fn local_io(act: &'static str, place: &str, cause: io::Error) -> Erro
     let (kind, code, remedy) = match cause.kind() {
         // Nothing is lost while the sink waits, and what it had not committed has been removed (SK-38, SK-52).
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Retry, "storage_full", "free space at the sink's location")
+            (ErrorKind::Retry, "storage_full", "free space where this file lies")
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             (ErrorKind::Operator, "storage_not_writable", "let the daemon's user read and write the sink's location")

@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::sync::Arc;
 use tidewire_core::Error;
 
@@ -33,7 +34,7 @@ const COMPRESSOR_BYTES: usize = 512 << 10;
 /// A data file being written. Dropped unfinished it leaves nothing behind.
 pub(crate) struct PartWriter {
     name: String,
-    writer: ArrowWriter<DataFile>,
+    writer: ArrowWriter<Held>,
     schema: Arc<Schema>,
     /// Positions of the table's columns that the file has; all of them without.
     kept: Option<Vec<usize>>,
@@ -44,6 +45,26 @@ pub(crate) struct PartWriter {
     required: Vec<usize>,
     /// Those of them that have held one.
     nulls: BTreeSet<usize>,
+}
+
+/// What the Parquet writer writes to, until the file is taken out of it. When that writer gives its file back it also
+/// writes, and then says in words only why it could not: nobody could tell a full disk from a bug.
+struct Held(Option<DataFile>);
+
+impl Held {
+    fn file(&mut self) -> io::Result<&mut DataFile> {
+        self.0.as_mut().ok_or_else(|| io::Error::other("the file has been taken out"))
+    }
+}
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
 }
 
 /// The Arrow schema of a table's data files. Every column may be null there; whether the table allows it is
@@ -107,7 +128,8 @@ impl PartWriter {
                 properties.set_column_dictionary_enabled(ColumnPath::from(vec![column.file_name().to_string()]), false);
         }
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(store.data_file(&name)?, Arc::clone(&schema), options)
+        let file = Held(Some(store.data_file(&name)?));
+        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(|cause| write_error(&store.place(&name), cause))?;
         let stats = Stats::new(columns, key);
         let required = columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(at, _)| at).collect();
@@ -177,7 +199,7 @@ impl PartWriter {
 
     /// Memory that the file takes until it ends, in bytes.
     pub(crate) fn upload_bytes(&self) -> usize {
-        self.writer.inner().buffered_bytes()
+        self.writer.inner().0.as_ref().map_or(0, DataFile::buffered_bytes)
     }
 
     /// Writes the open row group out.
@@ -186,9 +208,10 @@ impl PartWriter {
     }
 
     /// Makes the file durable. It belongs to the table once a commit names it.
-    pub(crate) fn finish(self) -> Result<NewFile> {
-        let file = self.writer.into_inner().map_err(|cause| write_error(&self.name, cause))?;
-        let size = file.finish()?;
+    pub(crate) fn finish(mut self) -> Result<NewFile> {
+        self.writer.finish().map_err(|cause| write_error(&self.name, cause))?;
+        let file = self.writer.inner_mut().0.take();
+        let size = file.ok_or_else(|| Error::bug("delta_parquet", "end a file that has ended"))?.finish()?;
         let stats = Some(self.stats.json(self.rows));
         Ok(NewFile { path: self.name, size, num_records: self.rows, stats, partition: self.partition })
     }
@@ -202,5 +225,36 @@ fn write_error(place: &str, cause: ParquetError) -> Error {
             Err(other) => Error::retry("storage_io", format!("write `{place}`")).with_cause(other),
         },
         other => Error::bug("delta_parquet", format!("write `{place}`")).with_cause(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use crate::store::faulty::{Call, Fault, Faults, Plan};
+    use crate::typemap::ColumnType;
+    use arrow_array::Int64Array;
+    use tidewire_core::ErrorKind;
+
+    #[test]
+    fn a_write_that_fails_is_tried_again_wherever_in_the_file_it_was_sk_38() {
+        let column = TableColumn::own("id", ColumnType::Long);
+        let mut failed = 0;
+        loop {
+            let faults = Faults::default();
+            let (calls, fault) = (vec![Call::Write], Fault::Before);
+            faults.plan(Plan { calls, after: failed, fault, is_final: false });
+            let store = Store::in_memory().with_faults(&faults).table("t");
+            let mut writer = PartWriter::create(&store, std::slice::from_ref(&column), &[0]).unwrap();
+            // More than the Parquet writer holds back.
+            let rows = || vec![Arc::new(Int64Array::from_iter_values(0..20_000)) as ArrayRef];
+            let written =
+                writer.write(rows()).and_then(|()| writer.end_row_group()).and_then(|()| writer.write(rows()));
+            let Err(error) = written.and_then(|()| writer.finish().map(drop)) else { break };
+            assert_eq!((error.kind(), error.code()), (ErrorKind::Retry, "storage_io"), "{}", error.chain());
+            failed += 1;
+        }
+        assert!(failed >= 3, "the last one was at the end of the file: {failed}");
     }
 }

@@ -7,13 +7,11 @@ use crate::error::{self, Result};
 use crate::job::side_by_side;
 use crate::store::{Created, DATA_FILE_EXISTS, Object};
 use bytes::Bytes;
-use rustix::fs::{CWD, Mode, OFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -450,17 +448,17 @@ fn create_directories(directory: &Path) -> Result<()> {
 
 /// A directory to be synced after a change of its names. Opening it may fail for reasons that pass, a sync may not.
 struct OpenDirectory {
-    handle: OwnedFd,
+    handle: File,
     place: String,
 }
 
 impl OpenDirectory {
     fn open(directory: &Path) -> Result<OpenDirectory> {
         let place = directory.display().to_string();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::openat(CWD, directory, flags, Mode::empty()) {
+        let flags = rustix::fs::OFlags::DIRECTORY.bits().cast_signed();
+        match OpenOptions::new().read(true).custom_flags(flags).open(directory) {
             Ok(handle) => Ok(OpenDirectory { handle, place }),
-            Err(e) => Err(error::local_io("open", &place, e.into())),
+            Err(e) => Err(error::local_io("open", &place, e)),
         }
     }
 
@@ -472,7 +470,8 @@ impl OpenDirectory {
     }
 
     fn sync_names(&self) -> Result<()> {
-        rustix::fs::fsync(&self.handle).map_err(|e| error::fsync(&self.place, e.into()))
+        // By the C library, where tests make it fail.
+        self.handle.sync_all().map_err(|e| error::fsync(&self.place, e))
     }
 }
 
