@@ -15,6 +15,7 @@ use tidewire_core::schema::TableSchema;
 use tidewire_core::{Error, Position, Progress, Result};
 
 const SCHEMA_VERSION: i64 = 2;
+const REMEDY: &str = "see to it that the state directory has free space and can be written to";
 /// "TIDE" in ASCII, so that `file` and SQLite's own tools can tell whose database this is.
 const APPLICATION_ID: i64 = 0x5449_4445;
 
@@ -118,13 +119,13 @@ impl StateDirectory {
 }
 
 fn failed(act: &str, error: rusqlite::Error) -> Error {
-    Error::retry("state_unusable", act).with_cause(error)
+    Error::retry("state_unusable", act).with_remedy(REMEDY).with_cause(error)
 }
 
 fn lock(directory: &Path) -> Result<File> {
     let path = directory.join("lock");
     let unusable = |error: std::io::Error| {
-        Error::operator("state_unusable", format!("lock `{}`", path.display())).with_cause(error)
+        Error::operator("state_unusable", format!("lock `{}`", path.display())).with_remedy(REMEDY).with_cause(error)
     };
     let mut file =
         OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(unusable)?;

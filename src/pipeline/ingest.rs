@@ -113,6 +113,8 @@ struct Books {
     received: Option<(tidewire_core::Position, Option<i64>)>,
     durable_commit_time: Vec<Option<i64>>,
     last_run: Instant,
+    /// Whether a sink has committed since the source was opened.
+    has_committed: bool,
 }
 
 impl Ingest {
@@ -133,6 +135,7 @@ impl Ingest {
             received: None,
             durable_commit_time: vec![None; self.lanes.len()],
             last_run: Instant::now(),
+            has_committed: false,
         };
         let mut pauses = Pauses::new(self.pace.retry);
         let outcome = loop {
@@ -149,7 +152,13 @@ impl Ingest {
                 );
                 break Outcome::Halted;
             }
-            match self.run_once(&mut books, &mut pauses).await {
+            let ending = self.run_once(&mut books).await;
+            // A source that can be opened but not read, or whose changes cannot be taken, is no success: its pauses go on
+            // growing.
+            if std::mem::take(&mut books.has_committed) || books.last_run.elapsed() >= self.pace.retry.max() {
+                pauses.reset();
+            }
+            match ending {
                 Ending::Stop => break Outcome::Stopped,
                 Ending::Rejoin => info!("a sink catches up: reading again from the lowest position"),
                 Ending::NoSinkLeft => self.set_state(State::Retrying),
@@ -310,8 +319,9 @@ impl Ingest {
         Resume { sinks: sinks.collect(), accept_server_position: self.accept_server_position }
     }
 
-    async fn run_once(&mut self, books: &mut Books, pauses: &mut Pauses) -> Ending {
+    async fn run_once(&mut self, books: &mut Books) -> Ending {
         let resume = self.resume();
+        books.last_run = Instant::now();
         let opened = tokio::select! {
             () = self.stop.cancelled() => return Ending::Stop,
             opened = self.open_alive(resume) => opened,
@@ -320,7 +330,6 @@ impl Ingest {
             Ok(source) => source,
             Err(error) => return Ending::Source(error),
         };
-        pauses.reset();
         books.last_run = Instant::now();
         books.generation += 1;
         books.watermark.forget_acknowledged();
@@ -421,6 +430,7 @@ impl Ingest {
         let worker = report.worker;
         match &report.event {
             Event::Durable(durable) => {
+                books.has_committed = true;
                 books.watermark.set(worker, &durable.progress);
                 if let (Some(slot), Some(time)) =
                     (books.durable_commit_time.get_mut(worker), durable.commit_time_micros)

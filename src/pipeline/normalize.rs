@@ -4,10 +4,10 @@
 use crate::state::StateDirectory;
 use crate::status::SourceBoard;
 use crate::telemetry::{SourceMeter, TableMeter};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tidewire_core::batch::NO_TABLE;
-use tidewire_core::{Batch, Op, Result, TableSchema};
+use tidewire_core::{Batch, Op, Result, TableName, TableSchema};
 
 const OPS: [Op; 10] = [
     Op::Insert,
@@ -30,8 +30,8 @@ pub(crate) struct Normalizer {
     meter: SourceMeter,
     /// Metrics by table; `None` when the operator dropped the label.
     tables: Option<HashMap<String, TableMeter>>,
-    /// Shapes recorded in this process: name, id and version.
-    recorded: HashSet<(String, u64, u32)>,
+    /// The shape of each table that was recorded last. Not its version alone: a source that is opened anew counts from 1.
+    recorded: HashMap<TableName, Arc<TableSchema>>,
     counts: Vec<[u64; OPS.len()]>,
 }
 
@@ -45,7 +45,7 @@ impl Normalizer {
         per_table: bool,
     ) -> Normalizer {
         let tables = per_table.then(HashMap::new);
-        Normalizer { source, state, board, meter, tables, recorded: HashSet::new(), counts: Vec::new() }
+        Normalizer { source, state, board, meter, tables, recorded: HashMap::new(), counts: Vec::new() }
     }
 
     /// Records table versions and counts the batch's changes.
@@ -57,13 +57,15 @@ impl Normalizer {
         Ok(())
     }
 
-    fn record(&mut self, schema: &TableSchema, batch: &Batch) -> Result<()> {
-        let identity = (schema.name.to_string(), schema.native_id, schema.version.0);
-        if self.recorded.contains(&identity) {
+    fn record(&mut self, schema: &Arc<TableSchema>, batch: &Batch) -> Result<()> {
+        let known = self.recorded.get(&schema.name);
+        if known.is_some_and(|known| Arc::ptr_eq(known, schema)) {
             return Ok(());
         }
-        self.state.record_schema(&self.source, schema, batch.position.as_ref())?;
-        self.recorded.insert(identity);
+        if known.is_none_or(|known| known != schema) {
+            self.state.record_schema(&self.source, schema, batch.position.as_ref())?;
+        }
+        self.recorded.insert(schema.name.clone(), Arc::clone(schema));
         Ok(())
     }
 
@@ -106,5 +108,65 @@ impl Normalizer {
             self.meter.read(*column, total);
         }
         self.meter.read_bytes(batch.size_bytes() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Board;
+    use tidewire_core::schema::{KeyKind, OldRow};
+    use tidewire_core::{
+        BatchBuilder, BatchLimits, ColumnSchema, DataType, Missing, Phase, SchemaVersion, SourceDescriptor,
+    };
+
+    /// A batch of a table with these columns, which its source counts as its first shape.
+    fn batch(columns: &[&str]) -> Batch {
+        let column = |name: &&str| ColumnSchema {
+            name: (*name).into(),
+            data_type: DataType::Int { bits: 64 },
+            native_type: "bigint".into(),
+            nullable: true,
+            default: None,
+            missing: Missing::Unknown,
+            number: None,
+        };
+        let schema = TableSchema {
+            name: TableName::new("public", "t"),
+            version: SchemaVersion(1),
+            native_id: 7,
+            columns: columns.iter().map(column).collect(),
+            key: vec![0],
+            key_kind: KeyKind::Primary,
+            old_row: OldRow::Key,
+        };
+        let source = SourceDescriptor {
+            name: "s".into(),
+            connector: "test",
+            database: "d".into(),
+            provenance: &[],
+            has_sequence: false,
+            snapshot_floor: None,
+        };
+        let mut builder = BatchBuilder::new(Arc::new(source), Phase::Stream, BatchLimits::default());
+        builder.table(&Arc::new(schema));
+        builder.finish(None, true, 0)
+    }
+
+    #[test]
+    fn a_shape_that_came_while_the_source_was_away_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDirectory::open(folder.path()).unwrap());
+        let board = Arc::clone(Board::new(["s"].into_iter()).source("s").unwrap());
+        let mut normalizer = Normalizer::new("s".into(), state, board, SourceMeter::new("s".into()), true);
+        let recorded = || {
+            let database = rusqlite::Connection::open(folder.path().join("state.sqlite")).unwrap();
+            let count = database.query_row("SELECT count(*) FROM schema_history", [], |row| row.get::<_, i64>(0));
+            count.unwrap()
+        };
+        for (columns, expect) in [(&["id"][..], 1), (&["id"], 1), (&["id", "a"], 2), (&["id"], 2), (&["id", "b"], 3)] {
+            normalizer.normalize(&batch(columns)).unwrap();
+            assert_eq!(recorded(), expect, "{columns:?}");
+        }
     }
 }

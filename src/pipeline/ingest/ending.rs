@@ -29,6 +29,7 @@ impl Ingest {
                 () = self.stop.cancelled() => return,
                 Some(report) = self.reports.recv() => {
                     if let Event::Durable(durable) = &report.event {
+                        books.has_committed = true;
                         books.watermark.set(report.worker, &durable.progress);
                         self.acknowledge(books, server);
                     }
