@@ -11,6 +11,7 @@ mod rig;
 mod connect;
 mod crash;
 mod defaults;
+mod disk;
 mod faults;
 mod feed;
 mod first_flow;
