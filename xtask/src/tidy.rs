@@ -144,7 +144,7 @@ fn of_proofs(root: &Path) -> Result<Vec<String>> {
     for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|piece| piece.split_once("::")) {
         named += 1;
         let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
-        if !source.contains(&format!("#[test]\nfn {test}(")) && !source.contains(&format!("    fn {test}(")) {
+        if !has_test(&source, test) {
             faults.push(format!("docs/proofs.md names {test} in {file}, which does not exist"));
         }
     }
@@ -152,6 +152,10 @@ fn of_proofs(root: &Path) -> Result<Vec<String>> {
         faults.push("docs/proofs.md names no test".to_owned());
     }
     Ok(faults)
+}
+
+fn has_test(source: &str, name: &str) -> bool {
+    ["#[test]\nfn", "    fn", "\nasync fn"].iter().any(|head| source.contains(&format!("{head} {name}(")))
 }
 
 /// Names in a line that stand right after `quote` and begin with the prefix of all metrics.
@@ -187,6 +191,13 @@ mod tests {
         check("src/config.rs", "//! Fine.\n// like tidewire_kafka::Kafka\n", &[]);
         check("src/registry.rs", "//! Fine.\nuse tidewire_kafka::Kafka;\n", &[]);
         check("src/long.rs", &format!("//! Long.\n{}", "x\n".repeat(600)), &["600 is the limit"]);
+    }
+
+    #[test]
+    fn tests_are_found() {
+        let source = "//! Tests.\n#[test]\nfn one() {}\n    #[test]\n    fn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}";
+        let found = ["one", "two", "three", "four", "on"].map(|name| has_test(source, name));
+        assert_eq!(found, [true, true, true, false, false]);
     }
 
     #[test]
