@@ -196,6 +196,46 @@ fn pg_13_40_a_transaction_is_split_anywhere() {
     }
 }
 
+/// A message that an application writes into the log, free or bound to its transaction, moves no place past rows that are
+/// still to come: whoever stops at any point and goes on from the place that was handed out has each row once.
+#[test]
+fn pg_65_66_a_message_moves_no_place_past_rows() {
+    let messages = recorded();
+    let kind = |index: &usize| messages[*index].1[0];
+    // Of a message its own, of a commit the start of its record.
+    let lsn = |at: usize| u64::from_be_bytes(messages[at].1[2..10].try_into().unwrap());
+    let free = (0..messages.len()).find(|at| kind(at) == b'M').unwrap();
+    let end = (free..messages.len()).find(|at| kind(at) == b'C').unwrap();
+    let inside: Vec<usize> = (free + 1..=end).collect();
+    assert_eq!((messages[free].1[1], kind(&inside[0])), (0, b'B'));
+    // Written behind a row of the transaction, the free one still comes before all of it.
+    let wal_start = |at: usize| if kind(&at) == b'I' { lsn(free) - 0x80 } else { messages[at].0 };
+    let bound = *inside.iter().find(|at| kind(at) == b'M').unwrap();
+    let message_first = inside[..1].iter().chain([&bound]).chain(inside[1..].iter().filter(|at| **at != bound));
+    for order in [inside.clone(), message_first.copied().collect()] {
+        let read = |assembler: &mut Assembler, part: &[usize]| {
+            part.iter().for_each(|at| drop(feed(assembler, wal_start(*at), &messages[*at].1).unwrap()));
+            assembler.finish(0)
+        };
+        let rows = |batch: &Batch, beyond: Mark| -> Vec<String> {
+            let left = batch.changes.iter().filter(|change| batch.mark(change) > beyond);
+            left.map(|change| show(batch, change)).filter(|text| text.contains("Insert")).collect()
+        };
+        for stop in 0..=order.len() {
+            let mut first = assembler(&["public.*"], 10_000);
+            let held = read(&mut first, &[&[free], &order[..stop]].concat());
+            let place = held.position.as_ref().unwrap().mark;
+            // The log is asked for from there on, and the server sends whole what commits behind it.
+            let is_sent = place.major <= lsn(end);
+            let again = match is_sent {
+                true => rows(&read(&mut assembler(&["public.*"], 10_000), &order), place),
+                false => Vec::new(),
+            };
+            assert_eq!([rows(&held, Mark::default()), again].concat().len(), 1, "after {stop} of {order:?}");
+        }
+    }
+}
+
 #[test]
 fn transactions_carry_their_provenance() {
     let batches = batches(&["public.*"], 10_000, 0);

@@ -117,6 +117,28 @@ fn pg_17_each_lack_has_its_own_code() {
     );
 }
 
+/// PG-45, PG-87: the last minor of each major that leaves changes out, and the first that does not.
+#[test]
+fn pg_45_servers_that_lose_changes_themselves_are_named() {
+    for (version_num, outdated) in [
+        (130_021, true),
+        (130_022, false),
+        (140_018, true),
+        (140_019, false),
+        (150_013, true),
+        (150_014, false),
+        (160_009, true),
+        (160_010, false),
+        (170_000, true),
+        (170_005, true),
+        (170_006, false),
+        (180_000, false),
+    ] {
+        let expect: &[&str] = if outdated { &["server_outdated"] } else { &[] };
+        assert_eq!(codes(|facts| facts.server.version_num = version_num), expect, "{version_num}");
+    }
+}
+
 #[test]
 fn pg_02_05_slots_that_cannot_be_used() {
     let one = |code: &'static str, change: fn(&mut SlotFacts)| {

@@ -40,6 +40,8 @@ fn a_cut_message_is_refused_at_every_byte() {
     }
 }
 
+/// Open transactions, and what takes a part of one back, among it: only the server sorts out what a savepoint undid (PG-42,
+/// PG-43).
 #[test]
 fn r5_what_was_not_asked_for_is_refused() {
     for tag in *b"SEcAbPKrp" {
