@@ -32,4 +32,5 @@ mod plain;
 mod schema;
 mod snapshot;
 mod stores;
+mod transactions;
 mod versions;

@@ -7,8 +7,10 @@ use tidewire_core::Finding;
 /// The majors that are supported.
 const MAJORS: std::ops::RangeInclusive<i32> = 13..=18;
 
-/// The first minor of each major without a known loss of changes in logical decoding (PG-45, PG-87).
-const MINORS: [(i32, i32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)];
+/// The first version after each major's begin without a known loss of changes in logical decoding (PG-45, PG-87). 13 ended
+/// without one: what an open transaction does to a table that is added to the publication stays out of its log when the
+/// transaction had changed that table before (seen in 13.23).
+const SAFE: [(i32, (i32, i32)); 5] = [(13, (14, 19)), (14, (14, 19)), (15, (15, 14)), (16, (16, 10)), (17, (17, 6))];
 
 /// All of them.
 pub(super) fn findings(facts: &Facts, names: Names<'_>) -> Vec<Finding> {
@@ -35,11 +37,13 @@ fn version(server: &ServerFacts, findings: &mut Vec<Finding>) {
             "use a server of a supported version",
         ));
     }
-    if let Some((_, safe)) = MINORS.iter().find(|(known, safe)| *known == major && minor < *safe) {
+    if let Some((_, (safe_major, safe_minor))) =
+        SAFE.iter().find(|(known, safe)| *known == major && (major, minor) < *safe)
+    {
         findings.push(Finding::warning(
             "server_outdated",
             format!("PostgreSQL {major}.{minor} may leave changes out of the log while a publication is altered"),
-            format!("update the server to {major}.{safe} or later"),
+            format!("update the server to {safe_major}.{safe_minor} or later"),
         ));
     }
 }
