@@ -1,5 +1,5 @@
 //! Getting in: encryption and logins of both sides, what `check` finds with which exit code, and what `setup` and
-//! `remove` do about it. PG-05, PG-10, PG-17, PG-19, PG-21, PG-27, PG-29, PG-96, PG-97, PG-98, SEC-80.
+//! `remove` do about it. PG-05, PG-08, PG-10, PG-17, PG-19, PG-21, PG-27, PG-29, PG-96, PG-97, PG-98, SEC-13, SEC-80.
 
 mod encodings;
 mod interceptor;
@@ -278,8 +278,22 @@ fn setup_mends_and_remove_gives_back() -> Result<()> {
     ensure!(daemon.terminate()? == OK);
     must_be(&daemon.command(&["remove", "shop"])?, USAGE, "--yes")?;
     ensure!(slots()? == "1", "without --yes nothing is removed");
+    // What belongs to others stays, however like its name is: `_` stands for any character in a pattern (PG-08, SEC-13).
+    let others = ["tidewire_shop_2", "tidewire_shop0", "tidewirexshop", "tidewire_sho"];
+    for name in others {
+        client.execute(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"))?;
+        client.execute(&format!("CREATE PUBLICATION {name} FOR TABLE notes"))?;
+        client.execute(&format!("COMMENT ON PUBLICATION {name} IS 'made by another'"))?;
+    }
     must_be(&daemon.command(&["remove", "shop", "--yes"])?, OK, "dropped replication slot `tidewire_shop`")?;
-    ensure!(slots()? == "0" && publications()? == "0", "nothing is left on the server");
+    let left = format!("{0} {0}", others.len());
+    ensure!(format!("{} {}", slots()?, publications()?) == left, "what is not ours stays");
+    for name in others {
+        // Each of them is there to be dropped.
+        client.execute(&format!("SELECT pg_drop_replication_slot('{name}')"))?;
+        client.execute(&format!("DROP PUBLICATION {name}"))?;
+    }
+    ensure!(slots()? == "0" && publications()? == "0", "nothing else is left on the server");
 
     // The sink holds a position that no slot vouches for: a new start must not pass over what came meanwhile.
     client.execute("INSERT INTO notes VALUES (2, 'unseen')")?;

@@ -4,6 +4,7 @@
 
 mod given_up;
 mod idle;
+mod synced;
 
 use crate::rig::{self, BINARY, POSTGRES, Rig, Sinks};
 use anyhow::{Context, Result, ensure};

@@ -1,6 +1,6 @@
 //! Every supported PostgreSQL, read by a login that may do nothing else and whose settings are hostile: every
 //! built-in type with its extreme values arrives the same from the snapshot and from the log, and equals the source.
-//! PG-13, PG-20, PG-24, PG-30, PG-36, PG-38, PG-39, PG-50 to PG-58, PG-90, PG-98.
+//! PG-13, PG-20, PG-24, PG-30 to PG-34, PG-36, PG-38, PG-39, PG-50 to PG-58, PG-90, PG-98.
 
 mod narrowed;
 mod shapes;

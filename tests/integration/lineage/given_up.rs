@@ -1,5 +1,5 @@
 //! Slots that the server gave up, servers that a standby took over from, and publications that lost a table while
-//! nobody looked. PG-02, PG-02b, PG-07, PG-11, PG-14.
+//! nobody looked. PG-02, PG-02b, PG-07, PG-11, PG-14, PG-25, PG-80.
 
 use super::{filled, halted, load};
 use crate::rig::{self, POSTGRES, Rig, Sinks};
@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, ensure};
 use rustix::process::Signal;
 use std::time::Duration;
 use tidewire_testkit::postgres::Client;
-use tidewire_testkit::readers::Reader;
+use tidewire_testkit::readers::{self, Reader};
 use tidewire_testkit::{PostgresOptions, oracle, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -191,6 +191,37 @@ fn a_table_that_became_a_partition_while_nobody_looked_halts_the_source() -> Res
         &[Reader::Deltalake],
     )?;
     ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+/// A partition that leaves keeps the rows that it had, and has no later ones under a name that is not its own any more; a table
+/// that becomes a partition halts the source, since the rows that it had are under another name (PG-25).
+#[test]
+fn pg_25_partitions_come_and_go_while_the_stream_runs() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    let client = rig.client()?;
+    client.execute(
+        "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+         CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (100) TO (200);
+         CREATE TABLE parts_3 (id int PRIMARY KEY); INSERT INTO parts VALUES (1), (101); INSERT INTO parts_3 VALUES (201);
+         CREATE PUBLICATION tidewire_shop FOR TABLE parts, parts_3, work_items, work_pairs, work_log
+           WITH (publish_via_partition_root = true)",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    client.execute("INSERT INTO parts VALUES (102)")?;
+    client.execute("ALTER TABLE parts DETACH PARTITION parts_2")?;
+    client.execute("INSERT INTO parts_2 VALUES (103)")?;
+    client.execute("CREATE TABLE parts_4 PARTITION OF parts FOR VALUES FROM (300) TO (400)")?;
+    client.execute("INSERT INTO parts VALUES (2), (301)")?;
+    rig.catch_up()?;
+    let mirror = readers::read(Reader::Deltalake, &rig.table("parts"))?;
+    let mut ids: Vec<String> = mirror.rows.iter().flatten().map(ToString::to_string).collect();
+    ids.sort();
+    ensure!(ids == ["1", "101", "102", "2", "301"].map(|id| format!("\"{id}\"")), "{ids:?}");
+    client.execute("ALTER TABLE parts ATTACH PARTITION parts_3 FOR VALUES FROM (200) TO (300)")?;
+    ensure!(halted(&mut rig.daemon)? == "publication_changed");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use tidewire_testkit::kafka::Record;
 
 /// Tables compared with the source in both sinks, and what a mirror is compared with: itself, or a view where Delta
 /// has no such column name; and the end of the topic's name.
-pub(super) const TABLES: [(&str, &str, &str); 8] = [
+pub(super) const TABLES: [(&str, &str, &str); 9] = [
     ("emptied", "emptied", "emptied"),
     ("moved", "moved", "moved"),
     ("full_row", "full_row", "full_row"),
@@ -15,6 +15,7 @@ pub(super) const TABLES: [(&str, &str, &str); 8] = [
     ("parted", "parted", "parted"),
     ("generated", "generated", "generated"),
     ("toasted", "toasted", "toasted"),
+    ("long_key", "long_key", "long_key"),
     ("Odd-Näme", "odd_shown", "Odd-N_me"),
 ];
 
@@ -32,6 +33,8 @@ pub(super) const CREATE: &str = r#"
     CREATE TABLE generated (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED, w text);
     CREATE TABLE toasted (id int PRIMARY KEY, big text, note text);
     ALTER TABLE toasted ALTER COLUMN big SET STORAGE EXTERNAL;
+    CREATE TABLE long_key (k text PRIMARY KEY, v text);
+    ALTER TABLE long_key ALTER COLUMN k SET STORAGE EXTERNAL;
     CREATE TABLE "Odd-Näme" ("Id" int PRIMARY KEY, "some col" text, "наme" text, "select" int);
     CREATE VIEW odd_shown AS SELECT "Id", "some col" AS some_col, "наme", "select" FROM "Odd-Näme";
 "#;
@@ -44,6 +47,7 @@ pub(super) const BEFORE: &str = r#"
     INSERT INTO parted VALUES (1, 'low'), (101, 'high');
     INSERT INTO generated (id, v, w) VALUES (1, 10, 'one');
     INSERT INTO toasted VALUES (1, repeat('a', 9000), 'n'), (2, repeat('b', 9000), 'n');
+    INSERT INTO long_key SELECT repeat(i || '-', 1100), 'n' FROM generate_series(1, 4) i;
     INSERT INTO "Odd-Näme" VALUES (1, 'a', 'b', 2);
 "#;
 
@@ -58,8 +62,12 @@ pub(super) const AFTER: &str = r#"
     UPDATE parted SET v = 'changed'; UPDATE parted SET id = 102 WHERE id = 1;
     CREATE TABLE parted_top PARTITION OF parted FOR VALUES FROM (200) TO (300);
     INSERT INTO parted VALUES (2, 'low'), (202, 'top'); DELETE FROM parted WHERE id = 101;
+    INSERT INTO parted_low VALUES (3, 'by its own name'); UPDATE parted_high SET v = 'by its own name' WHERE id = 102;
+    DELETE FROM parted_low WHERE id = 2;
     UPDATE generated SET v = 11; INSERT INTO generated (id, v, w) VALUES (2, NULL, NULL);
     UPDATE toasted SET note = 'changed'; UPDATE toasted SET id = 3 WHERE id = 2;
+    UPDATE long_key SET v = 'changed' WHERE k LIKE '1%'; UPDATE long_key SET k = k || 'x' WHERE k LIKE '2%';
+    DELETE FROM long_key WHERE k LIKE '3%'; INSERT INTO long_key VALUES (repeat('3-', 1100), NULL);
     UPDATE "Odd-Näme" SET "наme" = 'c'; INSERT INTO "Odd-Näme" VALUES (2, NULL, '''"\', 3);
 "#;
 
