@@ -1,5 +1,5 @@
 //! A throw-away Kafka broker (KRaft, one node) on free ports, ready when it answers. Its plain listener is always
-//! there for the tests' own reads; a SASL_SSL listener comes beside it when asked for.
+//! there for the tests' own reads; a SASL_SSL listener and one behind a proxy come beside it when asked for.
 
 mod records;
 
@@ -217,7 +217,12 @@ impl Kafka {
         records::consume(&self.brokers(), topic, isolation, records::MARKER_LIMIT)
     }
 
-    /// The same, record by record in the order of each partition. The first error ends it.
+    /// Whether no transaction is open in a topic: readers of committed records come to its end.
+    pub fn all_ended(&self, topic: &str) -> Result<bool> {
+        records::all_ended(&self.brokers(), topic)
+    }
+
+    /// The records of a topic as `consume` gives them, one by one in the order of each partition. The first error ends it.
     pub fn visit(&self, topic: &str, isolation: Isolation, act: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
         records::visit(&self.brokers(), topic, isolation, records::MARKER_LIMIT, act)
     }

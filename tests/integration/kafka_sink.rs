@@ -2,10 +2,12 @@
 //! looked, and that an earlier instance is shut out whichever of its producers has its turn.
 //! SK-02, SK-03, SK-04, SK-0C, SK-61.
 
+mod torn;
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tidewire_core::batch::{BatchBuilder, BatchLimits, ChangeHead};
+use tidewire_core::batch::{BatchBuilder, BatchLimits, Before, ChangeHead, ImageStart};
 use tidewire_core::cell::Tag;
 use tidewire_core::schema::{KeyKind, OldRow};
 use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
@@ -37,11 +39,19 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Bench> {
-        Ok(Bench { kafka: Kafka::start(&KafkaOptions::default())?, lsn: 1_000, commit_micros: now_micros() })
+        Bench::with(&KafkaOptions::default())
+    }
+
+    fn with(options: &KafkaOptions) -> Result<Bench> {
+        Ok(Bench { kafka: Kafka::start(options)?, lsn: 1_000, commit_micros: now_micros() })
     }
 
     fn connector(&self, more: &str) -> Result<Box<dyn SinkConnector>> {
-        let config: Config = serde_json::from_str(&format!(r#"{{"brokers": ["{}"]{more}}}"#, self.kafka.brokers()))?;
+        self.connector_by(&self.kafka.brokers(), more)
+    }
+
+    fn connector_by(&self, brokers: &str, more: &str) -> Result<Box<dyn SinkConnector>> {
+        let config: Config = serde_json::from_str(&format!(r#"{{"brokers": ["{brokers}"]{more}}}"#))?;
         let options = SinkOptions { name: "events".into(), secrets: Arc::new(Inline) };
         connector(options, config).map_err(|faults| anyhow!("{faults:?}"))
     }
@@ -52,6 +62,28 @@ impl Bench {
 
     /// A transaction with one row in each of some tables.
     fn batch(&mut self, rows: &[(&str, i64, &[u8])]) -> Batch {
+        let mut builder = self.transaction();
+        for (ordinal, (name, id, note)) in (1..).zip(rows) {
+            let table = builder.table(&table(name));
+            let image = image(&mut builder, *id, Some(note));
+            let head = ChangeHead { op: Op::Insert, ordinal, offset: self.lsn + ordinal, row: 0 };
+            builder.push(head, table, None, Some(image));
+        }
+        builder.finish(self.position(), true, now_micros())
+    }
+
+    /// A transaction in which a row gets another key.
+    fn moved(&mut self, name: &str, from: i64, to: i64, note: &[u8]) -> Batch {
+        let mut builder = self.transaction();
+        let table = builder.table(&table(name));
+        let before = image(&mut builder, from, None);
+        let after = image(&mut builder, to, Some(note));
+        let head = ChangeHead { op: Op::Update, ordinal: 1, offset: self.lsn + 1, row: 0 };
+        builder.push(head, table, Some((Before::Key, before)), Some(after));
+        builder.finish(self.position(), true, now_micros())
+    }
+
+    fn transaction(&mut self) -> BatchBuilder {
         self.lsn += 1_000;
         let source = SourceDescriptor {
             name: SOURCE.into(),
@@ -69,16 +101,7 @@ impl Bench {
             previous_commit: None,
             provenance: Vec::new(),
         });
-        for (ordinal, (name, id, note)) in (1..).zip(rows) {
-            let table = builder.table(&table(name));
-            let image = builder.image();
-            builder.cell(Cell::int(*id));
-            let note = builder.long(Tag::Text, note);
-            builder.cell(note);
-            let head = ChangeHead { op: Op::Insert, ordinal, offset: self.lsn + ordinal, row: 0 };
-            builder.push(head, table, None, Some(image));
-        }
-        builder.finish(self.position(), true, now_micros())
+        builder
     }
 
     fn position(&self) -> Option<Position> {
@@ -113,6 +136,15 @@ impl Bench {
             .map(|record| Ok((String::from_utf8(record.key.context("a key")?)?, record.partition)))
             .collect()
     }
+}
+
+/// A row, or of the old one its key alone.
+fn image(builder: &mut BatchBuilder, id: i64, note: Option<&[u8]>) -> ImageStart {
+    let image = builder.image();
+    builder.cell(Cell::int(id));
+    let note = note.map_or(Cell::UNKNOWN, |note| builder.long(Tag::Text, note));
+    builder.cell(note);
+    image
 }
 
 fn table(name: &str) -> Arc<TableSchema> {

@@ -106,10 +106,18 @@ fn wait_for_markers(committed: &BaseConsumer, brokers: &str, topic: &str, limit:
     let written = ends(&consumer(brokers, Isolation::ReadUncommitted)?, topic)?;
     let begin = Instant::now();
     wait::until("transactions to end", READ_LIMIT, || {
-        let shown = ends(committed, topic)?;
-        let is_shown = written.iter().all(|(partition, end)| shown.get(partition) >= Some(end));
-        Ok((is_shown || begin.elapsed() > limit).then_some(()))
+        Ok((is_shown(committed, topic, &written)? || begin.elapsed() > limit).then_some(()))
     })
+}
+
+fn is_shown(committed: &BaseConsumer, topic: &str, written: &BTreeMap<i32, i64>) -> Result<bool> {
+    let shown = ends(committed, topic)?;
+    Ok(written.iter().all(|(partition, end)| shown.get(partition) >= Some(end)))
+}
+
+pub(super) fn all_ended(brokers: &str, topic: &str) -> Result<bool> {
+    let written = ends(&consumer(brokers, Isolation::ReadUncommitted)?, topic)?;
+    is_shown(&consumer(brokers, Isolation::ReadCommitted)?, topic, &written)
 }
 
 /// Every record of a topic. What is committed is waited for, for so long.
