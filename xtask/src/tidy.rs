@@ -135,18 +135,24 @@ fn of_metrics(root: &Path, sources: &[PathBuf]) -> Result<Vec<String>> {
     Ok(unexplained.chain(unknown).collect())
 }
 
-/// Each test that the page of proofs names exists.
+/// Each test that the page of proofs names exists, and each ID of a row is cited by a file of that row.
 fn of_proofs(root: &Path) -> Result<Vec<String>> {
     let page = root.join("docs/proofs.md");
     let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
     let mut faults = Vec::new();
     let mut named = 0;
-    for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|piece| piece.split_once("::")) {
-        named += 1;
-        let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
-        if !has_test(&source, test) {
-            faults.push(format!("docs/proofs.md names {test} in {file}, which does not exist"));
+    for line in text.lines() {
+        let mut sources = String::new();
+        for (file, test) in line.split('`').skip(1).step_by(2).filter_map(|piece| piece.split_once("::")) {
+            named += 1;
+            let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+            if !has_test(&source, test) {
+                faults.push(format!("docs/proofs.md names {test} in {file}, which does not exist"));
+            }
+            sources.push_str(&source);
         }
+        let uncited = identifiers(line).filter(|id| !sources.is_empty() && !cites(&sources, id));
+        faults.extend(uncited.map(|id| format!("docs/proofs.md: no file that shows {id} cites it")));
     }
     if named == 0 {
         faults.push("docs/proofs.md names no test".to_owned());
@@ -156,6 +162,18 @@ fn of_proofs(root: &Path) -> Result<Vec<String>> {
 
 fn has_test(source: &str, name: &str) -> bool {
     ["#[test]\nfn", "    fn", "\nasync fn"].iter().any(|head| source.contains(&format!("{head} {name}(")))
+}
+
+/// The IDs in the cells of a row, such as `PG-29b`, but those in the names of tests.
+fn identifiers(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split('`').step_by(2).flat_map(|text| text.split([' ', ',', '|', '(', ')', ';', '.']));
+    words.filter(|word| ["PG-", "MY-", "SK-", "SEC-", "VER-"].iter().any(|head| word.starts_with(head)))
+}
+
+/// As `PG-29b` in a comment, or `pg_29b` in a name.
+fn cites(source: &str, id: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    [id.to_owned(), id.to_lowercase().replace('-', "_")].iter().any(|id| source.split(id.as_str()).skip(1).any(ends))
 }
 
 /// Names in a line that stand right after `quote` and begin with the prefix of all metrics.
@@ -194,10 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn tests_are_found() {
-        let source = "//! Tests.\n#[test]\nfn one() {}\n    #[test]\n    fn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}";
-        let found = ["one", "two", "three", "four", "on"].map(|name| has_test(source, name));
+    fn tests_and_what_they_cite_are_found() {
+        let source = "//! SK-30.\n#[test]\nfn one_pg_29b() {}\n    #[test]\n    fn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}";
+        let found = ["one_pg_29b", "two", "three", "four", "one"].map(|name| has_test(source, name));
         assert_eq!(found, [true, true, true, false, false]);
+        let row = "| PG-29b, MY-23 | clocks (SK-37); a thing | `a.rs::pg_30_x` `b.rs::y` |";
+        assert_eq!(identifiers(row).collect::<Vec<_>>(), ["PG-29b", "MY-23", "SK-37"]);
+        assert_eq!(["SK-30", "PG-29b", "PG-2"].map(|id| cites(source, id)), [true, true, false]);
     }
 
     #[test]
