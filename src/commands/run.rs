@@ -6,6 +6,7 @@ use crate::cli::{Global, exit};
 use crate::commands::{connectors, load, print_error, runtime};
 use crate::config::Config;
 use crate::notify;
+use crate::pipeline::clock::{Clock, SystemClock};
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
 use crate::pipeline::pace::Pace;
 use crate::pipeline::ship::{HaltedTables, QUEUE_BATCHES, Worker};
@@ -130,6 +131,7 @@ fn assemble(
         board.update(|view| view.state = State::Stopped);
         return None;
     }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock(Handle::current()));
     let (report, reports) = mpsc::channel(REPORTS_PER_SINK * sinks.len());
     let mut lanes = Vec::new();
     let mut workers = Vec::new();
@@ -147,7 +149,7 @@ fn assemble(
             commands: queue,
             reports: report.clone(),
             retry: Pace::default().retry,
-            runtime: Handle::current(),
+            clock: Arc::clone(&clock),
             meter: SinkMeter::new(Arc::clone(&source), Arc::clone(&sink)),
             alive,
             halted: HaltedTables::default(),
@@ -163,6 +165,7 @@ fn assemble(
         meter: SourceMeter::new(Arc::clone(&source)),
         stop: stop.child_token(),
         pace: Pace::default(),
+        clock,
         metrics_per_table: config.metrics_per_table,
         lanes_opened: false,
         accept_server_position: accept.iter().any(|accepted| accepted == name),

@@ -10,6 +10,7 @@ mod ending;
 mod gauges;
 mod reports;
 
+use crate::pipeline::clock::Clock;
 use crate::pipeline::normalize::Normalizer;
 use crate::pipeline::pace::Pace;
 use crate::pipeline::route::Fanout;
@@ -78,6 +79,8 @@ pub(crate) struct Ingest {
     pub stop: CancellationToken,
     /// How patient it is.
     pub(crate) pace: Pace,
+    /// What it waits by.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Whether metrics carry the `table` label.
     pub metrics_per_table: bool,
     /// The operator vouches for the server's position.
@@ -134,7 +137,7 @@ impl Ingest {
             generation: 0,
             received: None,
             durable_commit_time: vec![None; self.lanes.len()],
-            last_run: Instant::now(),
+            last_run: self.clock.now(),
             has_committed: false,
         };
         let mut pauses = Pauses::new(self.pace.retry);
@@ -155,7 +158,7 @@ impl Ingest {
             let ending = self.run_once(&mut books).await;
             // A source that can be opened but not read, or whose changes cannot be taken, is no success: its pauses go on
             // growing.
-            if std::mem::take(&mut books.has_committed) || books.last_run.elapsed() >= self.pace.retry.max() {
+            if std::mem::take(&mut books.has_committed) || self.clock.since(books.last_run) >= self.pace.retry.max() {
                 pauses.reset();
             }
             match ending {
@@ -185,6 +188,7 @@ impl Ingest {
     async fn open_lanes(&mut self, pauses: &mut Pauses) -> Option<Outcome> {
         while !self.lanes_opened {
             let ready = tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Some(Outcome::Stopped),
                 ready = self.connector.ready() => ready,
             };
@@ -250,16 +254,17 @@ impl Ingest {
 
     /// Waits; `false` when the daemon stops meanwhile.
     async fn sleep(&mut self, length: Duration) -> bool {
-        let until = tokio::time::Instant::now() + length;
+        let until = self.clock.now() + length;
         loop {
             self.board.mark_alive("ingest");
-            let next = until.min(tokio::time::Instant::now() + self.pace.tick);
+            let left = until.saturating_duration_since(self.clock.now());
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return false,
                 Some(report) = self.reports.recv() => self.note(report),
-                () = tokio::time::sleep_until(next) => {}
+                () = self.clock.sleep(left.min(self.pace.tick)) => {}
             }
-            if tokio::time::Instant::now() >= until {
+            if self.clock.now() >= until {
                 return true;
             }
         }
@@ -269,12 +274,13 @@ impl Ingest {
     async fn listen(&mut self) -> bool {
         self.board.mark_alive("ingest");
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => false,
             Some(report) = self.reports.recv() => {
                 self.note(report);
                 true
             }
-            () = tokio::time::sleep(self.pace.tick) => true,
+            () = self.clock.sleep(self.pace.tick) => true,
         }
     }
 
@@ -291,7 +297,7 @@ impl Ingest {
             if away == 0 {
                 break;
             }
-            if ready > 0 && first_ready.get_or_insert_with(Instant::now).elapsed() >= self.pace.grace {
+            if ready > 0 && self.clock.since(*first_ready.get_or_insert_with(|| self.clock.now())) >= self.pace.grace {
                 break;
             }
             if !self.listen().await {
@@ -321,8 +327,9 @@ impl Ingest {
 
     async fn run_once(&mut self, books: &mut Books) -> Ending {
         let resume = self.resume();
-        books.last_run = Instant::now();
+        books.last_run = self.clock.now();
         let opened = tokio::select! {
+            biased;
             () = self.stop.cancelled() => return Ending::Stop,
             opened = self.open_alive(resume) => opened,
         };
@@ -330,7 +337,7 @@ impl Ingest {
             Ok(source) => source,
             Err(error) => return Ending::Source(error),
         };
-        books.last_run = Instant::now();
+        books.last_run = self.clock.now();
         books.generation += 1;
         books.watermark.forget_acknowledged();
         books.received = None;
@@ -370,17 +377,17 @@ impl Ingest {
         loop {
             self.board.mark_alive("ingest");
             tokio::select! {
+                biased;
                 opened = &mut opening => return opened,
-                () = tokio::time::sleep(self.pace.tick) => {}
+                () = self.clock.sleep(self.pace.tick) => {}
             }
         }
     }
 
     /// Moves batches until something ends the run.
     async fn stream(&mut self, books: &mut Books, source: &mut OpenSource) -> Ending {
-        let mut tick = tokio::time::interval(self.pace.tick);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut monitored = Instant::now().checked_sub(MONITOR_INTERVAL).unwrap_or_else(Instant::now);
+        let mut tick = self.clock.sleep(Duration::ZERO);
+        let mut monitored: Option<Instant> = None;
         loop {
             let busy = books.fanout.is_busy();
             tokio::select! {
@@ -400,12 +407,13 @@ impl Ingest {
                     }
                     Err(error) => return Ending::Source(error),
                 },
-                _ = tick.tick() => {
+                () = &mut tick => {
+                    tick = self.clock.sleep(self.pace.tick);
                     if let Some(ending) = self.look_after(books) {
                         return ending;
                     }
-                    if monitored.elapsed() >= MONITOR_INTERVAL {
-                        monitored = Instant::now();
+                    if monitored.is_none_or(|then| self.clock.since(then) >= MONITOR_INTERVAL) {
+                        monitored = Some(self.clock.now());
                         self.watch_log(source);
                     }
                 }
@@ -421,7 +429,7 @@ impl Ingest {
             books.received =
                 Some((position.clone(), time.or_else(|| books.received.as_ref().and_then(|(_, time)| *time))));
         }
-        books.fanout.offer(Arc::new(batch));
+        books.fanout.offer(Arc::new(batch), self.clock.now());
         Ok(())
     }
 
@@ -468,7 +476,7 @@ impl Ingest {
     /// Four times a second: sinks that stall others, sinks that have caught up, lag.
     fn look_after(&mut self, books: &mut Books) -> Option<Ending> {
         self.board.mark_alive("ingest");
-        for index in books.fanout.stallers() {
+        for index in books.fanout.stallers(self.clock.now()) {
             books.fanout.detach(index);
             if let Some(lane) = self.lanes.get_mut(index) {
                 warn!(sink = %lane.sink, code = "sink_left_behind", "sink left behind: its queue stayed full; the others go on and it catches up later");
@@ -479,7 +487,8 @@ impl Ingest {
         self.show_lag(books);
         let caught_up =
             |(index, lane): (usize, &Lane)| matches!(lane.state, LaneState::Lagging) && books.fanout.depth(index) == 0;
-        let rejoin = books.last_run.elapsed() >= self.pace.rejoin_min && self.lanes.iter().enumerate().any(caught_up);
+        let rejoin =
+            self.clock.since(books.last_run) >= self.pace.rejoin_min && self.lanes.iter().enumerate().any(caught_up);
         rejoin.then_some(Ending::Rejoin)
     }
 }

@@ -67,12 +67,12 @@ impl Fanout {
     }
 
     /// Takes a batch; `flush` delivers it. There must be none on its way.
-    pub(crate) fn offer(&mut self, batch: Arc<Batch>) {
+    pub(crate) fn offer(&mut self, batch: Arc<Batch>, now: Instant) {
         for lane in &mut self.lanes {
             lane.waiting =
                 lane.attached && lane.commands.try_send(Command::Deliver(self.generation, Arc::clone(&batch))).is_err();
         }
-        self.pending = Some((batch, Instant::now()));
+        self.pending = Some((batch, now));
         self.settle_pending();
     }
 
@@ -95,8 +95,9 @@ impl Fanout {
 
     /// Sinks that have kept others waiting for too long. When no other sink has the batch, nobody is
     /// kept waiting: the source is simply felt to be slow.
-    pub(crate) fn stallers(&self) -> Vec<usize> {
-        let overdue = self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.stall_max);
+    pub(crate) fn stallers(&self, now: Instant) -> Vec<usize> {
+        let overdue =
+            self.pending.as_ref().is_some_and(|(_, since)| now.saturating_duration_since(*since) >= self.stall_max);
         let someone_waits = self.lanes.iter().any(|lane| lane.attached && !lane.waiting);
         if !overdue || !someone_waits {
             return Vec::new();

@@ -20,15 +20,15 @@ mod open;
 
 pub(crate) use halted::HaltedTables;
 
+use crate::pipeline::clock::Clock;
 use crate::retry::Pauses;
 use crate::telemetry::SinkMeter;
 use open::{OpenSink, Pending, TICK};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidewire_core::retry::RetryPolicy;
 use tidewire_core::{Batch, Error, ErrorKind, Progress, Result, SinkConnector, TableName, failpoint};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -102,8 +102,8 @@ pub(crate) struct Worker {
     pub reports: mpsc::Sender<Report>,
     /// Pauses between attempts.
     pub(crate) retry: RetryPolicy,
-    /// For waiting with a deadline.
-    pub runtime: Handle,
+    /// What it waits by.
+    pub clock: Arc<dyn Clock>,
     /// Its metrics.
     pub meter: SinkMeter,
     /// Called whenever the worker goes round its loop.
@@ -157,10 +157,10 @@ impl Worker {
     /// Waits, dropping what arrives: the sink is away and will be fed again from its own position. Drops at least what
     /// has arrived.
     fn pause(&mut self, length: Duration) -> Turn {
-        let until = Instant::now() + length;
+        let until = self.clock.now() + length;
         loop {
             (self.alive)();
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(self.clock.now());
             match self.receive(left.min(TICK)) {
                 Some(Some(Command::Close)) | None => return Turn::Close,
                 Some(Some(_)) => {}
@@ -175,11 +175,10 @@ impl Worker {
         if let Ok(command) = self.commands.try_recv() {
             return Some(Some(command));
         }
-        let commands = &mut self.commands;
-        match self.runtime.block_on(async { tokio::time::timeout(timeout, commands.recv()).await }) {
-            Ok(Some(command)) => Some(Some(command)),
-            Ok(None) => None,
-            Err(_) => Some(None),
+        match self.clock.wait(timeout, self.commands.recv()) {
+            Some(Some(command)) => Some(Some(command)),
+            Some(None) => None,
+            None => Some(None),
         }
     }
 
@@ -187,7 +186,7 @@ impl Worker {
     fn open_and_serve(&mut self, pauses: &mut Pauses) -> Result<Turn> {
         let (sink, mut progress) = self.connector.open(&self.source)?;
         self.halted.leave_behind(&mut progress)?;
-        let mut open = OpenSink::new(sink, self.connector.capabilities(), progress);
+        let mut open = OpenSink::new(sink, self.connector.capabilities(), progress, Arc::clone(&self.clock));
         self.report(Event::Ready(open.progress.clone()));
         match self.serve(&mut open, pauses) {
             Err(error) => match self.halted.add(&error, open.floor.as_ref()) {
@@ -222,7 +221,7 @@ impl Worker {
                 // A sink that can be opened but not written to is no success: its pauses go on growing.
                 pauses.reset();
             } else if open.maintenance_is_due() && self.commands.is_empty() {
-                open.maintained = if open.sink.maintain()? { None } else { Some(Instant::now()) };
+                open.maintained = if open.sink.maintain()? { None } else { Some(self.clock.now()) };
             }
         }
     }
@@ -248,9 +247,9 @@ impl Worker {
             }
             Command::Deliver(generation, batch) => {
                 if open.generation == Some(generation) {
-                    let begin = Instant::now();
+                    let begin = self.clock.now();
                     open.write(&batch, &self.halted)?;
-                    self.meter.wrote(begin.elapsed());
+                    self.meter.wrote(self.clock.since(begin));
                 }
             }
             Command::Settle => {
@@ -271,7 +270,7 @@ impl Worker {
 
     fn commit(&self, open: &mut OpenSink) -> Result<()> {
         failpoint::pass("before_commit");
-        let begin = Instant::now();
+        let begin = self.clock.now();
         open.sink.commit(&open.progress)?;
         failpoint::pass("after_commit");
         if let Some(interval) = open.sink.commit_interval() {
@@ -280,7 +279,7 @@ impl Worker {
         let scratch = std::mem::take(&mut open.pending.scratch);
         let pending = std::mem::replace(&mut open.pending, Pending { scratch, ..Pending::default() });
         open.maintained = None;
-        let took = begin.elapsed();
+        let took = self.clock.since(begin);
         open.rest(took);
         self.meter.committed(took, pending.changes, pending.bytes as u64);
         self.report(Event::Durable(Durable {

@@ -5,6 +5,7 @@
 mod shelf;
 mod tape;
 
+use crate::pipeline::clock::SystemClock;
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
 use crate::pipeline::pace::Pace;
 use crate::pipeline::ship::{Command, Event, HaltedTables, QUEUE_BATCHES, Report, Worker};
@@ -147,6 +148,7 @@ impl World {
             meter: SourceMeter::new("s".into()),
             stop: stop.clone(),
             pace,
+            clock: Arc::new(SystemClock(Handle::current())),
             metrics_per_table: true,
             accept_server_position: false,
             lanes_opened: false,
@@ -169,7 +171,7 @@ fn worker(
         commands,
         reports,
         retry,
-        runtime: Handle::current(),
+        clock: Arc::new(SystemClock(Handle::current())),
         meter: SinkMeter::new("s".into(), index.to_string().into()),
         alive: Box::new(|| ()),
         halted: HaltedTables::default(),

@@ -2,7 +2,6 @@
 
 use super::{Books, Ingest, LaneState};
 use crate::pipeline::ship::{Command, Event};
-use std::time::Instant;
 use tidewire_core::source::Acknowledger;
 
 impl Ingest {
@@ -12,6 +11,7 @@ impl Ingest {
             if matches!(lane.state, LaneState::Running | LaneState::Lagging) {
                 lane.state = LaneState::Away;
                 let sent = tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => return,
                     sent = lane.commands.send(Command::Settle) => sent,
                 };
@@ -22,10 +22,11 @@ impl Ingest {
         }
         // The connection stays until the sinks have answered, for at most the grace: their last commits can
         // still be acknowledged.
-        let until = Instant::now() + self.pace.grace;
-        while self.lanes.iter().any(|lane| matches!(lane.state, LaneState::Away)) && Instant::now() < until {
+        let until = self.clock.now() + self.pace.grace;
+        while self.lanes.iter().any(|lane| matches!(lane.state, LaneState::Away)) && self.clock.now() < until {
             self.board.mark_alive("ingest");
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 Some(report) = self.reports.recv() => {
                     if let Event::Durable(durable) = &report.event {
@@ -35,7 +36,7 @@ impl Ingest {
                     }
                     self.note(report);
                 }
-                () = tokio::time::sleep(self.pace.tick) => {}
+                () = self.clock.sleep(self.pace.tick) => {}
             }
         }
     }
@@ -52,6 +53,7 @@ impl Ingest {
         while !self.all_gone() {
             self.board.mark_alive("ingest");
             tokio::select! {
+                biased;
                 report = self.reports.recv() => {
                     let Some(report) = report else { return };
                     if let Event::Durable(durable) = &report.event {
@@ -62,7 +64,7 @@ impl Ingest {
                     }
                     self.note(report);
                 }
-                () = tokio::time::sleep(self.pace.tick) => {}
+                () = self.clock.sleep(self.pace.tick) => {}
             }
         }
     }

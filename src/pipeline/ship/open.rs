@@ -2,7 +2,9 @@
 //! threads or channels.
 
 use super::halted::HaltedTables;
+use crate::pipeline::clock::Clock;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::sink::{Selection, SinkCapabilities};
 use tidewire_core::{Batch, Mark, Phase, Position, Progress, Result, Sink, TableProgress, TableState, failpoint};
@@ -23,6 +25,7 @@ const COMMIT_REST_MAX: Duration = Duration::from_millis(20);
 /// A sink that is open, and what has been written to it since its last commit.
 pub(super) struct OpenSink {
     pub(super) sink: Box<dyn Sink>,
+    clock: Arc<dyn Clock>,
     pub(super) capabilities: SinkCapabilities,
     /// What the sink holds plus what was written: what the next commit stores.
     pub(super) progress: Progress,
@@ -53,7 +56,12 @@ pub(super) struct Pending {
 }
 
 impl OpenSink {
-    pub(super) fn new(sink: Box<dyn Sink>, capabilities: SinkCapabilities, progress: Progress) -> OpenSink {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        capabilities: SinkCapabilities,
+        progress: Progress,
+        clock: Arc<dyn Clock>,
+    ) -> OpenSink {
         OpenSink {
             sink,
             capabilities,
@@ -64,7 +72,8 @@ impl OpenSink {
             pending: Pending::default(),
             maintained: None,
             committed: None,
-            rests_until: Instant::now(),
+            rests_until: clock.now(),
+            clock,
         }
     }
 
@@ -142,7 +151,7 @@ impl OpenSink {
 
     /// Whether an idle sink is to keep house.
     pub(super) fn maintenance_is_due(&self) -> bool {
-        !self.pending.dirty && self.maintained.is_none_or(|last| last.elapsed() >= MAINTAIN_INTERVAL)
+        !self.pending.dirty && self.maintained.is_none_or(|last| self.clock.since(last) >= MAINTAIN_INTERVAL)
     }
 
     pub(super) fn commit_is_due(&self, idle: bool) -> bool {
@@ -160,18 +169,19 @@ impl OpenSink {
 
     /// A commit has just ended that took so long.
     pub(super) fn rest(&mut self, took: Duration) {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.committed = Some(now);
         self.rests_until = now + (took * COMMIT_REST).min(COMMIT_REST_MAX);
     }
 
     /// Commits are an interval apart, and a change that comes after a quiet time waits for none.
     fn interval_left(&self) -> Duration {
-        self.committed.map_or(Duration::ZERO, |last| self.capabilities.commit_interval.saturating_sub(last.elapsed()))
+        self.committed
+            .map_or(Duration::ZERO, |last| self.capabilities.commit_interval.saturating_sub(self.clock.since(last)))
     }
 
     fn rest_left(&self) -> Duration {
-        self.rests_until.saturating_duration_since(Instant::now())
+        self.rests_until.saturating_duration_since(self.clock.now())
     }
 
     /// How long to wait for a command.
