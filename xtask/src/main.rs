@@ -1,11 +1,12 @@
-//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `model`, `torture`, `tidy`. Scripts
-//! hold no logic; this does.
+//! The commands of the repository: `cargo xtask demo`, `test`, `fetch`, `bench`, `fuzz`, `model`, `simulate`, `torture`, `tidy`.
+//! Scripts hold no logic; this does.
 
 mod bench;
 mod build;
 mod demo;
 mod fuzz;
 mod model;
+mod simulate;
 mod test;
 mod tidy;
 mod torture;
@@ -40,6 +41,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs random operations, faults and new starts of the Delta sink against a model, seed by seed.
     Model(model::Options),
+    /// Runs the pipeline with a scripted source and sinks, faults, crashes and a clock of its own, seed by seed.
+    Simulate(simulate::Options),
     /// Kills, cuts and stalls the daemon and its servers under load, and proves that no change is lost or doubled.
     Torture(torture::Options),
     /// Checks the form of the repository; `cargo test` does so too.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Model(options) => model::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Torture(options) => torture::run(&options),
         Command::Tidy => tidy::run(),
     };

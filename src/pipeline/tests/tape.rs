@@ -1,174 +1,126 @@
-//! The source of the simulation: reads a tape of two tables, breaks, and knows what it was told to forget.
+//! The tape: the log that the simulated source reads, transactions of one row to many batches, of several tables whose
+//! schemas change amid them. Knows nothing of who reads it.
 
-use super::Dice;
-use std::sync::{Arc, Mutex};
-use tidewire_core::batch::ChangeHead;
+use super::dice::Dice;
+use std::sync::Arc;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::source::{Acknowledger, BoxFuture, LogMonitor, LogState, OpenSource, Resume, SetupStep};
-use tidewire_core::{
-    Batch, BatchBuilder, BatchLimits, Cell, ColumnSchema, DataType, Error, Finding, Mark, Op, Phase, Position, Result,
-    SchemaVersion, SourceConnector, SourceDescriptor, SourceReader, TableName, TableSchema, Transaction,
-};
+use tidewire_core::{ColumnSchema, DataType, Mark, SchemaVersion, TableName, TableSchema};
 
-/// Changes per transaction; transaction `n` (from 1) commits at `n * 100`.
-pub(super) type Tape = Arc<Vec<u64>>;
+/// Places from one transaction's commit to the next one's. As in a real log, a transaction's end lies beyond its commit
+/// and before the next one's; the places from there on are the log's that holds nothing for us.
+pub(super) const STRIDE: u64 = 1 << 20;
 
-/// The tables on the tape, all of schema `public`.
-pub(super) const TABLES: [&str; 2] = ["t", "u"];
-
-/// Which of them a change belongs to.
-pub(super) fn table_of(ordinal: u64) -> usize {
-    usize::from(ordinal.is_multiple_of(3))
+/// A row on the tape, and on a shelf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// The place after it.
+    pub(super) mark: Mark,
+    pub(super) table: usize,
+    /// Version of its table: the number of its columns too.
+    pub(super) version: u32,
+    /// What its first column holds; each other one holds one more than the one before it.
+    pub(super) value: i64,
 }
 
-/// The source.
-pub(super) fn descriptor() -> Arc<SourceDescriptor> {
-    Arc::new(SourceDescriptor {
-        name: "s".into(),
-        connector: "test",
-        database: "d".into(),
-        provenance: &[],
-        has_sequence: false,
-        snapshot_floor: None,
-    })
+/// The log.
+pub(super) struct Tape {
+    /// Transaction `n` (from 1) commits at `n * STRIDE`.
+    pub(super) transactions: Vec<Vec<Row>>,
+    /// By table.
+    pub(super) rows: Vec<Vec<Row>>,
+    /// Whether the tables are read before their log is; else the log has all that ever was.
+    pub(super) has_snapshot: bool,
+    /// By table, its versions from 1.
+    pub(super) schemas: Vec<Vec<Arc<TableSchema>>>,
 }
 
-fn schema(id: u64, name: &str) -> Arc<TableSchema> {
+impl Tape {
+    pub(super) fn new(dice: &Dice) -> Tape {
+        let tables = 1 + dice.roll(4) as usize;
+        let has_snapshot = dice.roll(2) == 0;
+        let rows = vec![Vec::new(); tables];
+        let mut tape = Tape { transactions: Vec::new(), rows, has_snapshot, schemas: Vec::new() };
+        let (count, change) = (2 + dice.roll(24), dice.pick(&[0, 60, 12]));
+        let mut versions = vec![1; tables];
+        let mut value = 0;
+        for number in 1..=count {
+            let size = 1 + dice.pick(&[0, 0, 3, 3, 12, 70]);
+            let size = 1 + dice.roll(size);
+            let mut transaction = Vec::new();
+            for minor in 1..=size {
+                let table = dice.roll(tables as u64) as usize;
+                if dice.strikes(change) {
+                    versions[table] += 1;
+                }
+                value += 10;
+                let mark = Mark { major: number * STRIDE, minor };
+                let row = Row { mark, table, version: versions[table], value };
+                transaction.push(row);
+                tape.rows[table].push(row);
+            }
+            tape.transactions.push(transaction);
+        }
+        let of = |(table, last): (usize, u32)| (1..=last).map(|version| schema(table, version)).collect();
+        tape.schemas = versions.into_iter().enumerate().map(of).collect();
+        tape
+    }
+
+    /// The first place at which all of it is held.
+    pub(super) fn end(&self) -> Mark {
+        end_of(self.transactions.len() as u64)
+    }
+
+    /// How many rows of a table lie at or before a place.
+    pub(super) fn until(&self, table: usize, place: Mark) -> usize {
+        self.rows[table].partition_point(|row| row.mark <= place)
+    }
+
+    /// The row with this value.
+    pub(super) fn row(&self, value: i64) -> Option<&Row> {
+        let all = self.transactions.iter();
+        let after = all.filter(|rows| rows.last().is_some_and(|row| row.value >= value));
+        after.flatten().find(|row| row.value == value)
+    }
+
+    /// The number of a table.
+    pub(super) fn table(&self, schema: &TableSchema) -> usize {
+        schema.native_id as usize
+    }
+}
+
+/// Where a transaction ends.
+pub(super) fn end_of(number: u64) -> Mark {
+    Mark { major: number * STRIDE + 1, minor: 0 }
+}
+
+/// The first transaction that is not held whole by who holds everything up to here.
+pub(super) fn first_after(place: Mark) -> u64 {
+    let number = place.major / STRIDE;
+    if place.major.is_multiple_of(STRIDE) { number.max(1) } else { number + 1 }
+}
+
+/// Whether a place lies inside a transaction.
+pub(super) fn is_inside(place: Mark) -> bool {
+    place.major > 0 && place.major.is_multiple_of(STRIDE)
+}
+
+fn schema(table: usize, version: u32) -> Arc<TableSchema> {
+    let column = |number: u32| ColumnSchema {
+        name: format!("c{number}").into(),
+        data_type: DataType::Int { bits: 64 },
+        native_type: "bigint".into(),
+        nullable: false,
+        default: None,
+        missing: tidewire_core::Missing::Unknown,
+        number: None,
+    };
     Arc::new(TableSchema {
-        name: TableName::new("public", name),
-        version: SchemaVersion(1),
-        native_id: id,
-        columns: vec![ColumnSchema {
-            name: "id".into(),
-            data_type: DataType::Int { bits: 64 },
-            native_type: "bigint".into(),
-            nullable: false,
-            default: None,
-            missing: tidewire_core::Missing::Unknown,
-            number: None,
-        }],
+        name: TableName::new("public", format!("t{table}")),
+        version: SchemaVersion(version),
+        native_id: table as u64,
+        columns: (0..version).map(column).collect(),
         key: vec![0],
         key_kind: KeyKind::Primary,
         old_row: OldRow::Key,
     })
-}
-
-pub(super) struct TapeSource {
-    pub(super) tape: Tape,
-    pub(super) dice: Dice,
-    pub(super) acknowledged: Arc<Mutex<Mark>>,
-}
-
-struct TapeReader {
-    source: Arc<SourceDescriptor>,
-    schemas: Vec<Arc<TableSchema>>,
-    tape: Tape,
-    dice: Dice,
-    next: Mark,
-}
-
-struct Ear(Arc<Mutex<Mark>>);
-
-impl Acknowledger for Ear {
-    fn acknowledge(&self, position: &Position) {
-        let mut heard = self.0.lock().unwrap();
-        *heard = (*heard).max(position.mark);
-    }
-}
-
-struct NoMonitor;
-
-impl LogMonitor for NoMonitor {
-    fn log_state(&self) -> BoxFuture<'_, Result<LogState>> {
-        Box::pin(std::future::ready(Ok(LogState::default())))
-    }
-}
-
-impl SourceReader for TapeReader {
-    fn next_batch(&mut self) -> BoxFuture<'_, Result<Batch>> {
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            let number = (self.next.major / 100) as usize;
-            let Some(size) = self.tape.get(number - 1).copied() else {
-                std::future::pending::<()>().await;
-                return Err(Error::bug("unreachable", "the tape is over"));
-            };
-            if self.dice.roll(40) == 0 {
-                return Err(Error::retry("cut", "the line was cut"));
-            }
-            let mut builder = BatchBuilder::new(Arc::clone(&self.source), Phase::Stream, BatchLimits::default());
-            builder.transaction(Transaction {
-                id: number.to_string().into(),
-                commit: self.next.major,
-                commit_time_micros: 1,
-                previous_commit: None,
-                provenance: Vec::new(),
-            });
-            let count = (1 + self.dice.roll(4)).min(size - self.next.minor);
-            for ordinal in self.next.minor + 1..=self.next.minor + count {
-                let table = builder.table(&self.schemas[table_of(ordinal)]);
-                let image = builder.image();
-                builder.cell(Cell::int(ordinal as i64));
-                builder.push(ChangeHead { op: Op::Insert, ordinal, offset: 0, row: 0 }, table, None, Some(image));
-            }
-            let minor = self.next.minor + count;
-            let ends = minor == size;
-            // As in a real log, a transaction's end lies beyond its commit and before the next one's.
-            let mark = if ends {
-                Mark { major: self.next.major + 1, minor: 0 }
-            } else {
-                Mark { major: self.next.major, minor }
-            };
-            self.next = if ends { Mark { major: self.next.major + 100, minor: 0 } } else { mark };
-            Ok(builder.finish(Some(Position::new(mark, mark.to_string())), ends, 0))
-        })
-    }
-}
-
-impl SourceConnector for TapeSource {
-    fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
-    fn setup(&self, _apply: bool) -> BoxFuture<'_, Result<Vec<SetupStep>>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
-    fn remove(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
-    fn open(&self, resume: Resume) -> BoxFuture<'_, Result<OpenSource>> {
-        Box::pin(async move {
-            if self.dice.roll(10) == 0 {
-                return Err(Error::retry("refused", "the server refused"));
-            }
-            let lowest =
-                resume.sinks.iter().map(|sink| sink.progress.resume_from().map_or(Mark::default(), |p| p.mark));
-            let lowest = lowest.min().unwrap_or_default();
-            assert!(lowest >= *self.acknowledged.lock().unwrap(), "acknowledged what a sink did not hold");
-            // A log is sent again from the start of the first transaction that is not held whole.
-            let major = if lowest.major == 0 {
-                100
-            } else {
-                lowest.major / 100 * 100 + if lowest.major % 100 == 0 { 0 } else { 100 }
-            };
-            let descriptor = descriptor();
-            let schemas: Vec<_> = (1..).zip(TABLES).map(|(id, name)| schema(id, name)).collect();
-            Ok(OpenSource {
-                descriptor: Arc::clone(&descriptor),
-                tables: schemas.clone(),
-                snapshot_rows_expected: 0,
-                reader: Box::new(TapeReader {
-                    source: descriptor,
-                    schemas,
-                    tape: Arc::clone(&self.tape),
-                    dice: self.dice.clone(),
-                    next: Mark { major, minor: 0 },
-                }),
-                acknowledger: Arc::new(Ear(Arc::clone(&self.acknowledged))),
-                monitor: Arc::new(NoMonitor),
-            })
-        })
-    }
 }
