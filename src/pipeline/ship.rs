@@ -242,6 +242,11 @@ impl Worker {
     fn obey(&mut self, open: &mut OpenSink, command: Command) -> Result<bool> {
         match command {
             Command::Start(generation, captured) => {
+                // Nobody settled the run before if it had begun when the task did not yet know that this sink was opened anew.
+                if open.holds_a_part() {
+                    info!("sink gives up a partial transaction of a run that ended, and starts anew");
+                    return Ok(false);
+                }
                 open.start(generation, &captured);
                 debug!(generation, "sink starts a run");
             }
@@ -254,7 +259,7 @@ impl Worker {
             }
             Command::Settle => {
                 open.generation = None;
-                if open.pending.inside_transaction && !open.capabilities.can_split_transactions {
+                if open.holds_a_part() {
                     info!("sink gives up a partial transaction and starts anew");
                     return Ok(false);
                 }

@@ -8,7 +8,6 @@
 //! named with the command that repeats it; one that found a fault joins `FIXTURES` with the fix.
 
 mod dice;
-mod ending;
 mod fate;
 mod planted;
 mod shelf;
@@ -16,6 +15,7 @@ mod snapshot;
 mod source;
 mod stage;
 mod tape;
+mod worker;
 mod world;
 
 use fate::BLOWS;
@@ -27,8 +27,8 @@ use world::Tally;
 
 /// Seeds of every test run, from 0.
 const SEEDS_PER_RUN: u64 = 400;
-/// Seeds that once failed.
-const FIXTURES: [u64; 0] = [];
+/// Seeds that once failed. 18535: a run that nobody settled left a part of a transaction, which the next one showed.
+const FIXTURES: [u64; 1] = [18_535];
 /// Set by `cargo xtask simulate`: how many seeds, and from which.
 const SEEDS: &str = "PIPELINE_SIMULATION_SEEDS";
 const FROM: &str = "PIPELINE_SIMULATION_FROM";

@@ -77,6 +77,11 @@ impl OpenSink {
         }
     }
 
+    /// Whether what was written ends inside a transaction that the sink must not show a part of.
+    pub(super) fn holds_a_part(&self) -> bool {
+        self.pending.inside_transaction && !self.capabilities.can_split_transactions
+    }
+
     pub(super) fn start(&mut self, generation: u64, captured: &BTreeSet<String>) {
         // Nobody wants a table any more that is not captured: the log need not be kept for it.
         let given_up = self.progress.behind.extract_if(.., |table, _| !captured.contains(table));
@@ -156,7 +161,7 @@ impl OpenSink {
 
     pub(super) fn commit_is_due(&self, idle: bool) -> bool {
         let (pending, capabilities) = (&self.pending, &self.capabilities);
-        if !pending.dirty || (pending.inside_transaction && !capabilities.can_split_transactions) {
+        if !pending.dirty || self.holds_a_part() {
             return false;
         }
         let large = pending.changes >= capabilities.commit_changes as u64 || pending.bytes >= capabilities.commit_bytes;
