@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Everything that can befall a run, for the proof that it does.
-pub(super) const BLOWS: [&str; 23] = [
+pub(super) const BLOWS: [&str; 24] = [
     "answer lost",
     "batch of several transactions",
     "commit failed",
@@ -29,6 +29,7 @@ pub(super) const BLOWS: [&str; 23] = [
     "server refused",
     "sink halted",
     "snapshot",
+    "source halted",
     "start amid a transaction",
     "state lost",
     "table refused",
@@ -41,6 +42,8 @@ struct State {
     budget: u64,
     /// The process ends at this call from here.
     crash_in: Option<u64>,
+    /// The server may refuse for good.
+    may_halt: bool,
     verdict: Option<String>,
     struck: BTreeMap<&'static str, u64>,
 }
@@ -64,9 +67,11 @@ impl Fate {
         Arc::new(Fate { dice, fails, late, state })
     }
 
-    /// The process is to end at this call from here, or not at all.
-    pub(super) fn crash_in(&self, calls: Option<u64>) {
-        self.state.lock().unwrap().crash_in = calls;
+    /// A life of the daemon begins: the process is to end at this call from here, or not at all, and the server may
+    /// refuse for good or not.
+    pub(super) fn begin(&self, crash_in: Option<u64>, may_halt: bool) {
+        let mut state = self.state.lock().unwrap();
+        (state.crash_in, state.may_halt) = (crash_in, may_halt);
     }
 
     /// Notes that something happened, for the proof that it does.
@@ -128,6 +133,12 @@ impl Hand {
     /// Whether a call fails.
     pub(super) fn fails(&self, what: &'static str) -> bool {
         self.fate.strikes(self.fate.fails, what)
+    }
+
+    /// Whether the server refuses for good.
+    pub(super) fn halts(&self) -> bool {
+        let may = self.fate.state.lock().unwrap().may_halt;
+        may && self.fate.strikes(self.fate.fails * 4, "source halted")
     }
 
     /// How long a call takes that takes long.

@@ -137,6 +137,9 @@ impl SourceReader for TapeReader {
             if self.hand.fails("line cut") {
                 return Err(Error::retry("cut", "the line was cut"));
             }
+            if self.hand.halts() {
+                return Err(Error::operator("odd", "the log holds what nobody can read"));
+            }
             if !self.snapshot.left.is_empty() {
                 return Ok(self.snapshot.read(self.batch_max));
             }
@@ -254,6 +257,9 @@ impl SourceConnector for TapeSource {
             self.hand.dawdle_in_task().await;
             if self.hand.fails("server refused") {
                 return Err(Error::retry("refused", "the server refused"));
+            }
+            if self.hand.halts() {
+                return Err(Error::operator("gone", "the server refused for good"));
             }
             let left = self.to_read(&resume);
             let floor = self.floor();

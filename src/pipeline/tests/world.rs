@@ -159,7 +159,8 @@ impl World {
     fn live(&mut self, life: &Life) -> Result<(), String> {
         let latest = LONGEST_LIFE;
         let stage = Stage::new(self.shelves.len(), self.dice.clone(), latest, MOST_TURNS);
-        self.fate.crash_in(life.crash_in);
+        let halted_before = self.halts();
+        self.fate.begin(life.crash_in, life.stop_at.is_some());
         let stop = CancellationToken::new();
         // What is asked of the log beside the flow is asked in this runtime, which nobody drives.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -191,15 +192,20 @@ impl World {
         if let Some(verdict) = self.fate.verdict() {
             return Err(verdict);
         }
-        self.judge(life, ended?)
+        self.judge(life, ended?, self.halts() != halted_before)
+    }
+
+    /// How often the source halted.
+    fn halts(&self) -> Option<u64> {
+        self.fate.struck().get("source halted").copied()
     }
 
     /// How a life may end.
-    fn judge(&self, life: &Life, ended: Option<Outcome>) -> Result<(), String> {
-        let can_halt = life.refusals.iter().all(|refusal| refusal.table.is_some() || refusal.all.is_some());
+    fn judge(&self, life: &Life, ended: Option<Outcome>, source_halted: bool) -> Result<(), String> {
+        let no_sink_left = life.refusals.iter().all(|refusal| refusal.table.is_some() || refusal.all.is_some());
         match ended {
             None if life.crash_in.is_some() => Ok(()),
-            Some(Outcome::Halted) if can_halt => Ok(()),
+            Some(Outcome::Halted) if source_halted || no_sink_left => Ok(()),
             Some(Outcome::Stopped) if life.stop_at.is_some() || self.is_complete() => Ok(()),
             ended => Err(format!("the daemon ended as {ended:?}")),
         }
