@@ -110,7 +110,7 @@ pub(super) struct Hand {
 
 impl Hand {
     /// A place at which the process may end.
-    pub(super) fn pass(&self) {
+    fn pass(&self) {
         let ends = {
             let mut state = self.fate.state.lock().unwrap();
             state.crash_in = state.crash_in.map(|calls| calls.saturating_sub(1));
@@ -122,7 +122,7 @@ impl Hand {
         }
     }
 
-    /// The same in a thread, where others may act in between.
+    /// The same, and others may act in between.
     pub(super) fn step(&self) {
         self.pass();
         if self.fate.dice.roll(3) == 0 {

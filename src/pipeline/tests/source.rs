@@ -124,7 +124,7 @@ impl TapeReader {
 impl SourceReader for TapeReader {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Batch>> {
         Box::pin(async move {
-            self.hand.pass();
+            self.hand.step();
             self.hand.clock.give_way_in_task().await;
             // The future may be dropped while it waits, and asked for again.
             if let Some(until) = self.silent_until {
@@ -149,6 +149,8 @@ impl SourceReader for TapeReader {
             let batch = if idle { self.heartbeat() } else { self.read() };
             let mut seen = self.seen.lock().unwrap();
             *seen = self.at.max(*seen);
+            drop(seen);
+            self.hand.step();
             Ok(batch)
         })
     }
@@ -159,7 +161,7 @@ struct Ear(TapeSource);
 impl Acknowledger for Ear {
     /// Forgets: so at this very moment every sink must hold all of it.
     fn acknowledge(&self, position: &Position) {
-        self.0.hand.pass();
+        self.0.hand.step();
         for (index, shelf) in self.0.shelves.iter().enumerate() {
             let holds = shelf.lock().unwrap().lets_go();
             if holds < position.mark {
@@ -170,7 +172,7 @@ impl Acknowledger for Ear {
         if before > position.mark {
             self.0.hand.condemn(format!("{position} is acknowledged after {before}"));
         }
-        self.0.hand.pass();
+        self.0.hand.step();
     }
 }
 
@@ -234,7 +236,7 @@ impl SourceConnector for TapeSource {
 
     fn ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.hand.pass();
+            self.hand.step();
             self.hand.dawdle_in_task().await;
             if self.hand.fails("server not ready") {
                 return Err(Error::retry("not_ready", "the server serves another"));
@@ -253,7 +255,7 @@ impl SourceConnector for TapeSource {
 
     fn open(&self, resume: Resume) -> BoxFuture<'_, Result<OpenSource>> {
         Box::pin(async move {
-            self.hand.pass();
+            self.hand.step();
             self.hand.dawdle_in_task().await;
             if self.hand.fails("server refused") {
                 return Err(Error::retry("refused", "the server refused"));
@@ -272,7 +274,7 @@ impl SourceConnector for TapeSource {
                 _ => self.start(Mark::default()),
             };
             let descriptor = descriptor((!left.is_empty()).then_some(floor));
-            self.hand.pass();
+            self.hand.step();
             Ok(OpenSource {
                 descriptor: Arc::clone(&descriptor),
                 tables: self.tape.schemas.iter().take(self.captured).map(|versions| Arc::clone(&versions[0])).collect(),

@@ -275,13 +275,18 @@ impl StageClock {
         }
     }
 
-    /// Lets others act, perhaps, before a thread goes on.
+    /// Lets others act, perhaps, before this one goes on: a thread, or the task in the midst of a turn.
     pub(super) fn give_way(&self) {
         self.stage.woken[self.me].store(true, Ordering::Relaxed);
         self.stage.pass(self.me, None);
+        // What it waits for may have come meanwhile.
+        self.stage.woken[self.me].store(true, Ordering::Relaxed);
+        if self.stage.state().crashed {
+            resume_unwind(Box::new(Crash));
+        }
     }
 
-    /// The same in the task.
+    /// The same between two turns of the task.
     pub(super) async fn give_way_in_task(&self) {
         let mut given = false;
         std::future::poll_fn(|context| {
