@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// A life of the daemon takes no longer, by its own clock, and no more turns.
-const LONGEST_LIFE: Duration = Duration::from_mins(8);
+const LONGEST_LIFE: Duration = Duration::from_mins(15);
 const MOST_TURNS: u64 = 100_000;
 
 /// What came of a run.
