@@ -227,11 +227,6 @@ impl Kafka {
         records::visit(&self.brokers(), topic, isolation, records::MARKER_LIMIT, act)
     }
 
-    /// Follows a topic of one partition, whose records are committed.
-    pub fn tail(&self, topic: &str) -> Result<Tail> {
-        Tail::new(&self.brokers(), topic)
-    }
-
     /// Gives a topic these settings and no others of its own.
     pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
         records::alter_topic(&self.brokers(), topic, settings)

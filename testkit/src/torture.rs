@@ -18,6 +18,7 @@ pub use source::Kind;
 use crate::readers::Reader;
 use crate::workload::Dice;
 use anyhow::{Context, Result, ensure};
+use check::Check;
 use load::{Journal, Load};
 use nemesis::Nemesis;
 use site::{Build, Site};
@@ -105,20 +106,23 @@ pub fn round(options: &Options) -> Result<Round> {
 }
 
 fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, dice: &mut Dice) -> Result<()> {
-    for line in nemesis::EXPECTED.iter().chain(nemesis::expected(site.kind)) {
-        site.daemon.allow_log(line);
-    }
     let session = site.server.session()?;
     load.create_tables(&session)?;
     load.fill(&session, options.bulk)?;
-    site.daemon.run()?;
-    site.catch_up().context("the first rows")?;
+    // Whether faults come while the first rows are read.
+    let is_early = dice.one_in(3);
+    if !is_early {
+        site.daemon.run()?;
+        site.catch_up().context("the first rows")?;
+    }
     let mut witness = site.server.witness()?;
-
     let watch = Watch::start(site)?;
-    watch.daemon(site.daemon.pid());
     let mut nemesis = Nemesis::new(dice.any(), site);
     let running = load.start(&site.server.target());
+    if is_early {
+        site.daemon.run()?;
+    }
+    watch.daemon(site.daemon.pid());
     let end = Instant::now() + options.length;
     let mut struck = Ok(());
     while struck.is_ok() && Instant::now() < end {
@@ -155,11 +159,13 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     }
     let committed = witness.committed()?;
     let second = [Reader::Duckdb, Reader::Polars].get(dice.below(2) as usize).copied().unwrap_or(Reader::Duckdb);
-    let checked = check::all(site, &committed, &journals, Reader::Deltalake, second)?;
+    let checked =
+        Check { site, committed: &committed, is_early, readers: [Reader::Deltalake, second] }.all(&journals)?;
     (round.changes, round.transactions) = (checked.changes, checked.transactions);
     (round.records, round.rows, round.versions) = (checked.records, checked.rows, checked.versions);
     let code = site.daemon.terminate()?;
     ensure!(code == 0, "asked to stop, the daemon ended with {code}");
+    nemesis.expected().iter().for_each(|line| site.daemon.allow_log(line));
     let unexpected = site.daemon.unexpected()?;
     ensure!(
         unexpected.is_empty(),

@@ -32,5 +32,6 @@ mod plain;
 mod schema;
 mod snapshot;
 mod stores;
+mod torture;
 mod transactions;
 mod versions;

@@ -35,7 +35,9 @@ fn faults(root: &Path) -> Result<Vec<String>> {
     }
     faults.extend(of_manifests(root)?);
     faults.extend(of_metrics(root, &sources)?);
-    faults.extend(of_proofs(root)?);
+    for page in ["docs/dangers.md", "docs/proof.md"] {
+        faults.extend(of_proofs(root, page)?);
+    }
     let missing = NEEDED.iter().filter(|name| !root.join(name).is_file());
     faults.extend(missing.map(|name| format!("{name} is missing")));
     Ok(faults)
@@ -135,10 +137,9 @@ fn of_metrics(root: &Path, sources: &[PathBuf]) -> Result<Vec<String>> {
     Ok(unexplained.chain(unknown).collect())
 }
 
-/// Each test that the page of proofs names exists, and each ID of a row is cited by a file of that row.
-fn of_proofs(root: &Path) -> Result<Vec<String>> {
-    let page = root.join("docs/proofs.md");
-    let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
+/// Each test that a page of proofs names exists, and each ID of a row is cited by a file of that row.
+fn of_proofs(root: &Path, page: &str) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(root.join(page)).with_context(|| format!("read {page}"))?;
     let mut faults = Vec::new();
     let mut named = 0;
     for line in text.lines() {
@@ -147,15 +148,15 @@ fn of_proofs(root: &Path) -> Result<Vec<String>> {
             named += 1;
             let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
             if !has_test(&source, test) {
-                faults.push(format!("docs/proofs.md names {test} in {file}, which does not exist"));
+                faults.push(format!("{page} names {test} in {file}, which does not exist"));
             }
             sources.push_str(&source);
         }
         let uncited = identifiers(line).filter(|id| !sources.is_empty() && !cites(&sources, id));
-        faults.extend(uncited.map(|id| format!("docs/proofs.md: no file that shows {id} cites it")));
+        faults.extend(uncited.map(|id| format!("{page}: no file that shows {id} cites it")));
     }
     if named == 0 {
-        faults.push("docs/proofs.md names no test".to_owned());
+        faults.push(format!("{page} names no test"));
     }
     Ok(faults)
 }

@@ -188,7 +188,15 @@ impl std::fmt::Debug for Tail {
 }
 
 impl Tail {
-    pub(super) fn new(brokers: &str, topic: &str) -> Result<Tail> {
+    /// Of a topic of one partition, from its beginning; nothing while it is not there, or the broker is away.
+    pub fn of(brokers: &str, topic: &str) -> Option<Tail> {
+        let consumer = consumer(brokers, Isolation::ReadCommitted).ok()?;
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_millis(500)).ok()?;
+        let is_there = metadata.topics().iter().any(|t| t.name() == topic && !t.partitions().is_empty());
+        if is_there { Tail::new(brokers, topic).ok() } else { None }
+    }
+
+    fn new(brokers: &str, topic: &str) -> Result<Tail> {
         let consumer = consumer(brokers, Isolation::ReadCommitted)?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, 0, Offset::Beginning).context("assign a partition")?;

@@ -1,9 +1,9 @@
 //! The faults: what each does to a site, and how it is made good again. Which come, and when, the seed says.
 
 use super::site::Site;
-use super::source::Kind;
 use super::watch::Watch;
 use crate::proxy::Direction;
+use crate::shim::Disk;
 use crate::workload::Dice;
 use crate::{Kafka, Proxy};
 use anyhow::{Context, Result, ensure};
@@ -46,6 +46,18 @@ pub(super) enum Fault {
     CutBrokerLater,
     StallBroker,
     SlowBroker,
+    /// Nothing can be written to the state directory.
+    FullState,
+    /// Nothing more can be written to the lake, from some byte on.
+    FullLake,
+    /// A sync of a file fails, of the lake or the state directory.
+    SyncFails,
+    /// Each write takes half of what it is given.
+    ShortWrites,
+    /// The wall clock is a day off.
+    ClockJumps,
+    /// Another daemon of the same configuration, with a state directory of its own.
+    SecondDaemon,
 }
 
 /// Places at which a daemon may end itself.
@@ -68,9 +80,12 @@ const PLACES: [&str; 16] = [
     "delta_compaction_committed",
 ];
 
+/// In seconds.
+const DAY: i64 = 86_400;
+
 /// With how often each comes.
-const FAULTS: [(Fault, u64); 23] = [
-    (Fault::KillDaemon, 60),
+const FAULTS: [(Fault, u64); 29] = [
+    (Fault::KillDaemon, 150),
     (Fault::StopDaemon, 3),
     (Fault::FreezeDaemon, 3),
     (Fault::DieAtPlace, 12),
@@ -93,6 +108,12 @@ const FAULTS: [(Fault, u64); 23] = [
     (Fault::CutBrokerLater, 4),
     (Fault::StallBroker, 2),
     (Fault::SlowBroker, 2),
+    (Fault::FullState, 2),
+    (Fault::FullLake, 3),
+    (Fault::SyncFails, 2),
+    (Fault::ShortWrites, 2),
+    (Fault::ClockJumps, 2),
+    (Fault::SecondDaemon, 2),
 ];
 
 impl Fault {
@@ -122,6 +143,12 @@ impl Fault {
             Fault::CutBrokerLater => "broker cut amid a message",
             Fault::StallBroker => "broker silent",
             Fault::SlowBroker => "broker slow",
+            Fault::FullState => "state directory full",
+            Fault::FullLake => "lake full",
+            Fault::SyncFails => "sync failed",
+            Fault::ShortWrites => "short writes",
+            Fault::ClockJumps => "clock jumped",
+            Fault::SecondDaemon => "second daemon",
         }
     }
 
@@ -132,6 +159,11 @@ impl Fault {
             self,
             KillBroker | RestartBroker | FreezeBroker | CutBroker | CutBrokerLater | StallBroker | SlowBroker
         )
+    }
+
+    /// Whether it is one of the local tables.
+    fn needs_lake(self) -> bool {
+        matches!(self, Fault::FullLake)
     }
 
     /// Whether the daemon runs on through it.
@@ -159,7 +191,8 @@ impl Nemesis {
         let mut dice = Dice::new(seed);
         let mut faults = Vec::new();
         for (fault, weight) in FAULTS {
-            let is_possible = site.kafka.is_some() || !fault.needs_broker();
+            let is_possible =
+                (site.kafka.is_some() || !fault.needs_broker()) && (site.lake.is_some() || !fault.needs_lake());
             if is_possible && (fault == Fault::KillDaemon || !dice.one_in(3)) {
                 faults.extend(std::iter::repeat_n(fault, weight as usize));
             }
@@ -264,8 +297,34 @@ impl Nemesis {
             }
             Fault::StallBroker => proxy(site)?.stall(),
             Fault::SlowBroker => proxy(site)?.delay(Duration::from_millis(1 + self.dice.below(300))),
+            Fault::FullState => site.shim.disk(Disk::FULL, &[&site.daemon.state_folder()])?,
+            Fault::FullLake => site.shim.disk(Disk::full_after(bytes), &[site.lake()?])?,
+            Fault::SyncFails => {
+                let state = site.daemon.state_folder();
+                let folder = if self.dice.one_in(4) { &*state } else { site.lake().unwrap_or(&state) };
+                let fault = Disk::SYNC_FAILS.one_in(1 + self.dice.below(30), self.dice.any());
+                site.shim.disk(fault, &[folder])?;
+            }
+            Fault::ShortWrites => {
+                let state = site.daemon.state_folder();
+                site.shim.disk(Disk::SHORT_WRITES, &[site.lake().unwrap_or(&state), &state])?;
+            }
+            Fault::ClockJumps => {
+                let offset = if self.dice.one_in(2) { DAY } else { -DAY };
+                site.shim.clock_offset(offset)?;
+            }
+            Fault::SecondDaemon => self.compete(site)?,
         }
         Ok(())
+    }
+
+    /// Two want the same: at most one may have it at a time, and the sinks must not show that there were two.
+    fn compete(&mut self, site: &Site) -> Result<()> {
+        let mut other = site.another_daemon()?;
+        other.allow_log("");
+        other.run()?;
+        self.wait(3_000);
+        other.kill9()
     }
 
     fn heal(&mut self, fault: Fault, site: &mut Site, watch: &Watch) -> Result<()> {
@@ -326,7 +385,28 @@ impl Nemesis {
                 proxy(site)?.resume();
                 Ok(())
             }
+            Fault::FullState | Fault::FullLake | Fault::ShortWrites => {
+                self.wait(2_500);
+                site.shim.heal()
+            }
+            Fault::SyncFails => {
+                self.wait(1_500);
+                ensure!(site.shim.resynced()? == 0, "a file was synced again whose sync had failed");
+                site.shim.heal()?;
+                self.start_anew(site, watch)
+            }
+            Fault::ClockJumps => {
+                self.wait(2_000);
+                site.shim.clock_offset(0)
+            }
+            Fault::SecondDaemon => self.start_anew(site, watch),
         }
+    }
+
+    /// What an operator does with a daemon that has given something up, rightly.
+    fn start_anew(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        self.end(site, watch)?;
+        self.start(site, watch)
     }
 
     /// The span is the stimulus itself.
@@ -351,6 +431,8 @@ impl Nemesis {
     /// Makes everything good that may still be amiss.
     pub(super) fn heal_all(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
         site.line.resume();
+        site.shim.heal()?;
+        site.shim.clock_offset(0)?;
         if let Some(proxy) = site.kafka.as_ref().and_then(Kafka::proxy) {
             proxy.resume();
         }
@@ -383,9 +465,27 @@ fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 
 /// Log lines of WARN and ERROR that must come when servers die, lines are cut and the daemon is killed. All others are
 /// faults of the daemon.
-pub(super) const EXPECTED: [&str; 4] = ["source retried", "sink retried", "slot_active", "sink_left_behind"];
+const EXPECTED: [&str; 4] = ["source retried", "sink retried", "slot_active", "sink_left_behind"];
 
-/// Further ones of a kind of source.
-pub(super) fn expected(_: Kind) -> &'static [&'static str] {
-    &[]
+/// Such as come when a disk is full or cannot sync: what is put off, and a sink or a daemon that ends until it is started
+/// again.
+const OF_DISKS: [&str; 6] =
+    ["intent list not written", "put off", "state_unusable", "storage_fsync", "no_sink_left", "nothing_left"];
+
+/// Such as come when there are two.
+const OF_TWO: [&str; 5] = ["fenced", "replica_id_taken", "no_sink_left", "nothing_left", "state_unusable"];
+
+impl Nemesis {
+    /// What the log may hold after what was done.
+    pub(super) fn expected(&self) -> Vec<&'static str> {
+        let mut lines = EXPECTED.to_vec();
+        let was_done = |faults: &[Fault]| faults.iter().any(|fault| self.done.contains_key(fault));
+        if was_done(&[Fault::FullState, Fault::FullLake, Fault::SyncFails]) {
+            lines.extend(OF_DISKS);
+        }
+        if was_done(&[Fault::SecondDaemon]) {
+            lines.extend(OF_TWO);
+        }
+        lines
+    }
 }

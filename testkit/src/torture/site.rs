@@ -3,7 +3,7 @@
 
 use super::source::{Kind, Server};
 use crate::folder::RunFolder;
-use crate::{Daemon, Kafka, KafkaOptions, Proxy};
+use crate::{Daemon, Kafka, KafkaOptions, Proxy, Shim};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +29,11 @@ pub(super) struct Site {
     pub(super) kafka: Option<Kafka>,
     pub(super) server: Server,
     pub(super) lake: Option<RunFolder>,
+    /// Over the daemon's disk and clock.
+    pub(super) shim: Shim,
     pub(super) kind: Kind,
+    binary: PathBuf,
+    config: String,
 }
 
 /// What differs between two sites of a kind.
@@ -68,7 +72,21 @@ impl Site {
         }
         let mut daemon = Daemon::new(binary, &config)?;
         daemon.set_patience(CATCH_UP);
-        Ok(Site { daemon, line, kafka, server, lake, kind: build.kind })
+        let shim = Shim::new(daemon.folder())?;
+        for (key, value) in shim.environment() {
+            daemon.set_env(&key, &value);
+        }
+        Ok(Site { daemon, line, kafka, server, lake, shim, kind: build.kind, binary: binary.to_owned(), config })
+    }
+
+    /// One more of the same configuration, with a state directory of its own; not started yet.
+    pub(super) fn another_daemon(&self) -> Result<Daemon> {
+        Daemon::new(&self.binary, &self.config)
+    }
+
+    /// Folder of the lake.
+    pub(super) fn lake(&self) -> Result<&Path> {
+        self.lake.as_ref().map(RunFolder::path).context("this site has no lake")
     }
 
     /// Waits until every sink holds all that is committed now.

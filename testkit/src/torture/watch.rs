@@ -3,6 +3,7 @@
 
 use super::site::Site;
 use super::source::{Place, Server, Session, Target};
+use crate::Kafka;
 use crate::kafka::Tail;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
@@ -52,7 +53,8 @@ impl Watch {
             target: site.server.target(),
             session: None,
             progress: site.lake.as_ref().map(|lake| lake.path().join("_tidewire/progress/shop/_delta_log")),
-            tail: site.kafka.as_ref().map(|kafka| kafka.tail("tidewire-progress")).transpose()?,
+            brokers: site.kafka.as_ref().map(Kafka::brokers),
+            tail: None,
             lake: None,
             events: None,
             moved: Instant::now(),
@@ -112,6 +114,8 @@ struct Round {
     session: Option<Session>,
     /// Log of the lake's progress.
     progress: Option<PathBuf>,
+    brokers: Option<String>,
+    /// Of the events' progress, once there is one.
     tail: Option<Tail>,
     lake: Option<Place>,
     events: Option<Place>,
@@ -193,6 +197,9 @@ impl Round {
     }
 
     fn read_events(&mut self, limit: Duration) -> Result<()> {
+        if let (None, Some(brokers)) = (&self.tail, &self.brokers) {
+            self.tail = Tail::of(brokers, "tidewire-progress");
+        }
         let Some(tail) = &self.tail else { return Ok(()) };
         let mut limit = limit;
         while let Some(record) = tail.next(limit) {

@@ -60,7 +60,7 @@ fn source() -> Table {
 fn check(name: &str, records: &[Record], committed: &Committed, source: &Table) -> Result<()> {
     let columns = columns();
     let ranks: HashMap<&str, usize> = committed.order.iter().map(String::as_str).zip(0..).collect();
-    let mut topic = Topic::new(name, &columns, &ranks);
+    let mut topic = Topic::new(name, &columns, &ranks, false);
     records.iter().try_for_each(|record| topic.add(record))?;
     topic.must_be_whole("public.t", committed)?;
     source.must_equal(&topic.table(), "the source and its topic")
@@ -122,13 +122,13 @@ fn a_counter_that_jumps_and_money_that_is_lost_are_found() {
     let ranks = HashMap::from([("7", 0), ("8", 1)]);
     let columns = numbered("n");
     for (next, is_right) in [(2, true), (3, false), (1, false)] {
-        let mut topic = Topic::new("counters", &columns, &ranks);
+        let mut topic = Topic::new("counters", &columns, &ranks, false);
         topic.add(&change("c", 1, 7, 10, json!({ "id": 1, "n": 1 }))).unwrap();
         assert_eq!(topic.add(&change("u", 1, 8, 20, json!({ "id": 1, "n": next }))).is_ok(), is_right, "{next}");
     }
     let columns = numbered("balance");
     for (taken, is_right) in [(5, true), (6, false)] {
-        let mut topic = Topic::new("accounts", &columns, &ranks);
+        let mut topic = Topic::new("accounts", &columns, &ranks, false);
         for id in [1, 2] {
             topic.add(&change("r", id, 7, 10, json!({ "id": id, "balance": 100 }))).unwrap();
         }
@@ -137,5 +137,25 @@ fn a_counter_that_jumps_and_money_that_is_lost_are_found() {
         let counts = Counts::from([(("8".to_owned(), 'u'), 2)]);
         let committed = Committed { tables: BTreeMap::from([("t".to_owned(), counts)]), order: Vec::new() };
         assert_eq!(topic.must_be_whole("t", &committed).is_ok(), is_right, "{taken}");
+    }
+}
+
+#[test]
+fn of_an_early_round_only_what_came_before_the_first_may_be_missing() {
+    let count = |names: &[&str]| names.iter().map(|name| (((*name).to_owned(), 'c'), 1)).collect::<Counts>();
+    let committed = Committed {
+        tables: BTreeMap::from([("t".to_owned(), count(&["7", "8", "9"]))]),
+        order: ["7", "8", "9"].map(str::to_owned).to_vec(),
+    };
+    let cases: [(&[&str], bool, bool); 6] = [
+        (&["7", "8", "9"], false, true),
+        (&["8", "9"], false, false),
+        (&["8", "9"], true, true),
+        (&["7", "9"], true, false),
+        (&["7", "8"], true, false),
+        (&[], true, true),
+    ];
+    for (came, is_early, is_right) in cases {
+        assert_eq!(must_equal("t", &committed, &count(came), is_early).is_ok(), is_right, "{came:?} {is_early}");
     }
 }
