@@ -22,7 +22,7 @@ use check::Check;
 use load::{Journal, Load};
 use nemesis::Nemesis;
 use site::{Build, Site};
-use source::Server;
+use source::{Server, Setup};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use watch::{Seen, Watch};
@@ -53,13 +53,10 @@ pub struct Options {
 pub fn round(options: &Options) -> Result<Round> {
     let begin = Instant::now();
     let mut dice = Dice::new(options.seed);
-    let image = match dice.below(4) {
-        0 => "MINIMAL",
-        1 => "NOBLOB",
-        _ => "FULL",
-    };
+    let setup = Setup::of(options.kind, options.sinks.events, &mut dice);
     let commit_interval = [50, 200, 1_000].get(dice.below(3) as usize).copied().unwrap_or(200);
-    let build = Build { kind: options.kind, sinks: options.sinks, image, commit_interval };
+    let (kind, sinks, barriers) = (options.kind, options.sinks, dice.one_in(3));
+    let build = Build { kind, sinks, setup, commit_interval, barriers };
     let load = Load {
         kind: options.kind,
         seed: dice.any(),
@@ -77,7 +74,7 @@ pub fn round(options: &Options) -> Result<Round> {
         seed: options.seed,
         kind: options.kind,
         sinks: options.sinks,
-        image,
+        setup: build.setup.name(),
         took: Duration::ZERO,
         faults: Default::default(),
         daemon_kills: 0,

@@ -107,12 +107,17 @@ impl Drop for Witness {
 fn of_slot(client: &Client, slot: &str) -> Result<Committed> {
     let rows = client.rows(&format!(
         "SELECT xid, kind, names, count(*), max(number)
-         FROM (SELECT xid, number, substring(line FROM '^(COMMIT|table) ') AS what,
-                 substring(line FROM '^table .*?: (INSERT|UPDATE|DELETE|TRUNCATE):') AS kind,
-                 substring(line FROM '^table (.*?): (?:INSERT|UPDATE|DELETE|TRUNCATE):') AS names
+         FROM (SELECT xid, number, left(line, 6) AS what,
+                 CASE WHEN line LIKE 'table %' THEN
+                   CASE WHEN split_part(line, ': ', 2) IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+                     THEN split_part(line, ': ', 2) ELSE substring(line FROM '^table .*?: (INSERT|UPDATE|DELETE|TRUNCATE):') END END AS kind,
+                 CASE WHEN line LIKE 'table %' THEN
+                   CASE WHEN split_part(line, ': ', 2) IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+                     THEN substr(split_part(line, ': ', 1), 7)
+                     ELSE substring(line FROM '^table (.*?): (?:INSERT|UPDATE|DELETE|TRUNCATE):') END END AS names
                FROM (SELECT xid, left(data, 400) AS line, row_number() OVER () AS number
                      FROM pg_logical_slot_peek_changes('{slot}', NULL, NULL, 'skip-empty-xacts', 'on')) AS lines) AS parts
-         WHERE what IS NOT NULL GROUP BY xid, what, kind, names ORDER BY 5"
+         WHERE what IN ('COMMIT', 'table ') GROUP BY xid, what, kind, names ORDER BY 5"
     ))?;
     let mut committed = Committed::default();
     for row in rows {

@@ -15,8 +15,8 @@ pub struct Round {
     pub kind: Kind,
     /// The sinks.
     pub sinks: Sinks,
-    /// How the source logs rows; of MySQL and MariaDB.
-    pub image: &'static str,
+    /// Version of the source, and how it logs.
+    pub setup: String,
     /// From start to end.
     pub took: Duration,
     /// What was done to it, and how often.
@@ -65,7 +65,7 @@ impl Round {
     pub fn json(&self) -> Value {
         json!({
             "seed": self.seed, "source": self.kind.name(), "kafka": self.sinks.events, "delta": self.sinks.lake,
-            "row_image": self.image, "seconds": self.took.as_secs(), "faults": self.faults,
+            "setup": self.setup, "seconds": self.took.as_secs(), "faults": self.faults,
             "daemon_kills": self.daemon_kills, "server_kills": self.server_kills, "own_ends": self.own_ends,
             "transactions": self.transactions, "changes": self.changes, "records": self.records, "rows": self.rows,
             "versions": self.versions, "acknowledgements": self.compared, "peak_mib": self.peak_kib / 1024,
@@ -76,8 +76,8 @@ impl Round {
 }
 
 /// The head of the table of rounds.
-pub const HEAD: &str = "| seed | pair | s | daemon kills | server kills | other faults | transactions | changes | records | rows | \
-     acknowledgements | peak MiB | caught up s | verdict |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | \
+pub const HEAD: &str = "| seed | pair | server | s | daemon kills | server kills | other faults | transactions | changes | records | rows | \
+     acknowledgements | peak MiB | caught up s | verdict |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | \
      --- | --- | --- |";
 
 impl Round {
@@ -85,9 +85,10 @@ impl Round {
     pub fn line(&self) -> String {
         let all: u64 = self.faults.values().sum();
         format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {} |",
             self.seed,
             self.pair(),
+            self.setup,
             self.took.as_secs(),
             self.daemon_kills,
             self.server_kills,

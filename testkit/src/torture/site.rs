@@ -1,7 +1,7 @@
 //! What is tortured: a database, a broker, a folder of tables, a daemon between them, and proxies on its lines. Knows
 //! how to start it, heal it, and ask whether all has arrived.
 
-use super::source::{Kind, Server};
+use super::source::{Kind, Server, Setup};
 use crate::folder::RunFolder;
 use crate::{Daemon, Kafka, KafkaOptions, Proxy, Shim};
 use anyhow::{Context, Result};
@@ -41,16 +41,17 @@ pub(super) struct Site {
 pub(super) struct Build {
     pub(super) kind: Kind,
     pub(super) sinks: Sinks,
-    /// How MySQL and MariaDB log rows.
-    pub(super) image: &'static str,
+    pub(super) setup: Setup,
     /// Of the lake, in milliseconds.
     pub(super) commit_interval: u64,
+    /// Whether the lake tells when all of its tables are at one place.
+    pub(super) barriers: bool,
 }
 
 impl Site {
     /// Starts servers; the daemon is not started yet.
     pub(super) fn new(binary: &Path, build: &Build) -> Result<Site> {
-        let server = Server::start(build.kind, build.image)?;
+        let server = Server::start(&build.setup)?;
         let line = Proxy::start(server.port())?;
         let broker = KafkaOptions { proxied: true, ..KafkaOptions::default() };
         let kafka = build.sinks.events.then(|| Kafka::start(&broker)).transpose()?;
@@ -65,9 +66,10 @@ impl Site {
         }
         if let Some(lake) = &lake {
             config.push_str(&format!(
-                "[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"{}ms\"\n",
+                "[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\n",
                 lake.path().display(),
-                build.commit_interval
+                build.commit_interval,
+                build.barriers
             ));
         }
         let mut daemon = Daemon::new(binary, &config)?;

@@ -5,6 +5,7 @@ use crate::mysql::{self as my, DATABASE};
 use crate::oracle::{Column, Origin, Witness};
 use crate::postgres as pg;
 use crate::readers::Table;
+use crate::workload::Dice;
 use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
@@ -13,11 +14,11 @@ use serde_json::Value;
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// PostgreSQL 17.
+    /// PostgreSQL.
     Postgres,
-    /// MySQL 9.7.
+    /// MySQL.
     Mysql,
-    /// MariaDB 11.8.
+    /// MariaDB.
     MariaDb,
 }
 
@@ -48,19 +49,80 @@ impl Kind {
 /// The daemon's account in MySQL and MariaDB; its password is its name.
 const USER: &str = "cdc";
 
+/// Which server of a kind, and how it logs.
+#[derive(Clone, Debug)]
+pub(super) enum Setup {
+    /// A major version.
+    Postgres(u16),
+    Mysql(MysqlOptions),
+}
+
+const MARIADB: [MysqlVersion; 4] =
+    [MysqlVersion::MariaDb118, MysqlVersion::MariaDb114, MysqlVersion::MariaDb1011, MysqlVersion::MariaDb105];
+
+impl Setup {
+    /// Of the seed's choice; the newest versions in every second round. A topic has no place for most of what a minimal
+    /// image leaves out.
+    pub(super) fn of(kind: Kind, has_topics: bool, dice: &mut Dice) -> Setup {
+        let is_newest = dice.one_in(2);
+        let version = match kind {
+            Kind::Postgres => return Setup::Postgres(if is_newest { 17 } else { 13 + dice.below(6) as u16 }),
+            Kind::Mysql if is_newest || dice.one_in(2) => MysqlVersion::MySql97,
+            Kind::Mysql => MysqlVersion::MySql8031,
+            Kind::MariaDb if is_newest => MysqlVersion::MariaDb118,
+            Kind::MariaDb => MARIADB.get(dice.below(4) as usize).copied().unwrap_or(MysqlVersion::MariaDb118),
+        };
+        let mut options = MysqlOptions::version(version).row_image(match dice.below(4) {
+            0 if !has_topics => "MINIMAL",
+            0 | 1 => "NOBLOB",
+            _ => "FULL",
+        });
+        if dice.one_in(3) {
+            options = options.compressed();
+        }
+        if dice.one_in(3) {
+            options = options.row_metadata("MINIMAL");
+        }
+        if kind == Kind::Mysql && dice.one_in(4) {
+            options = options.without_gtid();
+        }
+        Setup::Mysql(options)
+    }
+
+    /// For the report.
+    pub(super) fn name(&self) -> String {
+        let options = match self {
+            Setup::Postgres(major) => return format!("PostgreSQL {major}"),
+            Setup::Mysql(options) => options,
+        };
+        let version = options.version.map_or_else(|| "?".to_owned(), |version| version.name().to_owned());
+        let mut name = format!("{version} {}", options.row_image.to_lowercase());
+        for (is_so, word) in [
+            (options.row_metadata != "FULL", "minimal metadata"),
+            (options.compression, "compressed"),
+            (!options.gtid, "file and offset"),
+        ] {
+            if is_so {
+                name.push_str(&format!(", {word}"));
+            }
+        }
+        name
+    }
+}
+
 /// A server.
 #[derive(Debug)]
 pub(super) enum Server {
     Postgres(Box<Postgres>),
-    Mysql(Box<Mysql>),
+    Mysql(Box<Mysql>, bool),
 }
 
 impl Server {
-    /// Starts one. `image` is how MySQL and MariaDB log rows.
-    pub(super) fn start(kind: Kind, image: &'static str) -> Result<Server> {
-        let version = match kind {
-            Kind::Postgres => {
-                let options = PostgresOptions::version(17)
+    /// Starts one.
+    pub(super) fn start(setup: &Setup) -> Result<Server> {
+        let options = match setup {
+            Setup::Postgres(major) => {
+                let options = PostgresOptions::version(*major)
                     .set("max_prepared_transactions", "16")
                     .set("deadlock_timeout", "100ms")
                     .set("wal_sender_timeout", "5s")
@@ -68,11 +130,10 @@ impl Server {
                     .set("max_wal_size", "4GB");
                 return Ok(Server::Postgres(Box::new(Postgres::start(&options)?)));
             }
-            Kind::Mysql => MysqlVersion::MySql97,
-            Kind::MariaDb => MysqlVersion::MariaDb118,
+            Setup::Mysql(options) => options,
         };
-        let options = MysqlOptions::version(version)
-            .row_image(image)
+        let options = options
+            .clone()
             .set("innodb-lock-wait-timeout", "5")
             .set("max-binlog-size", "16M")
             // A power cut is not among the faults of the server; without it commits are as quick as PostgreSQL's here.
@@ -80,13 +141,13 @@ impl Server {
             .set("innodb-flush-log-at-trx-commit", "2");
         let server = Mysql::start(&options)?;
         server.create_limited_user(USER, &[DATABASE])?;
-        Ok(Server::Mysql(Box::new(server)))
+        Ok(Server::Mysql(Box::new(server), options.gtid))
     }
 
     pub(super) fn kill(&mut self) -> Result<()> {
         match self {
             Server::Postgres(server) => server.kill(),
-            Server::Mysql(server) => server.kill(),
+            Server::Mysql(server, _) => server.kill(),
         }
     }
 
@@ -94,14 +155,14 @@ impl Server {
     pub(super) fn restart(&mut self) -> Result<()> {
         match self {
             Server::Postgres(server) => server.restart(),
-            Server::Mysql(server) => server.restart(),
+            Server::Mysql(server, _) => server.restart(),
         }
     }
 
     pub(super) fn signal(&self, signal: Signal) {
         match self {
             Server::Postgres(server) => server.signal(signal),
-            Server::Mysql(server) => server.signal(signal),
+            Server::Mysql(server, _) => server.signal(signal),
         }
     }
 
@@ -129,7 +190,7 @@ impl Server {
     pub(super) fn port(&self) -> u16 {
         match self {
             Server::Postgres(server) => server.port(),
-            Server::Mysql(server) => server.port(),
+            Server::Mysql(server, _) => server.port(),
         }
     }
 
@@ -140,14 +201,14 @@ impl Server {
     pub(super) fn target(&self) -> Target {
         match self {
             Server::Postgres(server) => Target::Postgres(server.url("postgres")),
-            Server::Mysql(server) => Target::Mysql(server.port()),
+            Server::Mysql(server, _) => Target::Mysql(server.port()),
         }
     }
 
     pub(super) fn witness(&self) -> Result<Witness> {
         match self {
             Server::Postgres(server) => Witness::start(server.client()?, "witness"),
-            Server::Mysql(server) => Witness::of_log(server),
+            Server::Mysql(server, _) => Witness::of_log(server),
         }
     }
 
@@ -160,7 +221,7 @@ impl Server {
                     "[sources.shop.postgres]\nurl = \"{url}\"\nheartbeat_interval = \"1s\"\nstatus_interval = \"1s\"\n"
                 )
             }
-            Server::Mysql(_) => format!(
+            Server::Mysql(..) => format!(
                 "[sources.shop.mysql]\nurl = \"mysql://{USER}@127.0.0.1:{port}\"\npassword = \"{USER}\"\n\
                  heartbeat_interval = \"1s\"\n"
             ),
@@ -172,8 +233,12 @@ impl Server {
         match self.session()? {
             Session::Postgres(client) => Ok(Place(u128::from(lsn(&client.value("SELECT pg_current_wal_lsn()")?)?))),
             Session::Mysql(client) => {
-                let Server::Mysql(server) = self else { bail!("a session of another server") };
+                let Server::Mysql(server, has_ids) = self else { bail!("a session of another server") };
                 let is_mariadb = server.version().is_mariadb();
+                if !has_ids && !is_mariadb {
+                    let (file, offset) = server.log_place()?;
+                    return Place::in_file(&file, offset);
+                }
                 let ask = if is_mariadb { "SELECT @@gtid_binlog_pos" } else { "SELECT @@gtid_executed" };
                 let set = client.value(ask)?.replace('\n', "");
                 Ok(Place(if is_mariadb { sequences(&set)? } else { numbers(&set)? }))
@@ -193,7 +258,7 @@ impl Server {
     }
 }
 
-/// A place in a source's log, as one number: an LSN, or how many transactions lie before it.
+/// A place in a source's log, as one number: an LSN, how many transactions lie before it, or a file and an offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(u128);
 
@@ -209,9 +274,18 @@ impl Place {
             },
             "mysql-gtid" => numbers(rest)?,
             "mariadb-gtid" => sequences(rest)?,
+            "mysql-file" => {
+                let (file, offset) = rest.rsplit_once(':').context("a place without its offset")?;
+                return Place::in_file(file.rsplit('/').next().unwrap_or_default(), offset.parse()?);
+            }
             _ => bail!("`{position}` is of a kind that is not known here"),
         };
         Ok(Place(number))
+    }
+
+    fn in_file(file: &str, offset: u64) -> Result<Place> {
+        let number: u128 = file.rsplit('.').next().unwrap_or_default().parse().context("the number of a file")?;
+        Ok(Place(number << 64 | u128::from(offset)))
     }
 
     /// Whether every sink of the daemon's status holds everything up to here.
@@ -318,6 +392,7 @@ mod tests {
             ("mysql-gtid:aa-bb:1-5", "mysql-gtid:aa-bb:1-5:7;prepared"),
             ("mysql-gtid:aa-bb:1-5,cc-dd:1-2", "mysql-gtid:aa-bb:1-6,cc-dd:1-2"),
             ("mariadb-gtid:0-1-9", "mariadb-gtid:0-1-9,1-1-1"),
+            ("mysql-file:7/binlog.000009:900", "mysql-file:7/binlog.000010:4"),
         ];
         for (before, after) in cases {
             assert!(Place::of(before).unwrap() < Place::of(after).unwrap(), "{before} {after}");

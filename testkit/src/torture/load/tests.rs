@@ -1,8 +1,8 @@
 //! The load does what it says on each of the databases, and writes down what became of it.
 
-use super::super::source::Server;
+use super::super::source::{Server, Setup};
 use super::*;
-use crate::wait;
+use crate::{MysqlOptions, MysqlVersion, wait};
 use std::collections::BTreeSet;
 
 fn load(kind: Kind) -> Load {
@@ -22,7 +22,12 @@ fn load(kind: Kind) -> Load {
 
 /// Every statement is one that the server takes, and the journals say what the ledger says.
 fn runs_on(kind: Kind) -> Result<()> {
-    let server = Server::start(kind, "FULL")?;
+    let setup = match kind {
+        Kind::Postgres => Setup::Postgres(17),
+        Kind::Mysql => Setup::Mysql(MysqlOptions::version(MysqlVersion::MySql97)),
+        Kind::MariaDb => Setup::Mysql(MysqlOptions::version(MysqlVersion::MariaDb118)),
+    };
+    let server = Server::start(&setup)?;
     let session = server.session()?;
     let load = load(kind);
     load.create_tables(&session)?;
