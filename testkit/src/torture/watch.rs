@@ -214,23 +214,24 @@ impl Round {
     }
 }
 
-/// The place in the newest entry of the progress's log.
+/// The place in the newest entry of the progress's log that tells one: a new instance's claim does not.
 fn newest(log: &Path) -> Result<Option<Place>> {
     let Ok(entries) = std::fs::read_dir(log) else { return Ok(None) };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let Some(name) = names.filter(|name| name.ends_with(".json") && !name.starts_with('.')).max() else {
-        return Ok(None);
-    };
-    // Entries behind a checkpoint are removed.
-    let Ok(text) = std::fs::read_to_string(log.join(name)) else { return Ok(None) };
-    for line in text.lines() {
-        let action: Value = serde_json::from_str(line).context("read the lake's progress")?;
-        let Some(metadata) = action.get("domainMetadata") else { continue };
-        let member = |name: &str| metadata.get(name).and_then(Value::as_str);
-        if member("domain") == Some("tidewire.progress") {
-            let text = member("configuration").context("a progress without its text")?;
-            let progress: Value = serde_json::from_str(text).context("read the lake's progress")?;
-            return find(&progress, "position").map(place).transpose().map(Option::flatten);
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".json") && !name.starts_with('.')).collect();
+    names.sort_unstable();
+    for name in names.iter().rev() {
+        // Entries behind a checkpoint are removed.
+        let Ok(text) = std::fs::read_to_string(log.join(name)) else { return Ok(None) };
+        for line in text.lines() {
+            let action: Value = serde_json::from_str(line).context("read the lake's progress")?;
+            let Some(metadata) = action.get("domainMetadata") else { continue };
+            let member = |name: &str| metadata.get(name).and_then(Value::as_str);
+            if member("domain") == Some("tidewire.progress") {
+                let text = member("configuration").context("a progress without its text")?;
+                let progress: Value = serde_json::from_str(text).context("read the lake's progress")?;
+                return find(&progress, "position").map(place).transpose().map(Option::flatten);
+            }
         }
     }
     Ok(None)
