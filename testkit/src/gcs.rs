@@ -1,17 +1,19 @@
 //! A stand-in for Google Cloud Storage on a port of 127.0.0.1: what `object_store` sends of the XML interface, answered
 //! from memory. It is ours, made from Google's description and the client's source, because no emulator takes the uploads
 //! that this client makes. It shows that client and sink keep to that description, not how Google's servers behave.
-//! It asks for no login.
+//! It asks for no login. It may be told to fail.
 
 mod objects;
 mod wire;
 
+use crate::dice::Dice;
 use anyhow::{Context, Result};
 use objects::Objects;
 use std::io::BufReader;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use wire::{Answer, Request};
 
 /// The bucket that is there from the beginning.
@@ -27,7 +29,34 @@ pub struct Gcs {
 #[derive(Debug, Default)]
 struct Shared {
     objects: Mutex<Objects>,
+    trouble: Mutex<(Trouble, Dice)>,
+    /// Requests that it has come to.
+    troubled: AtomicU64,
     stopped: AtomicBool,
+}
+
+/// What the store does wrong, each to one of so many requests, by the seed; to none where that is 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trouble {
+    /// Says which.
+    pub seed: u64,
+    /// Answered with 503, and not done.
+    pub refused: u64,
+    /// Done, and the connection closed without an answer.
+    pub lost: u64,
+    /// Done, and the connection closed after half of the answer.
+    pub halved: u64,
+    /// Done after up to half a second.
+    pub late: u64,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Done,
+    Refused,
+    Lost,
+    Halved,
 }
 
 impl Gcs {
@@ -41,6 +70,16 @@ impl Gcs {
         Ok(Gcs { port, shared })
     }
 
+    /// From now on this goes wrong, and nothing else.
+    pub fn trouble(&self, trouble: Trouble) {
+        *self.shared.lock() = (trouble, Dice::new(trouble.seed));
+    }
+
+    /// Requests that went wrong, or were late.
+    pub fn troubled(&self) -> u64 {
+        self.shared.troubled.load(Ordering::Relaxed)
+    }
+
     /// What a Delta client needs to know, in the names that delta-rs and Polars use as well.
     pub fn options(&self) -> Vec<(String, String)> {
         let key = serde_json::json!({
@@ -48,6 +87,36 @@ impl Gcs {
             "client_email": "", "private_key": "", "private_key_id": "",
         });
         vec![("google_service_account_key".to_owned(), key.to_string())]
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, (Trouble, Dice)> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides about a request, and waits when it is to be late.
+    fn fate(&self) -> Fate {
+        let (fate, late) = {
+            let (trouble, dice) = &mut *self.lock();
+            let mut is = |times: u64| times > 0 && dice.one_in(times);
+            let fate = if is(trouble.refused) {
+                Fate::Refused
+            } else if is(trouble.lost) {
+                Fate::Lost
+            } else if is(trouble.halved) {
+                Fate::Halved
+            } else {
+                Fate::Done
+            };
+            let is_late = is(trouble.late);
+            (fate, if is_late { Duration::from_millis(dice.below(500)) } else { Duration::ZERO })
+        };
+        if fate != Fate::Done || !late.is_zero() {
+            self.troubled.fetch_add(1, Ordering::Relaxed);
+        }
+        std::thread::sleep(late);
+        fate
     }
 }
 
@@ -81,9 +150,23 @@ fn serve(client: &TcpStream, shared: &Shared) -> Result<()> {
         if shared.stopped.load(Ordering::SeqCst) {
             break;
         }
+        let fate = shared.fate();
+        if fate == Fate::Refused {
+            wire::write(client, &request, Answer::error(503, "ServiceUnavailable"))?;
+            continue;
+        }
         let answer = answer(shared, &request);
-        wire::write(client, &request, answer)?;
+        match fate {
+            Fate::Lost => break,
+            Fate::Halved => {
+                wire::write_half(client, &request, answer)?;
+                break;
+            }
+            _ => wire::write(client, &request, answer)?,
+        }
     }
+    // Else the client would wait for what never comes.
+    let _ = client.shutdown(Shutdown::Both);
     Ok(())
 }
 

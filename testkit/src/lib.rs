@@ -4,6 +4,7 @@
 //!
 //! Groups of modules stand in layer order; each uses only those above it.
 
+pub mod dice;
 pub mod process;
 pub mod wait;
 

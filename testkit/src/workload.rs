@@ -3,14 +3,13 @@
 //! from one row to a thousand. The seed and the number of writers give the same statements again.
 
 mod dialect;
-mod dice;
 mod mysql;
 mod postgres;
 
+pub use crate::dice::Dice;
 use anyhow::{Context, Result, anyhow};
 use dialect::Session;
 pub use dialect::{Database, Target};
-pub use dice::Dice;
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@
 use crate::rig::{self, BINARY, POSTGRES};
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
+use tidewire_testkit::gcs::Trouble;
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::{Location, Reader};
 use tidewire_testkit::workload::{Dice, TABLES, Workload};
@@ -166,6 +167,46 @@ fn a_bucket_whose_server_dies_is_waited_for() -> Result<()> {
     running.join()?;
     bucket.catch_up()?;
     bucket.check(&[Reader::Deltalake])?;
+    ensure!(bucket.daemon.terminate()? == 0);
+    Ok(())
+}
+
+/// Requests that are refused, late, done without an answer, or answered by half, and kills all the while: an entry that
+/// was written, and not answered, is known again.
+#[test]
+fn a_store_in_trouble_loses_and_doubles_nothing_sk_31_sk_37() -> Result<()> {
+    let store = Gcs::start()?;
+    let mut bucket = Bucket::new(Store::Google(store))?;
+    let url = bucket.postgres.url("postgres");
+    for line in ["slot_active", "sink retried", "source retried", "put off", "intent list", "not removed"] {
+        bucket.daemon.allow_log(line);
+    }
+    let trouble = |bucket: &Bucket, trouble| {
+        if let Store::Google(store) = &bucket.store {
+            store.trouble(trouble);
+            return store.troubled();
+        }
+        0
+    };
+    bucket.daemon.run()?;
+    bucket.catch_up()?;
+    let running = load(83, 20_000).start(&url)?;
+    let mut dice = Dice::new(83);
+    for seed in 0..6 {
+        let before = trouble(&bucket, Trouble { seed, refused: 10, lost: 12, halved: 20, late: 15 });
+        let wanted = before + 40 + dice.below(60);
+        wait::until("requests to go wrong", Duration::from_secs(120), || {
+            let Store::Google(store) = &bucket.store else { return Ok(Some(())) };
+            Ok((store.troubled() >= wanted).then_some(()))
+        })?;
+        bucket.daemon.kill9()?;
+        bucket.daemon.run()?;
+    }
+    let report = running.stop()?;
+    ensure!(report.committed > 200, "the load was real: {report:?}");
+    ensure!(trouble(&bucket, Trouble::default()) > 240, "the store was in trouble");
+    bucket.catch_up()?;
+    bucket.check(&[Reader::Deltalake, Reader::Polars])?;
     ensure!(bucket.daemon.terminate()? == 0);
     Ok(())
 }

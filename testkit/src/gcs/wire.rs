@@ -81,6 +81,18 @@ fn line(reader: &mut impl BufRead) -> Result<Option<String>> {
 
 /// Writes an answer in one piece; without its body when only the head was asked for.
 pub(super) fn write(mut client: impl Write, request: &Request, answer: Answer) -> Result<()> {
+    client.write_all(&encode(request, answer)?)?;
+    Ok(())
+}
+
+/// The first half of it.
+pub(super) fn write_half(mut client: impl Write, request: &Request, answer: Answer) -> Result<()> {
+    let bytes = encode(request, answer)?;
+    client.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default())?;
+    Ok(())
+}
+
+fn encode(request: &Request, answer: Answer) -> Result<Vec<u8>> {
     let mut bytes = format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", answer.status, answer.body.len()).into_bytes();
     for (name, value) in &answer.headers {
         write!(bytes, "{name}: {value}\r\n")?;
@@ -89,8 +101,7 @@ pub(super) fn write(mut client: impl Write, request: &Request, answer: Answer) -
     if request.method != "HEAD" {
         bytes.extend_from_slice(&answer.body);
     }
-    client.write_all(&bytes)?;
-    Ok(())
+    Ok(bytes)
 }
 
 fn decode(text: &str) -> Result<String> {

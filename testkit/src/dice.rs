@@ -1,7 +1,7 @@
 //! Numbers that look random and are the same for the same seed (SplitMix64, by Steele, Lea and Flood).
 
 /// A seeded generator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Dice {
     state: u64,
 }
