@@ -360,9 +360,10 @@ fn an_earlier_instance_is_fenced_whichever_producer_has_its_turn() -> Result<()>
             bench.must_ship(first.as_mut(), &[("orders", id, b"first")])?;
         }
         let held = bench.progress();
+        // Before a transaction is open, which a reader of what is committed would wait for.
+        let before = bench.committed("orders")?.len();
         let zombie = bench.batch(&[("orders", 100, b"zombie")]);
         first.write(&zombie, Selection::All).map_err(|error| anyhow!("{}", shown(&error)))?;
-        let before = bench.committed("orders")?.len();
         let (mut second, progress) = bench.open("")?;
         ensure!(turns == 0 || progress == held, "{progress:?}");
         let error = first.commit(&bench.progress()).err().context("the first instance could still commit")?;

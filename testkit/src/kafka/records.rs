@@ -40,7 +40,7 @@ pub struct Record {
     pub timestamp: Option<i64>,
 }
 
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
 /// How long a reader of committed records waits for transactions to end.
 pub(super) const MARKER_LIMIT: Duration = Duration::from_secs(60);
 const READ_LIMIT: Duration = Duration::from_secs(120);
