@@ -1,20 +1,21 @@
 //! A throw-away Kafka broker (KRaft, one node) on free ports, ready when it answers. Its plain listener is always
-//! there for the tests' own reads; a SASL_SSL listener and one behind a proxy come beside it when asked for.
+//! there for the tests' own reads; a SASL_SSL listener and one behind a proxy come beside it when asked for. Where leaders
+//! are to change there are three nodes (`cluster`).
 
+mod cluster;
+mod node;
 mod records;
 
+pub use cluster::Cluster;
 pub use records::{Isolation, Record, Tail};
 
 use crate::certificate::{self, Certificates};
-use crate::folder::RunFolder;
 use crate::proxy::Proxy;
-use crate::server::Server;
 use crate::{fetch, process};
 use anyhow::{Context, Result};
+use node::{Node, Setting};
 use rustix::process::Signal;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
 
 /// How it is set up.
 #[derive(Clone, Debug, Default)]
@@ -42,21 +43,17 @@ pub const USER: &str = "alice";
 /// The user's password.
 pub const PASSWORD: &str = "alice-secret";
 
-const CLUSTER: &str = "dGlkZXdpcmUtdGVzdGtpdA";
-const START_LIMIT: Duration = Duration::from_secs(90);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Heap in MiB.
+const HEAP: u32 = 512;
 
 /// A running broker.
 #[derive(Debug)]
 pub struct Kafka {
-    // Dropped in this order: the process before its folder.
-    server: Server,
-    jars: PathBuf,
+    node: Node,
     port: u16,
     secure_port: Option<u16>,
     proxy: Option<Proxy>,
     certificates: Option<Certificates>,
-    folder: RunFolder,
 }
 
 impl Kafka {
@@ -66,11 +63,8 @@ impl Kafka {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let folder = RunFolder::new("kafka")?;
-            let server = Server::new("Kafka");
-            let jars = jars.clone();
-            let mut broker =
-                Kafka { server, jars, port: 0, secure_port: None, proxy: None, certificates: None, folder };
+            let node = Node::new(&jars)?;
+            let mut broker = Kafka { node, port: 0, secure_port: None, proxy: None, certificates: None };
             match broker.prepare(options).and_then(|()| broker.launch()) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
@@ -86,35 +80,25 @@ impl Kafka {
         }
         if options.sasl_ssl {
             self.secure_port = Some(process::free_port()?);
-            self.certificates = Some(certificate::generate(self.folder.path())?);
+            self.certificates = Some(certificate::generate(self.node.folder())?);
         }
-        let path = self.folder.path().join("server.properties");
-        std::fs::write(&path, self.properties(options, process::free_port()?)?).context("write server.properties")?;
-        let log = format!(
-            "Configuration:\n  status: warn\n  Appenders:\n    File:\n      name: F\n      fileName: {}\n      \
-             PatternLayout: {{pattern: '%d %p %c %m%n'}}\n  Loggers:\n    Root:\n      level: info\n      AppenderRef: {{ref: F}}\n",
-            self.log_path().display()
-        );
-        std::fs::write(self.folder.path().join("log4j2.yaml"), log).context("write the log's settings")?;
-        let mut format = Command::new("java");
-        format.args(["-Xmx128m", "-cp"]).arg(self.class_path()).args(["kafka.tools.StorageTool", "format"]);
-        format.args(["--standalone", "-t", CLUSTER, "-c"]).arg(&path).current_dir(self.folder.path());
+        let mut more = vec!["--standalone".to_owned()];
         if options.sasl_ssl {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-                format.args(["--add-scram", &format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
+                more.extend(["--add-scram".to_owned(), format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
             }
         }
-        process::output(&mut format).map(drop)
+        self.node.format(&self.settings(options, process::free_port()?)?, &more)
     }
 
-    fn properties(&self, options: &KafkaOptions, controller: u16) -> Result<String> {
+    fn settings(&self, options: &KafkaOptions, controller: u16) -> Result<Vec<Setting>> {
         let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", self.port);
-        let mut settings: Vec<(String, String)> = Vec::new();
+        let mut settings: Vec<Setting> = Vec::new();
         let mut set = |key: &str, value: &str| settings.push((key.to_owned(), value.to_owned()));
         if let (Some(port), Some(files)) = (self.secure_port, &self.certificates) {
             listeners.push_str(&format!(",SASL_SSL://127.0.0.1:{port}"));
             let [key, certificate] = [&files.key, &files.certificate].map(std::fs::read_to_string);
-            let keystore = self.folder.path().join("keystore.pem");
+            let keystore = self.node.folder().join("keystore.pem");
             std::fs::write(&keystore, key? + &certificate?).context("write the keystore")?;
             set("ssl.keystore.type", "PEM");
             set("ssl.keystore.location", &keystore.display().to_string());
@@ -135,44 +119,32 @@ impl Kafka {
         set("controller.quorum.bootstrap.servers", &format!("127.0.0.1:{controller}"));
         set("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"));
         set("advertised.listeners", &format!("{advertised},CONTROLLER://127.0.0.1:{controller}"));
-        set("log.dirs", &self.folder.path().join("data").display().to_string());
-        for (key, value) in FIXED {
+        for (key, value) in ALONE {
             set(key, value);
         }
         settings.extend(options.settings.iter().cloned());
-        Ok(settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect())
-    }
-
-    fn class_path(&self) -> String {
-        format!("{}/*", self.jars.display())
+        Ok(settings)
     }
 
     fn launch(&mut self) -> Result<()> {
-        let console = std::fs::File::create(self.folder.path().join("console.log")).context("open a log")?;
-        let mut command = process::guarded(Path::new("java"));
-        command.args(["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        command.arg(format!("-Dlog4j2.configurationFile={}", self.folder.path().join("log4j2.yaml").display()));
-        command.arg("-cp").arg(self.class_path()).arg("kafka.Kafka").arg(self.folder.path().join("server.properties"));
-        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
-        let (brokers, log) = (self.brokers(), self.log_path());
+        let brokers = self.brokers();
         // Metadata lists the broker only when it is registered and no longer fenced.
-        let answers = || records::broker_count(&brokers).is_ok_and(|count| count > 0);
-        self.server.launch(command, START_LIMIT, &log, answers)
+        self.node.launch(HEAP, || records::registered(&brokers).is_ok_and(|nodes| !nodes.is_empty()))
     }
 
     /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.
     pub fn signal(&self, signal: Signal) {
-        self.server.signal(signal);
+        self.node.signal(signal);
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
-        self.server.kill()
+        self.node.kill()
     }
 
     /// An orderly stop.
     pub fn stop(&mut self) -> Result<()> {
-        self.server.stop(Signal::TERM, STOP_LIMIT)
+        self.node.stop()
     }
 
     /// Stops it when it runs and starts it on the same data and ports.
@@ -203,7 +175,7 @@ impl Kafka {
 
     /// The broker's log.
     pub fn log_path(&self) -> PathBuf {
-        self.folder.path().join("kafka.log")
+        self.node.log_path()
     }
 
     /// The names of all topics, sorted, without Kafka's own.
@@ -234,7 +206,7 @@ impl Kafka {
 
     /// Makes a topic with so many partitions and further settings.
     pub fn create_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
-        records::create_topic(&self.brokers(), topic, partitions, settings)
+        records::create_topic(&self.brokers(), topic, partitions, 1, settings)
     }
 
     /// Deletes a topic and waits until it is gone.
@@ -248,27 +220,14 @@ impl Kafka {
     }
 }
 
-/// One node that answers soon, restarts soon after a kill (its session must time out first) and stays small.
-const FIXED: [(&str, &str); 19] = [
-    ("process.roles", "broker,controller"),
+/// What a node has that has no others beside it.
+const ALONE: [(&str, &str); 6] = [
     ("node.id", "1"),
-    ("controller.listener.names", "CONTROLLER"),
-    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
     ("offsets.topic.replication.factor", "1"),
-    ("offsets.topic.num.partitions", "5"),
     ("transaction.state.log.replication.factor", "1"),
     ("transaction.state.log.min.isr", "1"),
-    ("transaction.state.log.num.partitions", "5"),
     ("share.coordinator.state.topic.replication.factor", "1"),
     ("share.coordinator.state.topic.min.isr", "1"),
-    ("group.initial.rebalance.delay.ms", "0"),
-    ("log.cleaner.dedupe.buffer.size", "8388608"),
-    ("controlled.shutdown.enable", "false"),
-    ("broker.heartbeat.interval.ms", "200"),
-    ("broker.session.timeout.ms", "1000"),
-    ("num.network.threads", "2"),
-    ("num.io.threads", "4"),
-    ("num.recovery.threads.per.data.dir", "1"),
 ];
 
 #[cfg(test)]

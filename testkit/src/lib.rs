@@ -43,7 +43,7 @@ pub mod torture;
 pub use azurite::Azurite;
 pub use daemon::Daemon;
 pub use gcs::Gcs;
-pub use kafka::{Kafka, KafkaOptions};
+pub use kafka::{Cluster, Kafka, KafkaOptions};
 pub use mysql::{Mysql, MysqlOptions, MysqlVersion};
 pub use postgres::{Postgres, PostgresOptions, Version};
 pub use proxy::Proxy;

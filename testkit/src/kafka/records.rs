@@ -1,7 +1,7 @@
 //! Reading topics to their end, with librdkafka's plain consumer. Knows nothing of what the records mean.
 
 use crate::wait;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
 };
@@ -10,6 +10,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -63,10 +64,21 @@ fn consumer(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
         .context("make a consumer")
 }
 
-/// How many brokers the cluster shows.
-pub(super) fn broker_count(brokers: &str) -> Result<usize> {
+/// Ids of the nodes that the cluster shows.
+pub(super) fn registered(brokers: &str) -> Result<Vec<i32>> {
     let metadata = consumer(brokers, Isolation::ReadCommitted)?.fetch_metadata(None, Duration::from_secs(1))?;
-    Ok(metadata.brokers().len())
+    Ok(metadata.brokers().iter().map(MetadataBroker::id).collect())
+}
+
+/// The node that leads a partition, and those that are in sync with it.
+pub(super) fn leadership(brokers: &str, topic: &str, partition: i32) -> Result<(i32, Vec<i32>)> {
+    let metadata =
+        consumer(brokers, Isolation::ReadCommitted)?.fetch_metadata(None, ANSWER).context("ask for leaders")?;
+    let found = metadata.topics().iter().find(|t| t.name() == topic).with_context(|| format!("no topic {topic}"))?;
+    let found = found.partitions().iter().find(|p| p.id() == partition);
+    let found = found.with_context(|| format!("no partition {topic}/{partition}"))?;
+    ensure!(found.leader() >= 0, "{topic}/{partition} has no leader now");
+    Ok((found.leader(), found.isr().to_vec()))
 }
 
 pub(super) fn topics(brokers: &str) -> Result<Vec<String>> {
@@ -241,8 +253,15 @@ pub(super) fn alter_topic(brokers: &str, topic: &str, settings: &[(&str, &str)])
     must_be_done("alter", admin(brokers, ask)?, None)
 }
 
-pub(super) fn create_topic(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+/// `copies` is -1 for as many as the brokers make by default.
+pub(super) fn create_topic(
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    copies: i32,
+    settings: &[(&str, &str)],
+) -> Result<()> {
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
     for (key, value) in settings {
         new = new.set(key, value);
     }

@@ -1,9 +1,11 @@
-//! The broker itself: that it starts, keeps committed records over kill -9, and refuses a wrong password.
+//! The broker itself: that it starts, keeps committed records over kill -9, and refuses a wrong password; and three of
+//! them, that one may go.
 
 use super::*;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -109,4 +111,46 @@ fn the_secure_listener_lets_only_the_right_password_in() {
         metadata(mechanism, PASSWORD).unwrap();
     }
     assert!(metadata("SCRAM-SHA-256", "wrong").is_err());
+}
+
+/// One node of three may go, with what it leads: another leads, nothing committed is lost, and the node comes back in sync.
+#[test]
+fn a_node_that_goes_is_followed_by_another() {
+    let mut cluster = Cluster::start().unwrap();
+    let soon = |what: &str, probe: &dyn Fn(&Cluster) -> bool, cluster: &Cluster| {
+        crate::wait::until(what, crate::wait::PATIENCE, || Ok(probe(cluster).then_some(()))).unwrap();
+    };
+    cluster.create_topic("t", 1, &[]).unwrap();
+    let all = cluster.nodes().to_vec();
+    soon("three copies", &|c| c.in_sync("t", 0).is_ok_and(|nodes| nodes == all), &cluster);
+    let producer = producer(&cluster.brokers().join(","), &[("transactional.id", "x")]);
+    producer.init_transactions(WAIT).unwrap();
+    for (round, signal) in [(0, Signal::KILL), (1, Signal::STOP)] {
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::to("t").key("k").payload("v")).unwrap();
+        producer.commit_transaction(WAIT).unwrap();
+        let leader = cluster.leader("t", 0).unwrap();
+        match signal {
+            Signal::KILL => cluster.kill(leader).unwrap(),
+            signal => cluster.signal(leader, signal).unwrap(),
+        }
+        soon("another leader", &|c| c.leader("t", 0).is_ok_and(|node| node != leader), &cluster);
+        assert_eq!(cluster.consume("t", Isolation::ReadCommitted).unwrap().len(), round + 1);
+        match signal {
+            Signal::KILL => cluster.restart(leader).unwrap(),
+            _ => cluster.signal(leader, Signal::CONT).unwrap(),
+        }
+        soon("the copy in sync", &|c| c.in_sync("t", 0).is_ok_and(|nodes| nodes == all), &cluster);
+    }
+    cluster.kill(all[0]).unwrap();
+    cluster.kill(all[1]).unwrap();
+    // What one copy alone has is no commit.
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::to("t").key("k").payload("v")).unwrap();
+    assert!(producer.commit_transaction(Duration::from_secs(5)).is_err());
+    cluster.restart(all[0]).unwrap();
+    cluster.restart(all[1]).unwrap();
+    soon("the copies in sync", &|c| c.in_sync("t", 0).is_ok_and(|nodes| nodes == all), &cluster);
+    producer.commit_transaction(WAIT).unwrap();
+    assert_eq!(cluster.consume("t", Isolation::ReadCommitted).unwrap().len(), 3);
 }
