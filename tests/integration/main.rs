@@ -22,6 +22,7 @@ mod jvm;
 mod kafka_sink;
 mod keyless;
 mod lake_care;
+mod leaders;
 mod lineage;
 mod metrics;
 mod mysql;
