@@ -141,6 +141,16 @@ fn a_counter_that_jumps_and_money_that_is_lost_are_found() {
 }
 
 #[test]
+fn of_an_early_round_a_row_may_go_that_never_came() {
+    let (columns, ranks) = (columns(), HashMap::from([("7", 0)]));
+    for is_early in [true, false] {
+        let mut topic = Topic::new("t", &columns, &ranks, is_early);
+        assert_eq!(topic.add(&change("d", 1, 7, 10, Value::Null)).is_ok(), is_early);
+        assert!(topic.add(&change("d", 1, 7, 10, Value::Null)).is_err(), "twice");
+    }
+}
+
+#[test]
 fn of_an_early_round_only_what_came_before_the_first_may_be_missing() {
     let count = |names: &[&str]| names.iter().map(|name| (((*name).to_owned(), 'c'), 1)).collect::<Counts>();
     let committed = Committed {
