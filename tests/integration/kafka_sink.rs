@@ -240,6 +240,31 @@ fn what_is_wrong_with_one_table_names_it_and_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Of a batch that holds one record that is refused, the client says of all others that they are not to blame; the first of
+/// them is not the reason. SK-03, SK-12.
+#[test]
+fn a_record_that_is_refused_behind_others_halts_its_table() -> Result<()> {
+    let mut bench = Bench::new()?;
+    bench.kafka.create_topic("shop.public.punctual", 1, &[("message.timestamp.before.max.ms", "60000")])?;
+    for late in [1, 3] {
+        let (mut sink, _) = bench.open(r#", "librdkafka": {"linger.ms": "500"}"#)?;
+        let rows: Vec<(&str, i64, &[u8])> = (0..50).map(|id| ("punctual", id, &b"in time"[..])).collect();
+        let in_time = bench.batch(&rows);
+        sink.write(&in_time, Selection::All).map_err(|error| anyhow!("{}", shown(&error)))?;
+        bench.commit_micros -= 3_600_000_000;
+        let rows: Vec<(&str, i64, &[u8])> = (0..late).map(|id| ("punctual", 100 + id, &b"late"[..])).collect();
+        let error = bench.must_fail(sink.as_mut(), &rows)?;
+        bench.commit_micros += 3_600_000_000;
+        // Of one the client says what is wrong with it, of several only that they are wrong.
+        let code = if late == 1 { "timestamp_refused" } else { "record_refused" };
+        must_name(&error, code, "punctual", &["shop.public.punctual"])?;
+        let remedy = error.remedy().unwrap_or_default();
+        ensure!(remedy.contains("compare the clocks"), "no word of the time: {remedy}");
+        ensure!(bench.committed("punctual")?.is_empty(), "nothing of it is seen");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_topic_that_vanishes_while_it_is_written_halts_its_table() -> Result<()> {
     let mut bench = Bench::new()?;

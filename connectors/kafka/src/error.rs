@@ -80,13 +80,18 @@ fn classify(code: Code) -> (ErrorKind, &'static str, Option<&'static str>) {
         Code::InvalidTimestamp => (
             Operator,
             "timestamp_refused",
-            Some("raise `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms` of the topic"),
+            Some(
+                "compare the clocks of daemon, source and brokers, or raise `message.timestamp.before.max.ms` and \
+                 `message.timestamp.after.max.ms` of the topic",
+            ),
         ),
-        Code::InvalidRecord => (
+        // Of one record in a batch the client tells the reason, of several only that they are wrong.
+        Code::InvalidRecord | Code::InvalidDifferentRecord => (
             Operator,
             "record_refused",
             Some(
-                "set `cleanup.policy=delete` on topics of tables without a key: a compacted topic refuses their records",
+                "without a key: set `cleanup.policy=delete` on the topic; out of its time: compare the clocks of daemon, source and \
+                 brokers, or raise `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms` of the topic",
             ),
         ),
         Code::PolicyViolation | Code::InvalidPartitions | Code::InvalidConfig => (

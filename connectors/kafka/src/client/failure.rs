@@ -30,9 +30,10 @@ impl Failure {
         Failure { code, text: text.into(), record: None }
     }
 
-    /// Whether it says why, and not only that something else went wrong before.
+    /// Whether it says why, and not only that something else went wrong, before or in the same batch.
     pub(super) fn is_cause(&self) -> bool {
-        !matches!(self.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::Fatal)
+        use RDKafkaErrorCode::{Fatal, InvalidDifferentRecord, PurgeInflight, PurgeQueue};
+        !matches!(self.code, PurgeQueue | PurgeInflight | Fatal | InvalidDifferentRecord)
     }
 
     /// Whether this is the better answer to what went wrong, though `first` came before. A batch that is too large is
@@ -57,7 +58,18 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use RDKafkaErrorCode::{LogTruncation, OutOfOrderSequenceNumber, PurgeQueue};
+    use RDKafkaErrorCode::{
+        InvalidDifferentRecord, InvalidRecord, InvalidTimestamp, LogTruncation, OutOfOrderSequenceNumber, PurgeQueue,
+    };
+
+    // SK-03, SK-12: the others of a batch are refused with the one that is wrong.
+    #[test]
+    fn the_record_that_is_wrong_tells_more_than_those_beside_it() {
+        for code in [InvalidRecord, InvalidTimestamp] {
+            let [beside, wrong] = [InvalidDifferentRecord, code].map(|code| Failure::new(code, "x"));
+            assert!(wrong.tells_more_than(&beside) && !beside.tells_more_than(&wrong), "{code:?}");
+        }
+    }
 
     // SK-04: a log that began anew waits for a person, whatever else befell its records.
     #[test]

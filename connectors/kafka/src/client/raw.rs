@@ -427,7 +427,8 @@ unsafe fn failed_record(record: &sys::rd_kafka_message_t) -> Failure {
         key.iter().take(KEY_EXCERPT_BYTES).copied().collect()
     });
     let size = record.len.saturating_add(record.key_len);
-    // SAFETY: takes a code, gives a static text.
+    // Not `rd_kafka_message_produce_errstr`: what a broker said of a record is freed with its answer, before the event is
+    // here (librdkafka 2.12). SAFETY: takes a code, gives a static text.
     let sentence = unsafe { text(sys::rd_kafka_err2str(record.err)) };
     Failure { code: record.err.into(), text: sentence, record: Some(FailedRecord { topic, key, size }) }
 }
