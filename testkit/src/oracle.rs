@@ -10,6 +10,7 @@ mod witness;
 pub use feed::check_feed;
 pub use fold::{Change, Fold, Place};
 pub use witness::{Committed, Counts, Witness};
+pub(crate) use witness::{differences, must_be_none};
 
 use crate::canonical::Form;
 use crate::readers::{self, Location, Reader, Table};

@@ -58,7 +58,7 @@ pub fn round(options: &Options) -> Result<Round> {
     let (kind, sinks, barriers) = (options.kind, options.sinks, dice.one_in(3));
     let build = Build { kind, sinks, setup, commit_interval, barriers };
     let load = Load {
-        kind: options.kind,
+        kind,
         seed: dice.any(),
         sessions: 2 + dice.below(4),
         first: 0,
@@ -70,27 +70,7 @@ pub fn round(options: &Options) -> Result<Round> {
         prepares: dice.one_in(2),
     };
     let mut site = Site::new(&options.binary, &build)?;
-    let mut round = Round {
-        seed: options.seed,
-        kind: options.kind,
-        sinks: options.sinks,
-        setup: build.setup.name(),
-        took: Duration::ZERO,
-        faults: Default::default(),
-        daemon_kills: 0,
-        server_kills: 0,
-        own_ends: 0,
-        transactions: 0,
-        changes: 0,
-        records: 0,
-        rows: 0,
-        versions: 0,
-        compared: 0,
-        peak_kib: 0,
-        longest_stall: Duration::ZERO,
-        caught_up: Duration::ZERO,
-        fault: None,
-    };
+    let mut round = Round { seed: options.seed, kind, sinks, setup: build.setup.name(), ..Round::default() };
     let done = torture(&mut site, &load, options, &mut round, &mut dice);
     if let Err(error) = done {
         round.fault = Some(format!("{error:#}"));

@@ -76,22 +76,29 @@ impl Witness {
         let mut expected = self.counts()?.remove(table).unwrap_or_default();
         expected.retain(|(_, kind), _| truncates || *kind != 't');
         let found = count(changes)?;
-        let kinds: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
-        let differences: Vec<String> = kinds
-            .into_iter()
-            .map(|change| {
-                let times = |counts: &Counts| counts.get(change).copied().unwrap_or(0);
-                (change, times(&expected), times(&found))
-            })
-            .filter(|(_, committed, came)| committed != came)
-            .map(|(change, committed, came)| {
-                format!("{change:?} was committed {committed} times and came {came} times")
-            })
-            .collect();
-        let shown = differences.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
-        ensure!(differences.is_empty(), "{table}: {} differences: {shown}", differences.len());
-        Ok(())
+        must_be_none(table, &differences(&expected, &found))
     }
+}
+
+/// A change that was not committed as often as it came: transaction and kind, and the two numbers.
+pub(crate) type Difference<'a> = (&'a (String, char), usize, usize);
+
+/// Where two accounts of a table differ, in their order.
+pub(crate) fn differences<'a>(committed: &'a Counts, came: &'a Counts) -> Vec<Difference<'a>> {
+    let changes: BTreeSet<_> = committed.keys().chain(came.keys()).collect();
+    let times = |counts: &Counts, change| counts.get(change).copied().unwrap_or(0);
+    let pairs = changes.into_iter().map(|change| (change, times(committed, change), times(came, change)));
+    pairs.filter(|(_, committed, came)| committed != came).collect()
+}
+
+/// Fails with the first of a table's differences.
+pub(crate) fn must_be_none(table: &str, differences: &[Difference<'_>]) -> Result<()> {
+    let tell = |(change, committed, came): &Difference<'_>| {
+        format!("{change:?} was committed {committed} times and came {came} times")
+    };
+    let shown: Vec<String> = differences.iter().take(SHOWN).map(tell).collect();
+    ensure!(differences.is_empty(), "{table}: {} differences: {}", differences.len(), shown.join("; "));
+    Ok(())
 }
 
 impl Drop for Witness {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One round: a site from its start to its last check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Round {
     /// Gives the same load and faults again, with the same kind and sinks.
     pub seed: u64,

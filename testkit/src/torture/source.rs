@@ -12,9 +12,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 /// Which database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// PostgreSQL.
+    #[default]
     Postgres,
     /// MySQL.
     Mysql,
