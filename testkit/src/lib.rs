@@ -5,6 +5,7 @@
 //! Groups of modules stand in layer order; each uses only those above it.
 
 pub mod dice;
+pub mod position;
 pub mod process;
 pub mod wait;
 
@@ -35,6 +36,8 @@ pub mod spark;
 pub mod readers;
 
 pub mod oracle;
+
+mod session;
 
 pub mod workload;
 

@@ -7,9 +7,10 @@ mod mysql;
 mod postgres;
 
 pub use crate::dice::Dice;
+use crate::session::Session;
+pub use crate::session::Target;
 use anyhow::{Context, Result, anyhow};
-use dialect::Session;
-pub use dialect::{Database, Target};
+pub use dialect::Database;
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,7 +112,7 @@ impl Workload {
         for number in 0..self.writers.max(1) {
             let share =
                 self.transactions / self.writers.max(1) + u64::from(number < self.transactions % self.writers.max(1));
-            let session = target.connect()?;
+            let session = dialect::connect(&target)?;
             let dice = Dice::new(self.seed.wrapping_mul(1000).wrapping_add(number));
             let mut writer = Writer { workload: self.clone(), number, dice, report: Report::default() };
             let stop = Arc::clone(&stop);
@@ -191,7 +192,7 @@ impl Writer {
     fn operation(&mut self, session: &Session) -> String {
         self.report.operations += 1;
         let keys = Keys { number: self.number, first: self.number * KEYS };
-        session.operation(&mut self.dice, keys)
+        dialect::operation(session, &mut self.dice, keys)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What most tests stand on: a PostgreSQL with the workload's tables, a broker where asked, a daemon, and the
 //! question whether it has caught up.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tidewire_testkit::kafka::{Isolation, Record};
 use tidewire_testkit::oracle::{self, Witness};
+pub(crate) use tidewire_testkit::position::{lsn, position_lsn};
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::Reader;
 use tidewire_testkit::workload::{TABLES, Workload};
@@ -125,20 +126,6 @@ pub(crate) fn config(url: &str, kafka: Option<&Kafka>, lake: Option<&Path>, more
     }
     text.push_str(more);
     text
-}
-
-/// `X/Y` as a number.
-pub(crate) fn lsn(text: &str) -> Result<u64> {
-    let (high, low) = text.split_once('/').context("an LSN has a slash")?;
-    Ok(u64::from_str_radix(high, 16)? << 32 | u64::from_str_radix(low, 16)?)
-}
-
-/// The LSN in a position's text, `pg:system/timeline/X/Y/ordinal`.
-pub(crate) fn position_lsn(text: &str) -> Result<u64> {
-    match text.split('/').collect::<Vec<_>>().as_slice() {
-        [_, _, high, low, _] => lsn(&format!("{high}/{low}")),
-        _ => bail!("`{text}` is no position"),
-    }
 }
 
 /// Whether every sink of every source holds everything up to `target`.

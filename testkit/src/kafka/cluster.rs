@@ -136,19 +136,9 @@ impl Cluster {
         records::alter_topic(&self.servers(), topic, settings)
     }
 
-    /// Whether no transaction is open in a topic: readers of committed records come to its end.
-    pub fn all_ended(&self, topic: &str) -> Result<bool> {
-        records::all_ended(&self.servers(), topic)
-    }
-
     /// Every record of a topic, as [`super::Kafka::consume`] gives them.
     pub fn consume(&self, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
         records::consume(&self.servers(), topic, isolation, records::MARKER_LIMIT)
-    }
-
-    /// The same, one by one in the order of each partition. The first error ends it.
-    pub fn visit(&self, topic: &str, isolation: Isolation, act: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
-        records::visit(&self.servers(), topic, isolation, records::MARKER_LIMIT, act)
     }
 
     fn member(&self, node: i32) -> Result<&Member> {

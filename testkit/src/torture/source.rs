@@ -1,12 +1,11 @@
 //! The databases that are tortured, under one face: started, killed, stopped, asked. Knows nothing of what is written to
 //! them.
 
-use crate::mysql::{self as my, DATABASE};
-use crate::oracle::{Column, Origin, Witness};
-use crate::postgres as pg;
-use crate::readers::Table;
+use crate::mysql::DATABASE;
+use crate::oracle::Witness;
+pub(super) use crate::session::{Session, Target};
 use crate::workload::Dice;
-use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions};
+use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions, position};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -232,7 +231,9 @@ impl Server {
     /// Where its log is now.
     pub(super) fn place(&self) -> Result<Place> {
         match self.session()? {
-            Session::Postgres(client) => Ok(Place(u128::from(lsn(&client.value("SELECT pg_current_wal_lsn()")?)?))),
+            Session::Postgres(client) => {
+                Ok(Place(position::lsn(&client.value("SELECT pg_current_wal_lsn()")?)?.into()))
+            }
             Session::Mysql(client) => {
                 let Server::Mysql(server, has_ids) = self else { bail!("a session of another server") };
                 let is_mariadb = server.version().is_mariadb();
@@ -242,7 +243,9 @@ impl Server {
                 }
                 let ask = if is_mariadb { "SELECT @@gtid_binlog_pos" } else { "SELECT @@gtid_executed" };
                 let set = client.value(ask)?.replace('\n', "");
-                Ok(Place(if is_mariadb { sequences(&set)? } else { numbers(&set)? }))
+                let count =
+                    if is_mariadb { position::transactions_of_mariadb } else { position::transactions_of_mysql };
+                Ok(Place(count(&set)?.into()))
             }
         }
     }
@@ -253,7 +256,7 @@ impl Server {
         let slots =
             client.rows("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'tidewire_shop'")?;
         match slots.first().map(Vec::as_slice) {
-            Some([Some(text)]) => Ok(Some(Place(u128::from(lsn(text)?)))),
+            Some([Some(text)]) => Ok(Some(Place(position::lsn(text)?.into()))),
             _ => Ok(None),
         }
     }
@@ -265,23 +268,20 @@ pub(super) struct Place(u128);
 
 impl Place {
     /// Of a position as the daemon writes it.
-    pub(super) fn of(position: &str) -> Result<Place> {
+    pub(super) fn of(text: &str) -> Result<Place> {
         // What follows a semicolon is inside of a transaction, or prepared.
-        let (kind, rest) = position.split(';').next().unwrap_or_default().split_once(':').context("a kind")?;
+        let (kind, rest) = text.split(';').next().unwrap_or_default().split_once(':').context("a kind")?;
         let number = match kind {
-            "pg" => match rest.split('/').collect::<Vec<_>>().as_slice() {
-                [_, _, high, low, _] => u128::from(lsn(&format!("{high}/{low}"))?),
-                _ => bail!("`{position}` is no position"),
-            },
-            "mysql-gtid" => numbers(rest)?,
-            "mariadb-gtid" => sequences(rest)?,
+            "pg" => position::position_lsn(rest)?,
+            "mysql-gtid" => position::transactions_of_mysql(rest)?,
+            "mariadb-gtid" => position::transactions_of_mariadb(rest)?,
             "mysql-file" => {
                 let (file, offset) = rest.rsplit_once(':').context("a place without its offset")?;
                 return Place::in_file(file.rsplit('/').next().unwrap_or_default(), offset.parse()?);
             }
-            _ => bail!("`{position}` is of a kind that is not known here"),
+            _ => bail!("`{text}` is of a kind that is not known here"),
         };
-        Ok(Place(number))
+        Ok(Place(number.into()))
     }
 
     fn in_file(file: &str, offset: u64) -> Result<Place> {
@@ -299,85 +299,6 @@ impl Place {
                 .is_some_and(|place| place >= self)
         };
         sinks.is_some_and(|sinks| !sinks.is_empty() && sinks.values().all(holds))
-    }
-}
-
-/// `X/Y` as a number.
-fn lsn(text: &str) -> Result<u64> {
-    let (high, low) = text.split_once('/').context("an LSN has a slash")?;
-    Ok(u64::from_str_radix(high, 16)? << 32 | u64::from_str_radix(low, 16)?)
-}
-
-/// How many transactions a set of MySQL's global ids holds: `uuid:1-5:7`.
-fn numbers(set: &str) -> Result<u128> {
-    let mut count = 0;
-    for part in set.split(',').filter(|part| !part.trim().is_empty()) {
-        for range in part.trim().split(':').skip(1).filter(|range| range.starts_with(|c: char| c.is_ascii_digit())) {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            count += last.parse::<u128>()? + 1 - first.parse::<u128>()?;
-        }
-    }
-    Ok(count)
-}
-
-/// The sum of the sequence numbers of MariaDB's domains: `0-1-100,1-2-50`.
-fn sequences(domains: &str) -> Result<u128> {
-    let last = |id: &str| Ok(id.rsplit('-').next().unwrap_or_default().parse::<u128>()?);
-    domains.split(',').filter(|id| !id.is_empty()).map(last).sum()
-}
-
-/// How a server is reached.
-#[derive(Clone, Debug)]
-pub(super) enum Target {
-    Postgres(String),
-    Mysql(u16),
-}
-
-impl Target {
-    pub(super) fn connect(&self) -> Result<Session> {
-        match self {
-            Target::Postgres(url) => Ok(Session::Postgres(pg::Client::connect(url)?)),
-            Target::Mysql(port) => Ok(Session::Mysql(my::Client::connect(*port, "root", DATABASE)?)),
-        }
-    }
-}
-
-/// A session with a server.
-#[derive(Clone, Debug)]
-pub(super) enum Session {
-    Postgres(pg::Client),
-    Mysql(my::Client),
-}
-
-impl Session {
-    pub(super) fn execute(&self, sql: &str) -> Result<u64> {
-        match self {
-            Session::Postgres(client) => client.execute(sql),
-            Session::Mysql(client) => client.execute(sql),
-        }
-    }
-
-    pub(super) fn rows(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
-        match self {
-            Session::Postgres(client) => client.rows(sql),
-            Session::Mysql(client) => client.rows(sql),
-        }
-    }
-}
-
-impl Origin for Session {
-    fn columns(&self, schema: &str, table: &str) -> Result<Vec<Column>> {
-        match self {
-            Session::Postgres(client) => client.columns(schema, table),
-            Session::Mysql(client) => client.columns(schema, table),
-        }
-    }
-
-    fn table(&self, schema: &str, table: &str) -> Result<Table> {
-        match self {
-            Session::Postgres(client) => client.table(schema, table),
-            Session::Mysql(client) => client.table(schema, table),
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tidewire_testkit::kafka::{Isolation, Record};
 use tidewire_testkit::mysql::{Client, DATABASE};
 use tidewire_testkit::oracle::{self, Witness};
+use tidewire_testkit::position::{transactions_of_mariadb, transactions_of_mysql};
 use tidewire_testkit::readers::Reader;
 use tidewire_testkit::workload::{TABLES, Workload};
 use tidewire_testkit::{Daemon, Kafka, KafkaOptions, Mysql, MysqlOptions, MysqlVersion};
@@ -137,8 +138,11 @@ impl Target {
     pub(crate) fn of(server: &Mysql) -> Result<Target> {
         let ask = if server.version().is_mariadb() { "SELECT @@gtid_binlog_pos" } else { "SELECT @@gtid_executed" };
         let set = server.client()?.value(ask)?;
-        let transactions =
-            if server.version().is_mariadb() { sequences(&set)? } else { numbers(&set.replace('\n', ""))? };
+        let transactions = if server.version().is_mariadb() {
+            transactions_of_mariadb(&set)?
+        } else {
+            transactions_of_mysql(&set.replace('\n', ""))?
+        };
         let (file, offset) = server.log_place()?;
         Ok(Target { transactions, file, offset })
     }
@@ -163,8 +167,8 @@ impl Target {
         let place = position.split(';').next().unwrap_or_default();
         let (kind, rest) = place.split_once(':').context("a position without its kind")?;
         match kind {
-            "mysql-gtid" => Ok(numbers(rest)? >= self.transactions),
-            "mariadb-gtid" => Ok(sequences(rest)? >= self.transactions),
+            "mysql-gtid" => Ok(transactions_of_mysql(rest)? >= self.transactions),
+            "mariadb-gtid" => Ok(transactions_of_mariadb(rest)? >= self.transactions),
             "mysql-file" | "mariadb-file" => {
                 let (file, offset) = rest.rsplit_once(':').context("a place without its offset")?;
                 let file = file.rsplit('/').next().unwrap_or_default();
@@ -173,22 +177,4 @@ impl Target {
             _ => bail!("`{position}` is no position of MySQL"),
         }
     }
-}
-
-/// How many transactions a set of MySQL's global ids holds: `uuid:1-5:7,uuid:tag:1-3`.
-fn numbers(set: &str) -> Result<u64> {
-    let mut count = 0;
-    for part in set.split(',').filter(|part| !part.trim().is_empty()) {
-        for range in part.trim().split(':').skip(1).filter(|range| range.starts_with(|c: char| c.is_ascii_digit())) {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            count += last.parse::<u64>()? + 1 - first.parse::<u64>()?;
-        }
-    }
-    Ok(count)
-}
-
-/// The sum of the sequence numbers of MariaDB's domains: `0-1-100,1-2-50`.
-fn sequences(domains: &str) -> Result<u64> {
-    let last = |id: &str| Ok(id.rsplit('-').next().unwrap_or_default().parse::<u64>()?);
-    domains.split(',').filter(|id| !id.is_empty()).map(last).sum()
 }
