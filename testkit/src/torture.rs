@@ -3,6 +3,7 @@
 //! what the load and the faults of a round are; only their moments are the machine's.
 
 mod check;
+mod fault;
 mod load;
 mod nemesis;
 mod report;
@@ -11,6 +12,7 @@ mod source;
 mod topic;
 mod watch;
 
+pub use fault::Which;
 pub use report::{HEAD, Round, markdown};
 pub use site::Sinks;
 pub use source::Kind;
@@ -43,7 +45,9 @@ pub struct Options {
     pub kind: Kind,
     /// The sinks.
     pub sinks: Sinks,
-    /// How long faults come.
+    /// Which faults come.
+    pub faults: Which,
+    /// How long they come.
     pub length: Duration,
     /// Most rows of a statement.
     pub bulk: u64,
@@ -94,7 +98,7 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     }
     let mut witness = site.server.witness()?;
     let watch = Watch::start(site)?;
-    let mut nemesis = Nemesis::new(dice.any(), site);
+    let mut nemesis = Nemesis::new(dice.any(), options.faults, site);
     let running = load.start(&site.server.target());
     if is_early {
         site.daemon.run()?;
@@ -107,7 +111,7 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     }
     let (ended, watch_ended) = (running.ended(), watch.has_ended());
     round.faults = nemesis.done.iter().map(|(fault, times)| (fault.name(), *times)).collect();
-    (round.daemon_kills, round.server_kills) = nemesis.kills();
+    (round.daemon_kills, round.server_kills) = fault::kills(&nemesis.done);
     round.own_ends = nemesis.own_ends;
     if watch_ended {
         // What it found is the first cause.
@@ -142,7 +146,7 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     (round.records, round.rows, round.versions) = (checked.records, checked.rows, checked.versions);
     let code = site.daemon.terminate()?;
     ensure!(code == 0, "asked to stop, the daemon ended with {code}");
-    nemesis.expected().iter().for_each(|line| site.daemon.allow_log(line));
+    fault::expected(&nemesis.done).iter().for_each(|line| site.daemon.allow_log(line));
     let unexpected = site.daemon.unexpected()?;
     ensure!(
         unexpected.is_empty(),

@@ -4,13 +4,14 @@
 use crate::rig::BINARY;
 use anyhow::{Result, bail};
 use std::time::Duration;
-use tidewire_testkit::torture::{self, Kind, Options, Sinks};
+use tidewire_testkit::torture::{self, Kind, Options, Sinks, Which};
 
 /// The round must pass; what it found says which seed it was.
 fn survives(kind: Kind, seed: u64) -> Result<()> {
     let sinks = Sinks { events: true, lake: true };
     let length = Duration::from_secs(12);
-    let round = torture::round(&Options { binary: BINARY.into(), seed, kind, sinks, length, bulk: 2_000 })?;
+    let faults = Which::All;
+    let round = torture::round(&Options { binary: BINARY.into(), seed, kind, sinks, faults, length, bulk: 2_000 })?;
     match &round.fault {
         Some(fault) => bail!("seed {seed}, {}: {fault}\n{:?}", round.pair(), round.faults),
         None => Ok(()),

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tidewire_testkit::torture::{HEAD, Kind, Options as Round, Sinks, markdown, round};
+use tidewire_testkit::torture::{HEAD, Kind, Options as Round, Sinks, Which, markdown, round};
 
 /// What is asked of a run.
 #[derive(Args)]
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// The sinks; each round chooses one or both of them.
     #[arg(long, value_enum, value_delimiter = ',')]
     sinks: Vec<Sink>,
+    /// Only SIGKILLs, of the daemon and the servers, one right after the other.
+    #[arg(long)]
+    kills: bool,
     /// How long faults come in each round, in seconds.
     #[arg(long, default_value_t = 60)]
     round: u64,
@@ -82,6 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             seed,
             kind: source.kind(),
             sinks: sinks(&options.sinks, seed),
+            faults: if options.kills { Which::Kills } else { Which::All },
             length: Duration::from_secs(options.round),
             bulk: options.bulk.max(1),
         })

@@ -1,5 +1,6 @@
-//! The faults: what each does to a site, and how it is made good again. Which come, and when, the seed says.
+//! What each fault does to a site, and how it is made good again. Which come, and when, the seed says.
 
+use super::fault::{Done, Fault, Which};
 use super::site::Site;
 use super::watch::Watch;
 use crate::proxy::Direction;
@@ -8,57 +9,7 @@ use crate::workload::Dice;
 use crate::{Kafka, Proxy};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// A fault. Those with a span last so long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
-    /// SIGKILL to the daemon.
-    KillDaemon,
-    /// SIGTERM: it must end with 0, and in time.
-    StopDaemon,
-    /// SIGSTOP, and SIGCONT.
-    FreezeDaemon,
-    /// The daemon ends itself at a named place, before or after a durable step.
-    DieAtPlace,
-    /// SIGKILL, and its state directory is gone.
-    LoseState,
-    /// SIGKILL, and its state directory is one of an earlier time.
-    OldState,
-    KillDatabase,
-    RestartDatabase,
-    FreezeDatabase,
-    /// The database ends the daemon's sessions.
-    EndSessions,
-    KillBroker,
-    RestartBroker,
-    FreezeBroker,
-    CutSource,
-    CloseSource,
-    /// After some more bytes, in the midst of a message.
-    CutSourceLater,
-    /// Nothing comes through, and nobody says so.
-    StallSource,
-    RefuseSource,
-    DribbleSource,
-    CutBroker,
-    CutBrokerLater,
-    StallBroker,
-    SlowBroker,
-    /// Nothing can be written to the state directory.
-    FullState,
-    /// Nothing more can be written to the lake, from some byte on.
-    FullLake,
-    /// A sync of a file fails, of the lake or the state directory.
-    SyncFails,
-    /// Each write takes half of what it is given.
-    ShortWrites,
-    /// The wall clock is a day off.
-    ClockJumps,
-    /// Another daemon of the same configuration, with a state directory of its own.
-    SecondDaemon,
-}
 
 /// Places at which a daemon may end itself.
 const PLACES: [&str; 16] = [
@@ -83,123 +34,26 @@ const PLACES: [&str; 16] = [
 /// In seconds.
 const DAY: i64 = 86_400;
 
-/// With how often each comes.
-const FAULTS: [(Fault, u64); 29] = [
-    (Fault::KillDaemon, 150),
-    (Fault::StopDaemon, 3),
-    (Fault::FreezeDaemon, 3),
-    (Fault::DieAtPlace, 12),
-    (Fault::LoseState, 3),
-    (Fault::OldState, 2),
-    (Fault::KillDatabase, 6),
-    (Fault::RestartDatabase, 1),
-    (Fault::FreezeDatabase, 2),
-    (Fault::EndSessions, 4),
-    (Fault::KillBroker, 5),
-    (Fault::RestartBroker, 1),
-    (Fault::FreezeBroker, 2),
-    (Fault::CutSource, 4),
-    (Fault::CloseSource, 2),
-    (Fault::CutSourceLater, 4),
-    (Fault::StallSource, 2),
-    (Fault::RefuseSource, 2),
-    (Fault::DribbleSource, 1),
-    (Fault::CutBroker, 4),
-    (Fault::CutBrokerLater, 4),
-    (Fault::StallBroker, 2),
-    (Fault::SlowBroker, 2),
-    (Fault::FullState, 2),
-    (Fault::FullLake, 3),
-    (Fault::SyncFails, 2),
-    (Fault::ShortWrites, 2),
-    (Fault::ClockJumps, 2),
-    (Fault::SecondDaemon, 2),
-];
-
-impl Fault {
-    /// In words, for the report.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Fault::KillDaemon => "daemon killed",
-            Fault::StopDaemon => "daemon stopped",
-            Fault::FreezeDaemon => "daemon frozen",
-            Fault::DieAtPlace => "daemon ended at a place",
-            Fault::LoseState => "state lost",
-            Fault::OldState => "state of before",
-            Fault::KillDatabase => "database killed",
-            Fault::RestartDatabase => "database restarted",
-            Fault::FreezeDatabase => "database frozen",
-            Fault::EndSessions => "sessions ended",
-            Fault::KillBroker => "broker killed",
-            Fault::RestartBroker => "broker restarted",
-            Fault::FreezeBroker => "broker frozen",
-            Fault::CutSource => "source cut",
-            Fault::CloseSource => "source closed",
-            Fault::CutSourceLater => "source cut amid a message",
-            Fault::StallSource => "source silent",
-            Fault::RefuseSource => "source refused",
-            Fault::DribbleSource => "source dribbles",
-            Fault::CutBroker => "broker cut",
-            Fault::CutBrokerLater => "broker cut amid a message",
-            Fault::StallBroker => "broker silent",
-            Fault::SlowBroker => "broker slow",
-            Fault::FullState => "state directory full",
-            Fault::FullLake => "lake full",
-            Fault::SyncFails => "sync failed",
-            Fault::ShortWrites => "short writes",
-            Fault::ClockJumps => "clock jumped",
-            Fault::SecondDaemon => "second daemon",
-        }
-    }
-
-    /// Whether it is one of a broker.
-    fn needs_broker(self) -> bool {
-        use Fault::{CutBroker, CutBrokerLater, FreezeBroker, KillBroker, RestartBroker, SlowBroker, StallBroker};
-        matches!(
-            self,
-            KillBroker | RestartBroker | FreezeBroker | CutBroker | CutBrokerLater | StallBroker | SlowBroker
-        )
-    }
-
-    /// Whether it is one of the local tables.
-    fn needs_lake(self) -> bool {
-        matches!(self, Fault::FullLake)
-    }
-
-    /// Whether the daemon runs on through it.
-    fn leaves_daemon(self) -> bool {
-        use Fault::{DieAtPlace, KillDaemon, LoseState, OldState, StopDaemon};
-        !matches!(self, KillDaemon | StopDaemon | DieAtPlace | LoseState | OldState)
-    }
-}
-
 /// Does what the seed says.
 pub(super) struct Nemesis {
     dice: Dice,
-    /// Each as often as it is likely: not all of them in every run, since what is common hides what is rare.
+    /// Each as often as it is likely.
     faults: Vec<Fault>,
     /// An older state directory, once there is one.
     kept_state: Option<tempfile::TempDir>,
     /// The last sync that was made to fail was of the state directory.
     spares_lake: bool,
     /// What was done so far.
-    pub(super) done: BTreeMap<Fault, u64>,
+    pub(super) done: Done,
     /// Times that the daemon ended by itself with exit code 1, as it may when nothing can go on.
     pub(super) own_ends: u64,
 }
 
 impl Nemesis {
-    pub(super) fn new(seed: u64, site: &Site) -> Nemesis {
+    pub(super) fn new(seed: u64, which: Which, site: &Site) -> Nemesis {
         let mut dice = Dice::new(seed);
-        let mut faults = Vec::new();
-        for (fault, weight) in FAULTS {
-            let is_possible =
-                (site.kafka.is_some() || !fault.needs_broker()) && (site.lake.is_some() || !fault.needs_lake());
-            if is_possible && (fault == Fault::KillDaemon || !dice.one_in(3)) {
-                faults.extend(std::iter::repeat_n(fault, weight as usize));
-            }
-        }
-        Nemesis { dice, faults, kept_state: None, spares_lake: false, done: BTreeMap::new(), own_ends: 0 }
+        let faults = Fault::of_round(which, site, &mut dice);
+        Nemesis { dice, faults, kept_state: None, spares_lake: false, done: Done::new(), own_ends: 0 }
     }
 
     /// Lets the site live for a moment, then does the next fault and makes it good. The daemon runs afterwards.
@@ -446,13 +300,6 @@ impl Nemesis {
         site.daemon.set_failpoint(None);
         self.mind(site, watch)
     }
-
-    /// Kinds of servers that were killed, and how often the daemon was.
-    pub(super) fn kills(&self) -> (u64, u64) {
-        let count = |faults: &[Fault]| faults.iter().filter_map(|fault| self.done.get(fault)).sum();
-        let daemon = [Fault::KillDaemon, Fault::DieAtPlace, Fault::LoseState, Fault::OldState];
-        (count(&daemon), count(&[Fault::KillDatabase, Fault::KillBroker]))
-    }
 }
 
 fn proxy(site: &Site) -> Result<&Proxy> {
@@ -468,37 +315,4 @@ fn remove(folder: &std::path::Path) -> Result<()> {
 
 fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     crate::process::output(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).map(drop)
-}
-
-/// Log lines of WARN and ERROR that must come when servers die, lines are cut and the daemon is killed. All others are
-/// faults of the daemon.
-const EXPECTED: [&str; 4] = ["source retried", "sink retried", "slot_active", "sink_left_behind"];
-
-/// Such as come when a disk is full or cannot sync: what is put off, and a sink or a daemon that ends until it is started
-/// again.
-const OF_DISKS: [&str; 6] =
-    ["intent list not written", "put off", "state_unusable", "storage_fsync", "no_sink_left", "nothing_left"];
-
-/// Such as come when rows are read by a clock that is a day ahead: brokers refuse records of tomorrow, and the table halts.
-const OF_CLOCKS: [&str; 2] = ["record_refused", "timestamp_refused"];
-
-/// Such as come when there are two.
-const OF_TWO: [&str; 5] = ["fenced", "replica_id_taken", "no_sink_left", "nothing_left", "state_unusable"];
-
-impl Nemesis {
-    /// What the log may hold after what was done.
-    pub(super) fn expected(&self) -> Vec<&'static str> {
-        let mut lines = EXPECTED.to_vec();
-        let was_done = |faults: &[Fault]| faults.iter().any(|fault| self.done.contains_key(fault));
-        if was_done(&[Fault::FullState, Fault::FullLake, Fault::SyncFails]) {
-            lines.extend(OF_DISKS);
-        }
-        if was_done(&[Fault::ClockJumps]) {
-            lines.extend(OF_CLOCKS);
-        }
-        if was_done(&[Fault::SecondDaemon]) {
-            lines.extend(OF_TWO);
-        }
-        lines
-    }
 }
