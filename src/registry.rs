@@ -71,19 +71,20 @@ fn source(
         },
         secrets: Arc::clone(secrets),
     };
+    let definitions = || {
+        let state = Arc::clone(state?);
+        Some(Arc::new(SourceDefinitions::new(state, Arc::from(name))) as Arc<dyn DefinitionStore>)
+    };
     match (&section.postgres, &section.mysql) {
         (Some(dict), None) => {
             let prefix = format!("{key}.postgres");
             let raw = faults.extract::<tidewire_postgres::Config>(&prefix, Value::from(dict.clone()))?;
-            told(tidewire_postgres::connector(options, raw), &key, &prefix, faults)
+            told(tidewire_postgres::connector(options, raw, definitions()), &key, &prefix, faults)
         }
         (None, Some(dict)) => {
             let prefix = format!("{key}.mysql");
             let raw = faults.extract::<tidewire_mysql::Config>(&prefix, Value::from(dict.clone()))?;
-            let definitions = state.map(|state| {
-                Arc::new(SourceDefinitions::new(Arc::clone(state), Arc::from(name))) as Arc<dyn DefinitionStore>
-            });
-            told(tidewire_mysql::connector(options, raw, definitions), &key, &prefix, faults)
+            told(tidewire_mysql::connector(options, raw, definitions()), &key, &prefix, faults)
         }
         (None, None) => {
             faults.push(

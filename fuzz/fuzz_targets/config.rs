@@ -54,7 +54,7 @@ fn sources(config: &daemon::config::Config, faults: &mut daemon::config::Faults)
             snapshot: SnapshotMode::Initial,
             secrets: Arc::clone(&secrets),
         };
-        if let Err(list) = tidewire_postgres::connector(options, raw) {
+        if let Err(list) = tidewire_postgres::connector(options, raw, None) {
             list.into_iter().for_each(|fault| faults.push(&format!("{key}.{}", fault.key), fault.message));
         }
     }

@@ -4,6 +4,7 @@
 
 mod given_up;
 mod idle;
+mod partitions;
 mod synced;
 
 use crate::rig::{self, BINARY, POSTGRES, Rig, Sinks};

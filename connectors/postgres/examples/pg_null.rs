@@ -35,7 +35,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     };
     let options = SourceOptions { name: Arc::from(name), tables: Vec::new(), snapshot, secrets: Arc::new(InlineOnly) };
     let config: Config = serde_json::from_value(serde_json::json!({ "url": url, "heartbeat_interval": "1s" }))?;
-    let connector = tidewire_postgres::connector(options, config).map_err(|faults| format!("{faults:?}"))?;
+    let connector = tidewire_postgres::connector(options, config, None).map_err(|faults| format!("{faults:?}"))?;
     for finding in connector.check().await.map_err(|error| error.chain())? {
         eprintln!("{finding:?}");
     }

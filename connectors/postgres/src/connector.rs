@@ -7,10 +7,12 @@ use crate::catalog::describe_table;
 use crate::config::{Config, Settings};
 use crate::control::Control;
 use crate::joined::Joined;
+use crate::partitions::Known;
 use crate::slot::{Slot, held_by_another};
 use crate::{preflight, setup};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tidewire_core::definitions::DefinitionStore;
 use tidewire_core::source::{BoxFuture, OpenSource, Resume, SetupStep};
 use tidewire_core::{ConfigFault, Finding, Result, SourceConnector, SourceOptions, TableSchema};
 
@@ -18,6 +20,7 @@ use tidewire_core::{ConfigFault, Finding, Result, SourceConnector, SourceOptions
 struct PostgresConnector {
     settings: Arc<Settings>,
     joined: Joined,
+    partitions: Known,
     /// The session that [`SourceConnector::ready`] asked over, for the opening that follows it.
     asked: Mutex<Option<(Control, Instant)>>,
 }
@@ -25,10 +28,16 @@ struct PostgresConnector {
 /// After so long another server may have the wanted role, and a session is opened anew.
 const ASKED_MAX: Duration = Duration::from_secs(5);
 
-/// Checks the configuration, all of it at once. Connects nowhere.
-pub fn connector(options: SourceOptions, config: Config) -> Result<Box<dyn SourceConnector>, Vec<ConfigFault>> {
+/// Checks the configuration, all of it at once. Connects nowhere. `definitions` is where it is kept between runs which
+/// partitions the tables had; without it that is forgotten with the process.
+pub fn connector(
+    options: SourceOptions,
+    config: Config,
+    definitions: Option<Arc<dyn DefinitionStore>>,
+) -> Result<Box<dyn SourceConnector>, Vec<ConfigFault>> {
     let settings = Arc::new(Settings::check(options, config)?);
-    Ok(Box::new(PostgresConnector { settings, joined: Joined::default(), asked: Mutex::default() }))
+    let partitions = Known::new(definitions);
+    Ok(Box::new(PostgresConnector { settings, joined: Joined::default(), partitions, asked: Mutex::default() }))
 }
 
 impl SourceConnector for PostgresConnector {
@@ -92,7 +101,7 @@ impl SourceConnector for PostgresConnector {
                 Some((control, _)) => control,
                 None => Control::connect(&self.settings).await?,
             };
-            open::open(Arc::clone(&self.settings), control, resume, self.joined.clone()).await
+            open::open(Arc::clone(&self.settings), control, resume, self.joined.clone(), self.partitions.clone()).await
         })
     }
 }

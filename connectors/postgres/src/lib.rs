@@ -31,6 +31,7 @@ mod snapshot;
 mod stream;
 
 mod monitor;
+mod partitions;
 
 mod connector;
 

@@ -33,6 +33,7 @@ use crate::connection::{Connection, LogReader, SessionKind};
 use crate::error::{connection_lost, protocol};
 use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
+use crate::partitions::Partitions;
 use crate::position::Lsn;
 use crate::wire::message::server_error;
 use crate::wire::pgoutput::RelationBody;
@@ -73,6 +74,8 @@ pub(crate) struct StreamStart {
     pub(crate) joined: Joined,
     /// The publication as it was when the tables were described.
     pub(crate) publication: Publication,
+    /// The partitions of the tables.
+    pub(crate) partitions: Partitions,
 }
 
 /// The log as it runs.
@@ -119,6 +122,7 @@ impl LogStream {
             metrics,
             joined,
             publication,
+            partitions,
         } = start;
         // All sessions at once: after a snapshot its sinks wait for this.
         let replication = async {
@@ -126,7 +130,7 @@ impl LogStream {
             let server_timeout = wal_sender_timeout(&mut connection).await?;
             Ok((connection, server_timeout))
         };
-        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication);
+        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication, partitions);
         let ((connection, server_timeout), watch) = tokio::try_join!(replication, watch)?;
         let sql = start_command(&settings, connection.server_version(), start);
         let messages = connection.server_version() >= 140_000;

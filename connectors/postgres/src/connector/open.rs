@@ -10,6 +10,7 @@ use crate::error::protocol;
 use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
 use crate::monitor::Monitor;
+use crate::partitions::{Known, Partitions};
 use crate::position::{Lsn, StoredPosition};
 use crate::preflight::{Lack, Preflight};
 use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, held_by_another, plan};
@@ -52,6 +53,7 @@ pub(super) async fn open(
     control: Control,
     resume: Resume,
     joined: Joined,
+    known: Known,
 ) -> Result<OpenSource> {
     let host = control.host().clone();
     let captured = captured(&control, &settings, &resume, &joined).await?;
@@ -59,6 +61,7 @@ pub(super) async fn open(
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
     let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured, &joined).await?;
     let mut wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
+    let partitions = partitions(&control, &settings, &captured, &wanted, known).await?;
     let all_new = wanted.iter().all(|table| !begun(&resume, &table.published.name));
     let can_go_on = all_new && matches!(plan.start, Start::At(_));
     let patience = if can_go_on { UNREAD_PATIENCE } else { SLOT_CREATION };
@@ -72,12 +75,7 @@ pub(super) async fn open(
         }
         taken => taken?,
     };
-    let start = match (plan.start, &exported) {
-        (Start::At(lsn), _) => lsn,
-        (Start::Snapshot, Some(exported)) => exported.point,
-        (Start::Snapshot, None) => return Err(Error::bug("snapshot_missing", "the plan needs a snapshot")),
-    };
-    let export = exported.and_then(|exported| Some((exported.point, exported.snapshot?)));
+    let (start, export) = beginning(plan.start, exported)?;
     let descriptor = Arc::new(SourceDescriptor {
         name: Arc::clone(&settings.name),
         connector: "postgresql",
@@ -107,6 +105,7 @@ pub(super) async fn open(
         metrics: metrics.clone(),
         joined,
         publication,
+        partitions,
     };
     let reader = match export {
         Some((floor, name)) => {
@@ -132,6 +131,16 @@ pub(super) async fn open(
         acknowledger: Arc::clone(&feedback) as _,
         monitor: Arc::new(Monitor::new(settings, feedback)),
     })
+}
+
+/// Where the log is read from, and what lends the tables that are read their snapshot.
+fn beginning(start: Start, exported: Option<Exported>) -> Result<(Lsn, Option<(Lsn, String)>)> {
+    let start = match (start, &exported) {
+        (Start::At(lsn), _) => lsn,
+        (Start::Snapshot, Some(exported)) => exported.point,
+        (Start::Snapshot, None) => return Err(Error::bug("snapshot_missing", "the plan needs a snapshot")),
+    };
+    Ok((start, exported.and_then(|exported| Some((exported.point, exported.snapshot?)))))
 }
 
 /// Refuses what cannot work, then makes the publication if it is missing, before any slot exists (PG-09, PG-10b).
@@ -234,6 +243,21 @@ async fn watched(control: &Control, settings: &Settings, captured: &[Captured]) 
         }
         None => Ok(publication),
     }
+}
+
+/// The partitions of the captured tables, as the stream must find them again.
+async fn partitions(
+    control: &Control,
+    settings: &Settings,
+    captured: &[Captured],
+    wanted: &[SnapshotTable],
+    known: Known,
+) -> Result<Partitions> {
+    // Who wants no rows of before does not miss those of a partition.
+    let is_watched = settings.snapshot == SnapshotMode::Initial;
+    let tables = captured.iter().filter(|_| is_watched).map(|table| table.published.oid).collect();
+    let read = wanted.iter().map(|table| table.published.oid).collect();
+    Partitions::begin(control, &settings.slot, tables, &read, known).await
 }
 
 async fn decide(

@@ -5,6 +5,7 @@ use super::publication::{Narrowed, Publication, changed, exists};
 use crate::config::{Host, Settings};
 use crate::control::Control;
 use crate::error::control;
+use crate::partitions::Partitions;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidewire_core::{Error, ErrorKind, Result};
@@ -55,12 +56,13 @@ impl Side {
     }
 }
 
-/// Watches the publication.
+/// Watches the publication and the partitions of its tables.
 pub(super) struct Watch {
     settings: Arc<Settings>,
     host: Host,
     control: Option<Control>,
     publication: Publication,
+    partitions: Partitions,
     verdict: Arc<Mutex<Option<Error>>>,
     heartbeat: bool,
     /// End of the log at the last heartbeat message.
@@ -69,9 +71,15 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Compares the publication as it is now with how it was when the source was opened: a long snapshot may lie between.
-    pub(super) async fn prepare(settings: Arc<Settings>, host: Host, publication: Publication) -> Result<Watch> {
+    pub(super) async fn prepare(
+        settings: Arc<Settings>,
+        host: Host,
+        publication: Publication,
+        partitions: Partitions,
+    ) -> Result<Watch> {
         let (control, verdict) = (None, Arc::new(Mutex::new(None)));
-        let mut watch = Watch { settings, host, control, publication, verdict, heartbeat: false, beaten: None };
+        let (heartbeat, beaten) = (false, None);
+        let mut watch = Watch { settings, host, control, publication, partitions, verdict, heartbeat, beaten };
         watch.look().await?;
         Ok(watch)
     }
@@ -125,6 +133,7 @@ impl Watch {
             }
         }
         self.publication = now;
+        self.partitions.look(session).await?;
         if self.heartbeat {
             self.beaten = beat(session, self.beaten.take()).await?;
         }
