@@ -70,7 +70,8 @@ impl Eraser<'_> {
 
     /// The tables that the sink holds by its progress.
     fn names(&self) -> Result<Vec<String>> {
-        let progress = ProgressTable::look(self.store, &self.identity.sink, &self.identity.source)?.unwrap_or_default();
+        let held = ProgressTable::look(self.store, &self.identity.sink, &self.identity.source)?;
+        let progress = held.map(|(progress, _)| progress).unwrap_or_default();
         let names: BTreeSet<String> = progress.tables.into_keys().chain(progress.behind.into_keys()).collect();
         Ok(names.into_iter().collect())
     }

@@ -405,7 +405,7 @@ impl Table {
             let commit = Commit { operation: "CLAIM", txn: (app_id.to_owned(), version), ..Commit::default() };
             match self.offer(&commit) {
                 Err(error) if error.kind() == ErrorKind::Fenced => {
-                    let loaded = load::load(&self.store, self.others)?.ok_or_else(|| self.gone())?;
+                    let loaded = load::load(&self.store, self.others)?.ok_or_else(|| gone(&self.store))?;
                     *self = Table::new(self.store.clone(), self.others, loaded);
                 }
                 Ok(false) => {}
@@ -541,7 +541,7 @@ impl Table {
         }
         // The entry was replaced, or cleaned away by others after a checkpoint: look at the whole.
         let Some(now) = load::load(&self.store, self.others)? else {
-            return Err(self.gone());
+            return Err(gone(&self.store));
         };
         let id = now.state.metadata.as_ref().map_or("", |metadata| &metadata.id);
         if id != self.metadata_id() {
@@ -568,11 +568,12 @@ impl Table {
         }
         Ok(())
     }
+}
 
-    fn gone(&self) -> Error {
-        Error::operator("delta_table_gone", format!("the log of `{}` is gone", self.store.place("")))
-            .with_remedy("restore the table, or give the sink a new name and location, which reads its tables anew")
-    }
+/// The refusal to go on without what a table held (SK-3A).
+pub(crate) fn gone(store: &TableStore) -> Error {
+    Error::operator("delta_table_gone", format!("the log of `{}` is gone", store.place("")))
+        .with_remedy("restore the table, or give the sink a new name and location, which reads its tables anew")
 }
 
 /// Whether lines are an entry that a table could begin with; a door for `probe`.

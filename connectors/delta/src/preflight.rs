@@ -4,9 +4,9 @@
 use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::table_path;
-use crate::log::Table;
+use crate::log::{Table, gone};
 use crate::mirror::{IndexHome, Mirror};
-use crate::progress_table::ProgressTable;
+use crate::progress_table::{Made, ProgressTable};
 use crate::store::{Store, TableStore};
 use crate::write::{Identity, Place, fit, foreign_table, own_place};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub(crate) fn location(store: &Store) -> Result<Option<Finding>> {
 }
 
 /// Tables that cannot go to this sink, or not go on there: without a key, with columns that collide or no longer fit, at the path
-/// of a table that this sink did not write.
+/// of a table that this sink did not write, or gone.
 pub(crate) fn tables(
     settings: &Arc<Settings>,
     sink: &Arc<str>,
@@ -56,10 +56,10 @@ pub(crate) fn tables(
     tables: Tables<'_>,
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let mut progress: BTreeMap<&str, Progress> = BTreeMap::new();
+    let mut progress: BTreeMap<&str, (Progress, Made)> = BTreeMap::new();
     for (source, schema) in tables {
         let identity = Identity { sink: Arc::clone(sink), source: Arc::clone(source) };
-        let held = match progress.get(&**source) {
+        let (held, made) = match progress.get(&**source) {
             Some(held) => held,
             // A sink's own start says what is wrong with its progress.
             None => progress
@@ -70,7 +70,8 @@ pub(crate) fn tables(
             held.tables.get(&schema.name.to_string()).is_some_and(|table| table.state == TableState::Reading);
         let first = if is_unfinished { Op::SnapshotStart } else { Op::Insert };
         let place = store.table(&table_path(&settings.table, source, &schema.name));
-        match table(settings, &identity, &place, schema, first) {
+        let must_be_there = first == Op::Insert && made.has(&schema.name.to_string(), held);
+        match table(settings, &identity, &place, schema, first, must_be_there) {
             Ok(found) => findings.extend(found),
             Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
             Err(error) => findings.push(finding(error)),
@@ -86,9 +87,13 @@ fn table(
     store: &TableStore,
     schema: &TableSchema,
     first: Op,
+    must_be_there: bool,
 ) -> Result<Option<Finding>> {
     let name = schema.name.to_string();
     let held = Table::open_among(store.clone(), settings.foreign_writes)?;
+    if held.is_none() && must_be_there {
+        return Err(gone(store));
+    }
     let place = held.as_ref().and_then(|held| own_place(held, identity, &name, settings));
     if held.is_some() && place.is_none() {
         return Err(foreign_table(store, &name));

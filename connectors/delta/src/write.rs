@@ -36,7 +36,7 @@ use crate::barriers::Barriers;
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
-use crate::log::Weight;
+use crate::log::{Weight, gone};
 use crate::metrics;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
@@ -181,8 +181,9 @@ impl DeltaSink {
                 Some(found) => found,
                 None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), &self.settings)?,
             };
-            if batch.phase == Phase::Snapshot {
-                self.refuse_visible(name, &found)?;
+            match batch.phase {
+                Phase::Snapshot => self.refuse_visible(name, &found)?,
+                Phase::Stream => self.refuse_gone(name, &found)?,
             }
             let first = found.first_needed(batch, changes).and_then(|change| Some((change.op, batch.table(change)?)));
             let Some((op, schema)) = first else {
@@ -210,6 +211,21 @@ impl DeltaSink {
         match held.is_some_and(|held| found.shows_snapshot(&held.floor)) {
             true => Err(Error::retry("snapshot_visible", format!("the snapshot of `{name}` has been shown meanwhile"))),
             false => Ok(()),
+        }
+    }
+
+    /// Changes of a table that was there go on with it, and never begin another one without its rows (SK-3A).
+    fn refuse_gone(&self, name: &TableName, found: &Found) -> Result<()> {
+        let is_gone = !found.is_table() && self.progress.made().has(&name.to_string(), &self.stored);
+        if is_gone { Err(gone(&self.store_of(name))) } else { Ok(()) }
+    }
+
+    /// Keeps in mind which tables are there.
+    fn note_made(&mut self) {
+        let written = self.tables.iter().filter(|(_, table)| table.standing().is_some()).map(|(name, _)| name);
+        let found = self.found.iter().filter(|(_, found)| found.is_table()).map(|(name, _)| name);
+        for name in written.chain(found) {
+            self.progress.note_made(&name.to_string());
         }
     }
 
@@ -363,6 +379,7 @@ impl Sink for DeltaSink {
         // Before the progress: what comes again after a crash in between is at a barrier already, and after one before it,
         // the changes that it is for come again.
         self.write_barrier(progress)?;
+        self.note_made();
         self.progress.store(progress)?;
         self.stored = progress.clone();
         self.weigh();

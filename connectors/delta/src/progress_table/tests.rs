@@ -21,12 +21,18 @@ fn progress_survives_restarts_and_checkpoints_sk_3g_sk_50() {
     let store = Store::open(&url, &BTreeMap::new()).unwrap();
     let (mut table, found) = ProgressTable::open(&store, "lake", "shop").unwrap();
     assert!(found.is_empty());
+    table.note_made("public.streamed");
     for major in 1..=60 {
         table.store(&progress(major)).unwrap();
         table.maintain().unwrap();
     }
-    let (_, found) = ProgressTable::open(&store, "lake", "shop").unwrap();
+    let (again, found) = ProgressTable::open(&store, "lake", "shop").unwrap();
     assert_eq!(found, progress(60));
+    // What was read and what was made must be there.
+    let is_known = ["public.orders", "public.streamed", "public.other"].map(|name| again.made().has(name, &found));
+    assert_eq!(is_known, [true, true, false]);
+    let looked = ProgressTable::look(&store, "lake", "shop").unwrap();
+    assert_eq!(looked, Some((found, again.made().clone())));
     // Another source has its own, another sink none here.
     let (_, other) = ProgressTable::open(&store, "lake", "crm").unwrap();
     assert!(other.is_empty());

@@ -50,7 +50,7 @@ fn foreign_entry(h: &Harness, lines: &str) {
 #[test]
 fn an_error_of_one_table_names_it() {
     type Strike = fn(&mut Harness) -> Error;
-    let cases: [(&str, Strike); 10] = [
+    let cases: [(&str, Strike); 11] = [
         ("unknown_value", |h| h.try_send(&[Logical::update(77, "z2", None)]).unwrap_err()),
         ("table_without_key", |h| {
             h.without_keys(Keyless::Refuse);
@@ -105,12 +105,45 @@ fn an_error_of_one_table_names_it() {
             fs::remove_dir_all(h.table_directory().join("_delta_log")).unwrap();
             h.try_commit().unwrap_err()
         }),
+        // While nobody looked: the changes that come are no table by themselves.
+        ("delta_table_gone", |h| {
+            fs::remove_dir_all(h.table_directory()).unwrap();
+            h.crash();
+            h.try_send(&[Logical::update(1, "z2", Some("Z2"))]).unwrap_err()
+        }),
     ];
     for (code, strike) in cases {
         let mut h = two_tables("u");
         let error = strike(&mut h);
         assert_eq!(error.code(), code, "{}", error.chain());
         goes_on_without(h, "u", &error, code);
+    }
+}
+
+#[test]
+fn a_table_that_is_gone_halts_at_every_start_until_it_is_back() {
+    for is_read in [false, true] {
+        let mut h = two_tables("u");
+        if is_read {
+            h.floor_at_end();
+            h.snapshot_start();
+            h.snapshot_rows(&[(1, "z")]);
+            h.snapshot_end();
+            h.commit();
+        }
+        let (folder, away) = (h.table_directory(), h.table_directory().with_extension("away"));
+        fs::rename(&folder, &away).unwrap();
+        for start in 0..3 {
+            h.crash();
+            let error = h.try_send(&[Logical::update(1, "z2", Some("Z2"))]).unwrap_err();
+            assert_eq!(error.code(), "delta_table_gone", "start {start}: {}", error.chain());
+            assert!(!folder.exists(), "nothing is made in its place");
+        }
+        fs::rename(&away, &folder).unwrap();
+        h.crash();
+        h.replay();
+        h.commit();
+        assert_eq!(h.rows(), [row(1, "z2", "Z2")].into(), "{is_read}");
     }
 }
 
