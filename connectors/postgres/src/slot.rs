@@ -11,7 +11,7 @@
 
 mod plan;
 
-pub(crate) use plan::{Plan, ServerState, SlotUse, Start, plan};
+pub(crate) use plan::{Plan, ServerState, SlotUse, Start, compared, plan};
 
 use crate::control::Control;
 use crate::error::control;

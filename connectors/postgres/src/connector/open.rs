@@ -13,7 +13,7 @@ use crate::monitor::Monitor;
 use crate::partitions::{Known, Partitions};
 use crate::position::{Lsn, StoredPosition};
 use crate::preflight::{Lack, Preflight};
-use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, held_by_another, plan};
+use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, compared, held_by_another, plan};
 use crate::snapshot::{Snapshot, SnapshotPlan, SnapshotTable, shapes};
 use crate::stream::{Feedback, LogStream, Publication, StreamStart};
 use crate::{preflight, setup};
@@ -274,8 +274,8 @@ async fn decide(
         return Err(held_by_another(control, &settings.slot, pid).await);
     }
     let mut switches = Vec::new();
-    for stored in resume.sinks.iter().filter_map(|sink| sink.progress.resume_from()) {
-        if StoredPosition::parse(stored)?.identity.timeline != system.identity.timeline {
+    for place in compared(resume) {
+        if StoredPosition::parse(place)?.identity.timeline != system.identity.timeline {
             switches = timeline_switches(replication, system.identity.timeline).await?;
             break;
         }

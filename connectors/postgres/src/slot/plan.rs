@@ -3,7 +3,7 @@
 use super::Slot;
 use crate::position::{Lsn, ServerIdentity, StoredPosition};
 use tidewire_core::source::Resume;
-use tidewire_core::{Error, Result, SnapshotMode, TableName};
+use tidewire_core::{Error, Position, Progress, Result, SnapshotMode, TableName};
 
 /// What is known of the server.
 #[derive(Clone, Debug)]
@@ -79,8 +79,8 @@ pub(crate) fn plan(
         let start = if tables.is_empty() { Start::At(confirmed) } else { Start::Snapshot };
         return Ok(Plan { slot: SlotUse::Keep, start, tables });
     };
-    for stored in &held {
-        same_history(server, slot, confirmed, stored)?;
+    for place in compared(resume) {
+        same_history(server, slot, confirmed, &StoredPosition::parse(place)?)?;
     }
     if lowest.lsn() < confirmed {
         if !resume.accept_server_position {
@@ -95,6 +95,17 @@ pub(crate) fn plan(
         return Ok(Plan { slot: SlotUse::Keep, start: Start::At(confirmed), tables });
     }
     Ok(Plan { slot: SlotUse::Keep, start: Start::At(lowest.lsn()), tables })
+}
+
+/// Every place that a sink compares changes with: its own, those of tables behind it, and the floors beyond it. On another
+/// timeline each of them must lie before the switch, not just the lowest: changes up to there are taken for held.
+pub(crate) fn compared(resume: &Resume) -> impl Iterator<Item = &Position> {
+    resume.sinks.iter().flat_map(|sink| {
+        let Progress { position, tables, behind } = &sink.progress;
+        let is_beyond = move |floor: &&Position| position.as_ref().is_none_or(|held| held.mark < floor.mark);
+        let floors = tables.values().map(|table| &table.floor).filter(is_beyond);
+        position.iter().chain(behind.values()).chain(floors)
+    })
 }
 
 /// A table is read again when at least one sink does not hold it whole.
@@ -154,7 +165,7 @@ fn same_history(server: &ServerState, slot: &Slot, confirmed: Lsn, stored: &Stor
     if ours.timeline != theirs.timeline {
         let switched = server.switches.iter().find(|(timeline, _)| *timeline == ours.timeline).map(|(_, lsn)| *lsn);
         let carried_over = slot.failover && slot.synced && confirmed <= stored.lsn();
-        if !carried_over || switched.is_none_or(|switched| switched < stored.lsn()) {
+        if !carried_over || switched.is_none_or(|switched| !reaches(switched, stored)) {
             let message = format!(
                 "the server is on timeline {} and the sinks hold position {} of timeline {}",
                 theirs.timeline,
@@ -167,7 +178,7 @@ fn same_history(server: &ServerState, slot: &Slot, confirmed: Lsn, stored: &Stor
             ));
         }
     }
-    if stored.lsn() > server.flushed {
+    if !reaches(server.flushed, stored) {
         let message =
             format!("the server's log ends at {} and the sinks hold position {}", server.flushed, stored.lsn());
         return Err(Error::operator("server_behind", message).with_remedy(
@@ -175,6 +186,12 @@ fn same_history(server: &ServerState, slot: &Slot, confirmed: Lsn, stored: &Stor
         ));
     }
     Ok(())
+}
+
+/// Whether a log that ends here has all before a place. One inside a transaction is named by the start of its commit record,
+/// and the transaction is there only with that record.
+fn reaches(end: Lsn, stored: &StoredPosition) -> bool {
+    if stored.mark.minor == 0 { stored.lsn() <= end } else { stored.lsn() < end }
 }
 
 fn slot_missing(server: &ServerState, lowest: StoredPosition) -> Error {

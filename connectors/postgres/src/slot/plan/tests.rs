@@ -1,6 +1,7 @@
 //! Every row of the table of decisions, and every refusal.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::source::SinkProgress;
 use tidewire_core::{ErrorKind, Mark, Progress, TableProgress, TableState};
@@ -148,6 +149,51 @@ fn pg_06_pg_07_another_history_is_refused() {
     assert_eq!(refusal(&held, &promoted).0, "timeline_changed");
     promoted.switches = vec![(1, Lsn(300))];
     assert_eq!(decide(&held, &promoted).unwrap().start, Start::At(Lsn(300)));
+}
+
+#[test]
+fn pg_81_every_place_of_a_sink_lies_before_the_promotion() {
+    let mut promoted = server(Some(Slot { failover: true, synced: true, ..slot(100) }));
+    (promoted.identity.timeline, promoted.switches) = (2, vec![(1, Lsn(400))]);
+    let behind = |position| Progress {
+        behind: BTreeMap::from([(table("a").to_string(), IDENTITY.boundary(Lsn(200)))]),
+        ..progress(Some(position), &[])
+    };
+    let read = |position, floor| progress(position, &[("a", TableState::Done, 50), ("b", TableState::Done, floor)]);
+    let cases = [
+        (behind(400), true),
+        (behind(401), false),
+        (read(Some(300), 400), true),
+        (read(Some(300), 401), false),
+        (read(None, 401), false),
+    ];
+    for (number, (progress, is_served)) in cases.into_iter().enumerate() {
+        let decided = decide(&resume(vec![progress]), &promoted);
+        let code = decided.err().map(|error| error.code());
+        assert_eq!(code, (!is_served).then_some("timeline_changed"), "case {number}");
+    }
+    // A floor of before the slot's place is long behind: nothing is compared with it.
+    let mut slot = slot(250);
+    (slot.failover, slot.synced) = (true, true);
+    promoted.slot = Some(slot);
+    assert!(decide(&resume(vec![read(Some(300), 100)]), &promoted).is_ok());
+}
+
+/// The log ends just before the commit record of a transaction of which a sink holds a part.
+#[test]
+fn pg_81_a_transaction_that_is_held_in_part_is_whole_on_the_server() {
+    let mut inside = progress(None, &[]);
+    inside.position = Some(IDENTITY.position(Mark { major: 300, minor: 17 }));
+    let held = resume(vec![inside]);
+    let mut restored = server(Some(slot(100)));
+    let mut promoted = server(Some(Slot { failover: true, synced: true, ..slot(100) }));
+    promoted.identity.timeline = 2;
+    for (end, is_served) in [(300, false), (301, true)] {
+        restored.flushed = Lsn(end);
+        assert_eq!(decide(&held, &restored).is_ok(), is_served, "{end}");
+        promoted.switches = vec![(1, Lsn(end))];
+        assert_eq!(decide(&held, &promoted).is_ok(), is_served, "{end}");
+    }
 }
 
 #[test]
