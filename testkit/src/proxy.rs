@@ -7,6 +7,7 @@ use crate::process;
 use anyhow::{Context, Result};
 use pump::{Link, Pump};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ struct Behaviour {
 /// State that the proxy's owner, the accepting thread and all pumps share; it ends with the last of them.
 #[derive(Debug, Default)]
 struct Shared {
+    /// The port that new connections are forwarded to.
+    target: AtomicU16,
     behaviour: Mutex<Behaviour>,
     changed: Condvar,
 }
@@ -48,7 +51,6 @@ impl Shared {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    target: u16,
     shared: Arc<Shared>,
 }
 
@@ -57,10 +59,10 @@ impl Proxy {
     pub fn start(target: u16) -> Result<Proxy> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, process::free_port()?)).context("start the proxy")?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { target: target.into(), ..Shared::default() });
         let theirs = Arc::clone(&shared);
-        std::thread::spawn(move || accept(&listener, target, &theirs));
-        Ok(Proxy { port, target, shared })
+        std::thread::spawn(move || accept(&listener, &theirs));
+        Ok(Proxy { port, shared })
     }
 
     /// The port to connect to, on 127.0.0.1.
@@ -70,7 +72,14 @@ impl Proxy {
 
     /// The port that it forwards to.
     pub fn target(&self) -> u16 {
-        self.target
+        self.shared.target.load(Ordering::Relaxed)
+    }
+
+    /// Forwards to another port: the connections that lead to the old one end with a reset, as when an address moves to
+    /// another machine.
+    pub fn turn_to(&self, target: u16) {
+        self.shared.target.store(target, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Ends every connection with a reset, as a firewall or a crashed machine does. New ones are served.
@@ -141,7 +150,7 @@ impl Drop for Proxy {
     }
 }
 
-fn accept(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for client in listener.incoming() {
         let (stopped, refusing) = {
             let behaviour = shared.lock();
@@ -151,6 +160,7 @@ fn accept(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
             return;
         }
         let Ok(client) = client else { continue };
+        let target = shared.target.load(Ordering::Relaxed);
         let server = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, target)));
         let link = server.and_then(|server| Link::new(client, server)).map(Arc::new);
         // A server that is down shows itself as a connection that ends at once.

@@ -5,6 +5,7 @@ use crate::oracle::{Column, Origin};
 use crate::postgres as pg;
 use crate::readers::Table;
 use anyhow::Result;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a load writes to.
 #[derive(Clone, Debug)]
@@ -39,6 +40,29 @@ impl Target {
             Target::Postgres(url) => Ok(Session::Postgres(pg::Client::connect(url)?)),
             Target::Mysql(port) => Ok(Session::Mysql(my::Client::connect(*port, "root", DATABASE)?)),
         }
+    }
+}
+
+/// Where a database is to be found: at another place once another server has taken over.
+#[derive(Clone, Debug)]
+pub(crate) struct Address(Arc<Mutex<Target>>);
+
+impl From<Target> for Address {
+    fn from(target: Target) -> Address {
+        Address(Arc::new(Mutex::new(target)))
+    }
+}
+
+impl Address {
+    /// A session with the server that is there now.
+    pub(crate) fn connect(&self) -> Result<Session> {
+        let target = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        target.connect()
+    }
+
+    /// For everybody who holds this address.
+    pub(crate) fn move_to(&self, target: Target) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 }
 

@@ -6,6 +6,7 @@ mod check;
 mod fault;
 mod load;
 mod nemesis;
+mod replica;
 mod report;
 mod site;
 mod source;
@@ -23,8 +24,9 @@ use anyhow::{Context, Result, ensure};
 use check::Check;
 use load::{Journal, Load};
 use nemesis::Nemesis;
+use replica::Replica;
 use site::{Build, Site};
-use source::{Server, Setup};
+use source::Setup;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use watch::{Seen, Watch};
@@ -47,6 +49,8 @@ pub struct Options {
     pub sinks: Sinks,
     /// Which faults come.
     pub faults: Which,
+    /// Whether a replica takes over in every round whose server can have one, not just in every third.
+    pub failover: bool,
     /// How long they come.
     pub length: Duration,
     /// Most rows of a statement.
@@ -60,7 +64,10 @@ pub fn round(options: &Options) -> Result<Round> {
     let setup = Setup::of(options.kind, options.sinks.events, &mut dice);
     let commit_interval = [50, 200, 1_000].get(dice.below(3) as usize).copied().unwrap_or(200);
     let (kind, sinks, barriers) = (options.kind, options.sinks, dice.one_in(3));
-    let build = Build { kind, sinks, setup, commit_interval, barriers };
+    // Of dice of their own: the other faults of a seed are the same with a replica and without.
+    let is_wanted = options.failover || options.faults == Which::All && Dice::new(!options.seed).one_in(3);
+    let replica = is_wanted && Replica::is_possible(&setup);
+    let build = Build { kind, sinks, setup, replica, commit_interval, barriers };
     let load = Load {
         kind,
         seed: dice.any(),
@@ -74,7 +81,7 @@ pub fn round(options: &Options) -> Result<Round> {
         prepares: dice.one_in(2),
     };
     let mut site = Site::new(&options.binary, &build)?;
-    let mut round = Round { seed: options.seed, kind, sinks, setup: build.setup.name(), ..Round::default() };
+    let mut round = Round { seed: options.seed, kind, sinks, setup: build.name(), ..Round::default() };
     let done = torture(&mut site, &load, options, &mut round, &mut dice);
     if let Err(error) = done {
         round.fault = Some(format!("{error:#}"));
@@ -96,10 +103,10 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
         site.daemon.run()?;
         site.catch_up().context("the first rows")?;
     }
-    let mut witness = site.server.witness()?;
+    let mut witness = site.witness()?;
     let watch = Watch::start(site)?;
     let mut nemesis = Nemesis::new(dice.any(), options.faults, site);
-    let running = load.start(&site.server.target());
+    let running = load.start(&site.address);
     if is_early {
         site.daemon.run()?;
     }
@@ -135,9 +142,7 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     ensure!(longest_stall < STALL_MAX, "nothing moved for {} s while nothing failed", longest_stall.as_secs());
     ensure!(peak_kib < MEMORY_MAX_KIB, "the daemon took {} MiB", peak_kib / 1024);
 
-    if let Server::Postgres(server) = &site.server {
-        witness.reconnect(server.client()?);
-    }
+    site.bring(&mut witness)?;
     let committed = witness.committed()?;
     let second = [Reader::Duckdb, Reader::Polars].get(dice.below(2) as usize).copied().unwrap_or(Reader::Duckdb);
     let checked =
@@ -165,7 +170,7 @@ fn begin_anew(site: &mut Site, load: &Load, watch: &Watch) -> Result<Vec<Journal
     ensure!(code == 0, "asked to stop, the daemon ended with {code}");
     std::fs::remove_dir_all(site.daemon.state_folder()).context("remove the state")?;
     let more = Load { seed: load.seed.wrapping_add(1), sessions: 2, bulk: 0, shapes: false, first: 50, ..load.clone() };
-    let running = more.start(&site.server.target());
+    let running = more.start(&site.address);
     site.daemon.run()?;
     watch.daemon(site.daemon.pid());
     crate::wait::until("a hundred more transactions", crate::wait::PATIENCE, || {

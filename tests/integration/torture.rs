@@ -2,20 +2,32 @@
 //! tells.
 
 use crate::rig::BINARY;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::time::Duration;
-use tidewire_testkit::torture::{self, Kind, Options, Sinks, Which};
+use tidewire_testkit::torture::{self, Kind, Options, Round, Sinks, Which};
 
 /// The round must pass; what it found says which seed it was.
-fn survives(kind: Kind, seed: u64) -> Result<()> {
+fn round(kind: Kind, seed: u64, failover: bool) -> Result<Round> {
     let sinks = Sinks { events: true, lake: true };
     let length = Duration::from_secs(12);
     let faults = Which::All;
-    let round = torture::round(&Options { binary: BINARY.into(), seed, kind, sinks, faults, length, bulk: 2_000 })?;
+    let options = Options { binary: BINARY.into(), seed, kind, sinks, faults, failover, length, bulk: 2_000 };
+    let round = torture::round(&options)?;
     match &round.fault {
         Some(fault) => bail!("seed {seed}, {}: {fault}\n{:?}", round.pair(), round.faults),
-        None => Ok(()),
+        None => Ok(round),
     }
+}
+
+fn survives(kind: Kind, seed: u64) -> Result<()> {
+    round(kind, seed, false).map(drop)
+}
+
+/// The replica of these seeds takes over with the second fault.
+fn goes_on_with_a_replica(kind: Kind, seed: u64) -> Result<()> {
+    let round = round(kind, seed, true)?;
+    ensure!(round.faults.contains_key("database failed over"), "seed {seed}: {:?}", round.faults);
+    Ok(())
 }
 
 #[test]
@@ -31,4 +43,19 @@ fn mysql_survives_a_short_round() -> Result<()> {
 #[test]
 fn mariadb_survives_a_short_round() -> Result<()> {
     survives(Kind::MariaDb, 103)
+}
+
+#[test]
+fn a_standby_of_postgresql_takes_over_amid_it_all() -> Result<()> {
+    goes_on_with_a_replica(Kind::Postgres, 109)
+}
+
+#[test]
+fn a_replica_of_mysql_takes_over_amid_it_all() -> Result<()> {
+    goes_on_with_a_replica(Kind::Mysql, 155)
+}
+
+#[test]
+fn a_replica_of_mariadb_takes_over_amid_it_all() -> Result<()> {
+    goes_on_with_a_replica(Kind::MariaDb, 123)
 }

@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Only SIGKILLs, of the daemon and the servers, one right after the other.
     #[arg(long)]
     kills: bool,
+    /// In each round whose server can have a replica, one takes over; without this in every third.
+    #[arg(long)]
+    failover: bool,
     /// How long faults come in each round, in seconds.
     #[arg(long, default_value_t = 60)]
     round: u64,
@@ -86,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             kind: source.kind(),
             sinks: sinks(&options.sinks, seed),
             faults: if options.kills { Which::Kills } else { Which::All },
+            failover: options.failover,
             length: Duration::from_secs(options.round),
             bulk: options.bulk.max(1),
         })

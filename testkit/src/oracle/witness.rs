@@ -45,6 +45,14 @@ impl Witness {
         Ok(Witness { account: Account::Slot { client, slot: slot.to_owned() } })
     }
 
+    /// The same, with a slot that standbys copy and that a promoted one goes on with. PostgreSQL 17 and newer.
+    pub fn start_with_failover(client: Client, slot: &str) -> Result<Witness> {
+        client.execute(&format!(
+            "SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding', failover => true)"
+        ))?;
+        Ok(Witness { account: Account::Slot { client, slot: slot.to_owned() } })
+    }
+
     /// Marks the place in the log of MySQL or MariaDB. Only changes after this are counted.
     pub fn of_log(server: &Mysql) -> Result<Witness> {
         Ok(Witness { account: Account::Binlog(Binlog::start(server)?) })

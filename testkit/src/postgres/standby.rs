@@ -44,4 +44,27 @@ impl Postgres {
         standby.launch()?;
         Ok(standby)
     }
+
+    /// A standby that can copy slots with failover (PostgreSQL 17 and newer): it follows by the slot `standby`, keeps what
+    /// they need, and says often how far it is.
+    pub fn standby_with_slots(&mut self) -> Result<Postgres> {
+        let standby = self.standby()?;
+        self.client()?.execute("SELECT pg_create_physical_replication_slot('standby', true)")?;
+        let way = format!(
+            "host={} port={} user=postgres dbname=postgres application_name=standby",
+            self.socket_folder().display(),
+            self.port
+        );
+        let follower = standby.client()?;
+        for (key, value) in [
+            ("hot_standby_feedback", "on"),
+            ("wal_receiver_status_interval", "1s"),
+            ("primary_slot_name", "standby"),
+            ("primary_conninfo", &way),
+        ] {
+            follower.execute(&format!("ALTER SYSTEM SET {key} = '{value}'"))?;
+        }
+        follower.execute("SELECT pg_reload_conf()")?;
+        Ok(standby)
+    }
 }

@@ -66,6 +66,21 @@ fn a_cut_is_a_reset_and_a_close_is_an_end() {
 }
 
 #[test]
+fn who_comes_back_finds_the_other_server() {
+    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = Proxy::start(echo()).unwrap();
+    let mut stream = connect(&proxy);
+    round(&stream, "first");
+    proxy.turn_to(second.local_addr().unwrap().port());
+    assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let mut stream = connect(&proxy);
+    second.accept().unwrap().0.write_all(b"second").unwrap();
+    let mut word = [0; 6];
+    stream.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"second");
+}
+
+#[test]
 fn a_stall_holds_everything_back_and_loses_nothing() {
     let proxy = Proxy::start(echo()).unwrap();
     let mut stream = connect(&proxy);

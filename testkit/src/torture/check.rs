@@ -4,7 +4,7 @@
 use super::load::{Journal, KEYED, LOOSE, MONEY, Outcome};
 use super::site::Site;
 use super::source::Session;
-use super::topic::{self, Topic};
+use super::topic::{self, Terms, Topic};
 use crate::kafka::Isolation;
 use crate::oracle::{self, Committed, Counts, Origin};
 use crate::readers::{self, Reader};
@@ -106,10 +106,11 @@ impl Check<'_> {
 
     fn events(&self, session: &Session, checked: &mut Checked) -> Result<()> {
         let (site, schema) = (self.site, self.site.kind.schema());
+        let terms = Terms { is_early: self.is_early, has_two_logs: site.has_two_logs };
         let ranks: HashMap<&str, usize> = self.committed.order.iter().map(String::as_str).zip(0..).collect();
         for table in KEYED.into_iter().chain([LOOSE]) {
             let columns = session.columns(schema, table)?;
-            let mut topic = Topic::new(table, &columns, &ranks, self.is_early);
+            let mut topic = Topic::new(table, &columns, &ranks, terms);
             let name = site.topic(table);
             site.kafka()?
                 .visit(&name, Isolation::ReadCommitted, &mut |record| topic.add(&record))

@@ -62,10 +62,12 @@ pub(super) enum Fault {
     ClockJumps,
     /// Another daemon of the same configuration, with a state directory of its own.
     SecondDaemon,
+    /// The database is lost for good, and its replica takes over: once in a round, at a time of its own.
+    FailOver,
 }
 
 /// With how often each comes, and what the report calls it.
-const FAULTS: [(Fault, u64, &str); 29] = [
+const FAULTS: [(Fault, u64, &str); 30] = [
     (Fault::KillDaemon, 150, "daemon killed"),
     (Fault::StopDaemon, 3, "daemon stopped"),
     (Fault::FreezeDaemon, 3, "daemon frozen"),
@@ -95,6 +97,7 @@ const FAULTS: [(Fault, u64, &str); 29] = [
     (Fault::ShortWrites, 2, "short writes"),
     (Fault::ClockJumps, 2, "clock jumped"),
     (Fault::SecondDaemon, 2, "second daemon"),
+    (Fault::FailOver, 0, "database failed over"),
 ];
 
 /// How often each comes where only the goal of many kills counts.
@@ -111,7 +114,9 @@ impl Fault {
     /// rare.
     pub(super) fn of_round(which: Which, site: &Site, dice: &mut Dice) -> Vec<Fault> {
         let is_possible = |fault: Fault| {
-            (site.kafka.is_some() || !fault.needs_broker()) && (site.lake.is_some() || !fault.needs_lake())
+            (site.kafka.is_some() || !fault.needs_broker())
+                && (site.lake.is_some() || !fault.needs_lake())
+                && fault != Fault::FailOver
         };
         let all = match which {
             Which::All => FAULTS.map(|(fault, weight, _)| (fault, weight)).to_vec(),
@@ -170,7 +175,7 @@ pub(super) type Done = BTreeMap<Fault, u64>;
 pub(super) fn kills(done: &Done) -> (u64, u64) {
     let count = |faults: &[Fault]| faults.iter().filter_map(|fault| done.get(fault)).sum();
     let daemon = [Fault::KillDaemon, Fault::DieAtPlace, Fault::LoseState, Fault::OldState];
-    (count(&daemon), count(&[Fault::KillDatabase, Fault::KillBroker]))
+    (count(&daemon), count(&[Fault::KillDatabase, Fault::KillBroker, Fault::FailOver]))
 }
 
 /// What the log may hold after what was done.

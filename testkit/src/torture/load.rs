@@ -7,7 +7,7 @@ mod statements;
 
 pub(super) use statements::{KEYED, LOOSE, MONEY};
 
-use super::source::{Kind, Session, Target};
+use super::source::{Address, Kind, Session};
 use crate::workload::Dice;
 use anyhow::{Context, Result, anyhow};
 use statements::{Act, Pen};
@@ -94,13 +94,13 @@ impl Load {
     }
 
     /// Starts the sessions. Each connects by itself, again and again when it is cut off, until it is told to stop.
-    pub(super) fn start(&self, target: &Target) -> Running {
+    pub(super) fn start(&self, address: &Address) -> Running {
         let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let habits = Arc::new(statements::habits(&mut Dice::new(self.seed)));
         let start = |number: u64| {
             let mut writer = Writer {
                 load: self.clone(),
-                target: target.clone(),
+                address: address.clone(),
                 habits: Arc::clone(&habits),
                 dice: Dice::new(self.seed.wrapping_mul(1_000).wrapping_add(number)),
                 journal: Journal { session: number, ..Journal::default() },
@@ -137,7 +137,7 @@ const NAME: &str = "torture-";
 
 struct Writer {
     load: Load,
-    target: Target,
+    address: Address,
     habits: Arc<Vec<Act>>,
     dice: Dice,
     journal: Journal,
@@ -155,7 +155,7 @@ impl Writer {
         while !self.stop.load(Ordering::Relaxed) {
             let Some(client) = &session else {
                 // Its server may be down for a while.
-                session = self.target.connect().and_then(|session| self.begin(&session).map(|()| session)).ok();
+                session = self.address.connect().and_then(|session| self.begin(&session).map(|()| session)).ok();
                 if session.is_none() {
                     std::thread::sleep(Duration::from_millis(50));
                 }

@@ -31,6 +31,9 @@ const PLACES: [&str; 16] = [
     "delta_compaction_committed",
 ];
 
+/// The replica takes over within so many faults.
+const FAILOVER: u64 = 12;
+
 /// In seconds.
 const DAY: i64 = 86_400;
 
@@ -43,6 +46,8 @@ pub(super) struct Nemesis {
     kept_state: Option<tempfile::TempDir>,
     /// The last sync that was made to fail was of the state directory.
     spares_lake: bool,
+    /// Faults until the replica takes over.
+    until_failover: Option<u64>,
     /// What was done so far.
     pub(super) done: Done,
     /// Times that the daemon ended by itself with exit code 1, as it may when nothing can go on.
@@ -53,7 +58,8 @@ impl Nemesis {
     pub(super) fn new(seed: u64, which: Which, site: &Site) -> Nemesis {
         let mut dice = Dice::new(seed);
         let faults = Fault::of_round(which, site, &mut dice);
-        Nemesis { dice, faults, kept_state: None, spares_lake: false, done: Done::new(), own_ends: 0 }
+        let until_failover = site.replica.is_some().then(|| Dice::new(!seed).below(FAILOVER));
+        Nemesis { dice, faults, kept_state: None, spares_lake: false, until_failover, done: Done::new(), own_ends: 0 }
     }
 
     /// Lets the site live for a moment, then does the next fault and makes it good. The daemon runs afterwards.
@@ -61,7 +67,14 @@ impl Nemesis {
         let longest = if self.dice.one_in(8) { 4_000 } else { 900 };
         self.live(site, watch, longest)?;
         let place = self.dice.below(self.faults.len() as u64) as usize;
-        let fault = self.faults.get(place).copied().unwrap_or(Fault::KillDaemon);
+        let mut fault = self.faults.get(place).copied().unwrap_or(Fault::KillDaemon);
+        self.until_failover = match self.until_failover {
+            Some(0) => {
+                fault = Fault::FailOver;
+                None
+            }
+            left => left.map(|left| left - 1),
+        };
         watch.excuse(true);
         *self.done.entry(fault).or_default() += 1;
         self.begin(fault, site, watch).with_context(|| format!("at the fault `{}`", fault.name()))?;
@@ -171,6 +184,7 @@ impl Nemesis {
                 site.shim.clock_offset(offset)?;
             }
             Fault::SecondDaemon => self.compete(site)?,
+            Fault::FailOver => site.lose_database()?,
         }
         Ok(())
     }
@@ -261,6 +275,10 @@ impl Nemesis {
                 self.start_anew(site, watch)
             }
             Fault::SecondDaemon => self.start_anew(site, watch),
+            Fault::FailOver => {
+                self.wait(800);
+                site.turn_to_replica()
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! What is tortured: a database, a broker, a folder of tables, a daemon between them, and proxies on its lines. Knows
 //! how to start it, heal it, and ask whether all has arrived.
 
-use super::source::{Kind, Server, Setup};
+use super::replica::Replica;
+use super::source::{Address, Kind, Server, Setup};
 use crate::folder::RunFolder;
+use crate::oracle::Witness;
 use crate::{Daemon, Kafka, KafkaOptions, Proxy, Shim};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,14 @@ pub(super) struct Site {
     pub(super) line: Proxy,
     pub(super) kafka: Option<Kafka>,
     pub(super) server: Server,
+    /// Where the database's own sessions find it.
+    pub(super) address: Address,
+    /// Follows the server until it takes over.
+    pub(super) replica: Option<Replica>,
+    /// The account of a log that is not the first server's: the replica has taken over.
+    successor: Option<Witness>,
+    /// Places in the log are those of two servers.
+    pub(super) has_two_logs: bool,
     pub(super) lake: Option<RunFolder>,
     /// Over the daemon's disk and clock.
     pub(super) shim: Shim,
@@ -42,16 +52,26 @@ pub(super) struct Build {
     pub(super) kind: Kind,
     pub(super) sinks: Sinks,
     pub(super) setup: Setup,
+    /// Whether a second server follows, which takes over once.
+    pub(super) replica: bool,
     /// Of the lake, in milliseconds.
     pub(super) commit_interval: u64,
     /// Whether the lake tells when all of its tables are at one place.
     pub(super) barriers: bool,
 }
 
+impl Build {
+    /// For the report.
+    pub(super) fn name(&self) -> String {
+        self.setup.name() + if self.replica { ", replica" } else { "" }
+    }
+}
+
 impl Site {
     /// Starts servers; the daemon is not started yet.
     pub(super) fn new(binary: &Path, build: &Build) -> Result<Site> {
-        let server = Server::start(&build.setup)?;
+        let mut server = Server::start(&build.setup)?;
+        let replica = build.replica.then(|| Replica::of(&mut server, &build.setup)).transpose()?;
         let line = Proxy::start(server.port())?;
         let broker = KafkaOptions { proxied: true, ..KafkaOptions::default() };
         let kafka = build.sinks.events.then(|| Kafka::start(&broker)).transpose()?;
@@ -78,7 +98,57 @@ impl Site {
         for (key, value) in shim.environment() {
             daemon.set_env(&key, &value);
         }
-        Ok(Site { daemon, line, kafka, server, lake, shim, kind: build.kind, binary: binary.to_owned(), config })
+        let (address, kind, binary) = (server.target().into(), build.kind, binary.to_owned());
+        let (successor, has_two_logs) = (None, false);
+        Ok(Site {
+            daemon,
+            line,
+            kafka,
+            server,
+            address,
+            replica,
+            successor,
+            has_two_logs,
+            lake,
+            shim,
+            kind,
+            binary,
+            config,
+        })
+    }
+
+    /// One that sees every change from now on.
+    pub(super) fn witness(&mut self) -> Result<Witness> {
+        match &mut self.replica {
+            Some(replica) => replica.witness(&self.server),
+            None => self.server.witness(),
+        }
+    }
+
+    /// Takes a witness to where the log is now: its server was restarted, or is another one.
+    pub(super) fn bring(&mut self, witness: &mut Witness) -> Result<()> {
+        if let Some(successor) = self.successor.take() {
+            *witness = successor;
+        }
+        if let Server::Postgres(server) = &self.server {
+            witness.reconnect(server.client()?);
+        }
+        Ok(())
+    }
+
+    /// The database is gone for good, and its replica has all that anybody was told.
+    pub(super) fn lose_database(&mut self) -> Result<()> {
+        self.replica.as_ref().context("this site has no replica")?.outlive(&mut self.server)
+    }
+
+    /// The replica takes over, and whoever looks for the database finds it.
+    pub(super) fn turn_to_replica(&mut self) -> Result<()> {
+        let replica = self.replica.take().context("this site has no replica")?;
+        (self.server, self.successor) = replica.take_over()?;
+        self.has_two_logs = self.successor.is_some();
+        self.line.turn_to(self.server.port());
+        self.address.move_to(self.server.target());
+        Ok(())
     }
 
     /// One more of the same configuration, with a state directory of its own; not started yet.

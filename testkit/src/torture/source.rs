@@ -3,7 +3,7 @@
 
 use crate::mysql::DATABASE;
 use crate::oracle::Witness;
-pub(super) use crate::session::{Session, Target};
+pub(super) use crate::session::{Address, Session, Target};
 use crate::workload::Dice;
 use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions, position};
 use anyhow::{Context, Result, bail};
@@ -132,14 +132,7 @@ impl Server {
             }
             Setup::Mysql(options) => options,
         };
-        let options = options
-            .clone()
-            .set("innodb-lock-wait-timeout", "5")
-            .set("max-binlog-size", "16M")
-            // A power cut is not among the faults of the server; without it commits are as quick as PostgreSQL's here.
-            .set("sync-binlog", "0")
-            .set("innodb-flush-log-at-trx-commit", "2");
-        let server = Mysql::start(&options)?;
+        let server = Mysql::start(&settled(options))?;
         server.create_limited_user(USER, &[DATABASE])?;
         Ok(Server::Mysql(Box::new(server), options.gtid))
     }
@@ -260,6 +253,17 @@ impl Server {
             _ => Ok(None),
         }
     }
+}
+
+/// With what all of these servers are told.
+pub(super) fn settled(options: &MysqlOptions) -> MysqlOptions {
+    options
+        .clone()
+        .set("innodb-lock-wait-timeout", "5")
+        .set("max-binlog-size", "16M")
+        // A power cut is not among the faults of the server; without it commits are as quick as PostgreSQL's here.
+        .set("sync-binlog", "0")
+        .set("innodb-flush-log-at-trx-commit", "2")
 }
 
 /// A place in a source's log, as one number: an LSN, how many transactions lie before it, or a file and an offset.

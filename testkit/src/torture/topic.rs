@@ -42,11 +42,21 @@ struct Source {
 /// A place in the log of one server.
 type Place = (String, u64, u64);
 
-/// A row as it is known.
+/// A row as it is known, with the rank and the place of its last change.
 #[derive(Debug, Default)]
 struct Row {
     values: Vec<Value>,
-    place: Option<Place>,
+    place: Option<(usize, Place)>,
+}
+
+/// What is different in some rounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Terms {
+    /// The first rows were read under fire: those that are read again after a crash stand between changes of before and
+    /// after.
+    pub(super) is_early: bool,
+    /// Places are those of two servers' logs.
+    pub(super) has_two_logs: bool,
 }
 
 /// What is known of a topic so far.
@@ -66,21 +76,23 @@ pub(super) struct Topic<'a> {
     /// A column whose sum each transaction leaves as it is, and what each has done to it so far.
     balance: Option<usize>,
     balances: HashMap<String, i128>,
-    is_early: bool,
+    terms: Terms,
+    /// The transaction whose changes come from both of them.
+    of_both: Option<usize>,
     /// Records read.
     pub(super) records: u64,
 }
 
 impl<'a> Topic<'a> {
-    /// Of an early round, rows that are read again after a crash stand between changes of before and after.
     pub(super) fn new(
         table: &str,
         columns: &'a [Column],
         ranks: &'a HashMap<&'a str, usize>,
-        is_early: bool,
+        terms: Terms,
     ) -> Topic<'a> {
-        let of =
-            |of: &str, name: &str| columns.iter().position(|column| !is_early && of == table && column.name == name);
+        let of = |of: &str, name: &str| {
+            columns.iter().position(|column| !terms.is_early && of == table && column.name == name)
+        };
         Topic {
             columns,
             ranks,
@@ -92,7 +104,8 @@ impl<'a> Topic<'a> {
             counter: of("counters", "n"),
             balance: of("accounts", "balance"),
             balances: HashMap::new(),
-            is_early,
+            terms,
+            of_both: None,
             records: 0,
         }
     }
@@ -129,7 +142,7 @@ impl<'a> Topic<'a> {
                 let before = self.rows.remove(key).or(moved).unwrap_or_default();
                 let values = self.image(&after, &before)?;
                 if let (Some(last), Some(place)) = (&before.place, &place) {
-                    ensure!(last <= place, "key {key}: {place:?} came after {last:?}");
+                    self.in_order(last, place).with_context(|| format!("key {key}"))?;
                 }
                 if op != 'r' {
                     self.count_up(&before.values, &values).with_context(|| format!("key {key}"))?;
@@ -140,7 +153,7 @@ impl<'a> Topic<'a> {
             ('d', None) => {
                 let gone = self.rows.remove(key);
                 // Where a reading was broken off, a row may have gone before the next one came to it.
-                ensure!(gone.is_some() || self.is_early, "a delete of {key}, which is not there");
+                ensure!(gone.is_some() || self.terms.is_early, "a delete of {key}, which is not there");
                 self.deleted = gone.map(|gone| (key.to_owned(), gone));
             }
             (op, after) => bail!("op `{op}` {} an after image", if after.is_some() { "with" } else { "without" }),
@@ -157,7 +170,7 @@ impl<'a> Topic<'a> {
         comes: bool,
         goes: bool,
         record: &Record,
-    ) -> Result<Place> {
+    ) -> Result<(usize, Place)> {
         let transaction = name(source);
         let offset = source.lsn.or(source.pos).context("a change without its place")?;
         let place = (source.file.clone().unwrap_or_default(), offset, source.row.unwrap_or(0));
@@ -175,7 +188,20 @@ impl<'a> Topic<'a> {
         if !goes {
             *self.counts.entry((transaction, kind)).or_default() += 1;
         }
-        Ok(place)
+        Ok((rank, place))
+    }
+
+    /// Whether the second of two changes of a key may follow the first. Transactions of two servers' logs are told apart by
+    /// their ranks alone; just one can be read from both, when the first server went amid it.
+    fn in_order(&mut self, last: &(usize, Place), next: &(usize, Place)) -> Result<()> {
+        let is_before = if self.terms.has_two_logs { last.0 < next.0 || last <= next } else { last.1 <= next.1 };
+        let may_be_of_both =
+            self.terms.has_two_logs && last.0 == next.0 && self.of_both.is_none_or(|rank| rank == next.0);
+        ensure!(is_before || may_be_of_both, "{next:?} came after {last:?}");
+        if !is_before {
+            self.of_both = Some(next.0);
+        }
+        Ok(())
     }
 
     /// The values of a row; what is not told is what it was.
@@ -215,7 +241,7 @@ impl<'a> Topic<'a> {
 
     /// Whether all has come that was committed to `table`, and no more.
     pub(super) fn must_be_whole(&self, table: &str, committed: &Committed) -> Result<()> {
-        must_equal(table, committed, &self.counts, self.is_early)?;
+        must_equal(table, committed, &self.counts, self.terms.is_early)?;
         let torn = self.balances.iter().find(|(_, sum)| **sum != 0);
         ensure!(torn.is_none(), "{table}: a transaction came in part: {torn:?}");
         Ok(())

@@ -2,7 +2,7 @@
 //! that no sink goes back, that the daemon's memory stays in bounds, that nothing stands still for long.
 
 use super::site::Site;
-use super::source::{Place, Server, Session, Target};
+use super::source::{Address, Place, Server, Session};
 use crate::Kafka;
 use crate::kafka::Tail;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -50,7 +50,7 @@ impl Watch {
     pub(super) fn start(site: &Site) -> Result<Watch> {
         let shared = Arc::new(Shared::default());
         let mut round = Round {
-            target: site.server.target(),
+            address: site.address.clone(),
             session: None,
             progress: site.lake.as_ref().map(|lake| lake.path().join("_tidewire/progress/shop/_delta_log")),
             brokers: site.kafka.as_ref().map(Kafka::brokers),
@@ -110,7 +110,7 @@ impl Shared {
 }
 
 struct Round {
-    target: Target,
+    address: Address,
     session: Option<Session>,
     /// Log of the lake's progress.
     progress: Option<PathBuf>,
@@ -150,7 +150,7 @@ impl Round {
     /// As the server shows it; nothing while it is away.
     fn acknowledged(&mut self) -> Option<Place> {
         if self.session.is_none() {
-            self.session = self.target.connect().ok();
+            self.session = self.address.connect().ok();
         }
         let asked = self.session.as_ref().map(Server::acknowledged);
         if asked.as_ref().is_none_or(Result::is_err) {

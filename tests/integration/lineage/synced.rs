@@ -19,18 +19,7 @@ fn with_standby(major: u16, sinks: Sinks) -> Result<(Rig, Postgres)> {
     client.execute("SELECT pg_create_logical_replication_slot('tidewire_shop', 'pgoutput', failover => true)")?;
     load(1).run(&rig.postgres.url("postgres"))?;
     drop(client);
-    let standby = rig.postgres.standby()?;
-    rig.client()?.execute("SELECT pg_create_physical_replication_slot('standby', true)")?;
-    let follower = standby.client()?;
-    let way = format!(
-        "host={} port={} user=postgres dbname=postgres",
-        rig.postgres.socket_folder().display(),
-        rig.postgres.port()
-    );
-    follower.execute("ALTER SYSTEM SET hot_standby_feedback = on")?;
-    follower.execute("ALTER SYSTEM SET primary_slot_name = 'standby'")?;
-    follower.execute(&format!("ALTER SYSTEM SET primary_conninfo = '{way}'"))?;
-    follower.execute("SELECT pg_reload_conf()")?;
+    let standby = rig.postgres.standby_with_slots()?;
     let url = format!(
         "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=primary",
         standby.port(),

@@ -33,7 +33,7 @@ fn runs_on(kind: Kind) -> Result<()> {
     load.create_tables(&session)?;
     load.fill(&session, 500)?;
     let witness = server.witness()?;
-    let running = load.start(&server.target());
+    let running = load.start(&server.target().into());
     wait::until("three hundred transactions", wait::PATIENCE, || Ok((running.ended() >= 300).then_some(())))?;
     let journals = running.stop()?;
     load.settle(&session, None)?;

@@ -60,7 +60,7 @@ fn source() -> Table {
 fn check(name: &str, records: &[Record], committed: &Committed, source: &Table) -> Result<()> {
     let columns = columns();
     let ranks: HashMap<&str, usize> = committed.order.iter().map(String::as_str).zip(0..).collect();
-    let mut topic = Topic::new(name, &columns, &ranks, false);
+    let mut topic = Topic::new(name, &columns, &ranks, Terms::default());
     records.iter().try_for_each(|record| topic.add(record))?;
     topic.must_be_whole("public.t", committed)?;
     source.must_equal(&topic.table(), "the source and its topic")
@@ -113,6 +113,39 @@ fn every_planted_fault_is_found() {
     }
 }
 
+/// A change by a transaction with a global id, at a place of a file.
+fn logged(transaction: &str, file: &str, offset: u64) -> Record {
+    let source = json!({ "gtid": transaction, "file": file, "pos": offset, "row": 0 });
+    record(1, Some(json!({ "op": "u", "source": source, "after": { "id": "1", "v": "a", "body": "B" } })))
+}
+
+#[test]
+fn one_transaction_at_most_is_of_the_logs_of_two_servers() {
+    let (columns, ranks) = (columns(), HashMap::from([("a:1", 0), ("a:2", 1), ("a:3", 2)]));
+    let cases: [(&[Record], bool, bool); 6] = [
+        (&[logged("a:1", "log.9", 50), logged("a:2", "log.2", 10)], true, true),
+        (&[logged("a:1", "log.9", 50), logged("a:2", "log.2", 10)], false, false),
+        (&[logged("a:1", "log.9", 50), logged("a:1", "log.2", 10), logged("a:1", "log.2", 20)], true, true),
+        (&[logged("a:1", "log.2", 20), logged("a:1", "log.2", 10), logged("a:1", "log.2", 20)], false, false),
+        (&[logged("a:2", "log.9", 50), logged("a:1", "log.9", 60)], true, false),
+        (
+            &[
+                logged("a:1", "log.9", 50),
+                logged("a:1", "log.2", 10),
+                logged("a:3", "log.2", 20),
+                logged("a:3", "log.2", 9),
+            ],
+            true,
+            false,
+        ),
+    ];
+    for (number, (records, has_two_logs, is_right)) in cases.into_iter().enumerate() {
+        let mut topic = Topic::new("t", &columns, &ranks, Terms { has_two_logs, ..Terms::default() });
+        let added = records.iter().try_for_each(|record| topic.add(record));
+        assert_eq!(added.is_ok(), is_right, "case {number}: {added:?}");
+    }
+}
+
 fn numbered(column: &str) -> Vec<Column> {
     ["id", column].iter().map(|name| Column { name: (*name).to_owned(), form: Form::Text, is_array: false }).collect()
 }
@@ -122,13 +155,13 @@ fn a_counter_that_jumps_and_money_that_is_lost_are_found() {
     let ranks = HashMap::from([("7", 0), ("8", 1)]);
     let columns = numbered("n");
     for (next, is_right) in [(2, true), (3, false), (1, false)] {
-        let mut topic = Topic::new("counters", &columns, &ranks, false);
+        let mut topic = Topic::new("counters", &columns, &ranks, Terms::default());
         topic.add(&change("c", 1, 7, 10, json!({ "id": 1, "n": 1 }))).unwrap();
         assert_eq!(topic.add(&change("u", 1, 8, 20, json!({ "id": 1, "n": next }))).is_ok(), is_right, "{next}");
     }
     let columns = numbered("balance");
     for (taken, is_right) in [(5, true), (6, false)] {
-        let mut topic = Topic::new("accounts", &columns, &ranks, false);
+        let mut topic = Topic::new("accounts", &columns, &ranks, Terms::default());
         for id in [1, 2] {
             topic.add(&change("r", id, 7, 10, json!({ "id": id, "balance": 100 }))).unwrap();
         }
@@ -144,7 +177,7 @@ fn a_counter_that_jumps_and_money_that_is_lost_are_found() {
 fn of_an_early_round_a_row_may_go_that_never_came() {
     let (columns, ranks) = (columns(), HashMap::from([("7", 0)]));
     for is_early in [true, false] {
-        let mut topic = Topic::new("t", &columns, &ranks, is_early);
+        let mut topic = Topic::new("t", &columns, &ranks, Terms { is_early, ..Terms::default() });
         assert_eq!(topic.add(&change("d", 1, 7, 10, Value::Null)).is_ok(), is_early);
         assert!(topic.add(&change("d", 1, 7, 10, Value::Null)).is_err(), "twice");
     }
