@@ -70,6 +70,59 @@ fn a_replica_of_mariadb_takes_over() -> Result<()> {
     fail_over(MysqlVersion::MariaDb118)
 }
 
+/// A replica looks for all rows of an event at once where no key leads to them, and logs them in the order in which it meets
+/// them. A place amid a transaction must mean the same rows in its log.
+#[test]
+fn a_replica_takes_over_amid_a_transaction_without_a_key() -> Result<()> {
+    const ROWS: usize = 20_000;
+    let mut rig = Rig::with(Sinks::Events, &MysqlOptions::version(NEWEST), "")?;
+    rig.client()?.execute(&format!(
+        "CREATE TABLE loose (a int, b int); SET SESSION cte_max_recursion_depth = {ROWS};
+         INSERT INTO loose WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+           SELECT i, 0 FROM n ORDER BY i DESC"
+    ))?;
+    let config = |rig: &Rig, server: &Mysql| rig.config(Sinks::Events, server.port(), "") + "commit_changes = 1000\n";
+    rig.daemon.write_config(&config(&rig, &rig.server))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    let replica = Mysql::replica_of(&rig.server, &MysqlOptions::default())?;
+    // The rows lie the other way round.
+    rig.client()?.execute("UPDATE loose SET b = 1 ORDER BY a")?;
+    let updated = |rig: &Rig| -> Result<Vec<String>> {
+        let records = rig.records("loose")?.into_iter().filter_map(|record| record.value);
+        let values = records.map(|value| Ok(serde_json::from_slice::<serde_json::Value>(&value)?));
+        let values: Vec<_> = values.collect::<Result<_>>()?;
+        Ok(values.iter().filter(|value| value["op"] == "u").map(|value| value["after"].to_string()).collect())
+    };
+    // The first commits are of no more than a place.
+    let mut part = 0;
+    for commits in 1..8 {
+        rig.daemon.set_failpoint(Some(&format!("kafka_after_commit:{commits}")));
+        rig.daemon.run()?;
+        rig.daemon.wait_exit()?;
+        part = updated(&rig)?.len();
+        if part > 0 {
+            break;
+        }
+    }
+    rig.daemon.set_failpoint(None);
+    ensure!(part > 0 && part < ROWS, "{part} rows came");
+    replica.level_with(&rig.server)?;
+    rig.server.kill()?;
+    replica.promote()?;
+    rig.daemon.write_config(&config(&rig, &replica))?;
+    rig.server = replica;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let rows = updated(&rig)?;
+    let different: std::collections::BTreeSet<_> = rows.iter().collect();
+    ensure!(rows.len() == ROWS, "{} of {ROWS} rows came", rows.len());
+    ensure!(different.len() == ROWS, "{} rows came twice, as many never", ROWS - different.len());
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
 /// The programs are newer at each start, and the log goes on (MY-5D). MySQL goes from 8.0 to 9 only by 8.4, which is not to
 /// be had here.
 #[test]

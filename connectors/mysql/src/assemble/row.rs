@@ -11,6 +11,9 @@ use tidewire_core::cell::Tag;
 use tidewire_core::schema::KeyKind;
 use tidewire_core::{Cell, Error, Op, Result};
 
+/// Most bytes of an event whose rows no batch divides; servers end an event after 8 KiB, unless they are told otherwise.
+const UNDIVIDED_MAX: usize = 1 << 20;
+
 /// Number of the type JSON in table maps.
 const JSON: u8 = 245;
 
@@ -185,12 +188,17 @@ impl Assembler {
     }
 
     /// Makes changes of rows until the batch is full; hands back what is left.
+    ///
+    /// A replica of MySQL looks for all rows of an event at once where no key leads to them, and logs them in the order in
+    /// which it meets them (`HASH_SCAN`). A place after some of them would mean others in its log, so there is none.
     fn walk<'a>(&mut self, captured: &Captured, binding: &Binding, mut rows: Rows<'a>) -> Result<Rows<'a>> {
         let offset = self.event_start;
         let table = self.builder.table(&captured.schema);
         let group = self.open_transaction()?;
         group.note_rows(table, captured.transactional);
         let mut ordinal = group.ordinal;
+        let is_found_by_values = captured.schema.key_kind == KeyKind::None && rows.kind != RowsKind::Insert;
+        let is_undivided = is_found_by_values && rows.bytes.len() <= UNDIVIDED_MAX;
         let mut walker = Walker {
             builder: &mut self.builder,
             scratch: &mut self.scratch,
@@ -204,7 +212,7 @@ impl Assembler {
         };
         let walked = loop {
             let is_unnamed = std::mem::take(&mut walker.rows.unnamed);
-            if !is_unnamed && (walker.rows.bytes.is_empty() || walker.builder.is_full()) {
+            if !is_unnamed && (walker.rows.bytes.is_empty() || !is_undivided && walker.builder.is_full()) {
                 break Ok(());
             }
             ordinal += 1;
