@@ -142,7 +142,7 @@ impl Connection {
     pub(crate) async fn start_replication(mut self, sql: &str) -> Result<(LogReader, WriteHalf<Stream>)> {
         let act = "start replication";
         self.send_query(act, sql).await?;
-        while !matches!(self.answer(act).await?, Answer::CopyStarts) {}
+        while !matches!(self.answer(act).await.map_err(of_start)?, Answer::CopyStarts) {}
         let (read, write) = tokio::io::split(self.stream);
         Ok((LogReader { stream: read, frames: self.frames }, write))
     }
@@ -180,6 +180,15 @@ impl Connection {
             }
             read(&mut self.stream, &mut self.frames, act).await?;
         }
+    }
+}
+
+/// A slot that was there when it was looked at and is not when it is to be used has been dropped in between. The next opening says so
+/// by its own words, with what the sinks need of it (PG-01).
+fn of_start(error: Error) -> Error {
+    match error.code() {
+        "object_missing" => Error::retry("slot_vanished", "the slot was dropped a moment ago").with_cause(error),
+        _ => error,
     }
 }
 
@@ -284,4 +293,23 @@ pub(crate) async fn identify(connection: &mut Connection) -> Result<SystemIdenti
         })
     });
     identity.ok_or_else(|| protocol("the answer to IDENTIFY_SYSTEM cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_core::ErrorKind;
+
+    #[test]
+    fn a_slot_that_goes_before_it_is_used_is_looked_at_again_pg_01() {
+        let answer = |code: &str| {
+            let body = format!("SERROR\0C{code}\0Mreplication slot \"s\" does not exist\0\0");
+            interpret("start replication", Frame { tag: b'E', body: body.as_bytes() }).err().map(of_start)
+        };
+        let found = ["42704", "42501"].map(|code| answer(code).map(|error| (error.kind(), error.code())));
+        assert_eq!(
+            found,
+            [Some((ErrorKind::Retry, "slot_vanished")), Some((ErrorKind::Operator, "permission_denied"))]
+        );
+    }
 }

@@ -86,6 +86,32 @@ fn a_slot_lost_under_a_running_daemon_halts_it() -> Result<()> {
     must_be_lost(&mut rig)
 }
 
+/// Whatever the daemon is about when it goes, also between two sessions: the line names the slot, what the sinks need of it, and what
+/// resolves it (PG-01).
+#[test]
+fn a_slot_dropped_under_a_running_daemon_halts_it() -> Result<()> {
+    let mut rig = Rig::new(Sinks::Lake)?;
+    let client = rig.client()?;
+    rig.daemon.allow_log("source retried");
+    for _ in 0..3 {
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        wait::until("the slot to be dropped", PATIENCE, || {
+            client.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL",
+            )?;
+            Ok(client.execute("SELECT pg_drop_replication_slot('tidewire_shop')").ok())
+        })?;
+        ensure!(halted(&mut rig.daemon)? == "slot_missing");
+        // What the line says: nothing of the tables changed in between.
+        client.execute("SELECT pg_catalog.pg_create_logical_replication_slot('tidewire_shop', 'pgoutput')")?;
+        rig.daemon.run_with(&["--accept-slot-position", "shop"])?;
+        rig.catch_up()?;
+        ensure!(rig.daemon.terminate()? == 0);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_slot_that_was_idle_for_too_long_is_told_as_lost() -> Result<()> {
     let options = PostgresOptions::version(18).set("idle_replication_slot_timeout", "1s");

@@ -143,8 +143,8 @@ fn usable(server: &ServerState, slot: &Slot) -> Result<Lsn> {
     if lost || (restart.is_none() && confirmed.is_some()) {
         let reason = slot.invalidation_reason.as_deref().unwrap_or("log removed");
         return Err(Error::operator("slot_lost", format!("slot `{name}` is lost on the server ({reason})")).with_remedy(
-            "the log in between is gone: drop the slot, remove what the sinks hold of this source, and start afresh; \
-             raise max_slot_wal_keep_size so that it does not happen again",
+            "the log in between is gone: drop the slot and give the sinks new names (and a Delta sink a new location), which \
+             reads the tables anew; raise max_slot_wal_keep_size so that it does not happen again",
         ));
     }
     // A slot without a place is still being made: its maker waits for older transactions (PG-16).
@@ -173,8 +173,9 @@ fn same_history(server: &ServerState, slot: &Slot, confirmed: Lsn, stored: &Stor
                 ours.timeline
             );
             return Err(Error::operator("timeline_changed", message).with_remedy(
-                "it was restored or promoted: its history may differ from what the sinks hold; remove what they hold \
-                 of this source and start afresh. From PostgreSQL 17 a slot with failover survives a promotion",
+                "it was restored or promoted: its history may differ from what the sinks hold; give them new names \
+                 (and a Delta sink a new location), which reads the tables anew. From PostgreSQL 17 a slot with failover \
+                 survives a promotion",
             ));
         }
     }
@@ -182,7 +183,8 @@ fn same_history(server: &ServerState, slot: &Slot, confirmed: Lsn, stored: &Stor
         let message =
             format!("the server's log ends at {} and the sinks hold position {}", server.flushed, stored.lsn());
         return Err(Error::operator("server_behind", message).with_remedy(
-            "the server was restored to an earlier state: remove what the sinks hold of this source and start afresh",
+            "the server was restored to an earlier state: give the sinks new names (and a Delta sink a new location), which \
+             reads the tables anew",
         ));
     }
     Ok(())
@@ -198,9 +200,9 @@ fn slot_missing(server: &ServerState, lowest: StoredPosition) -> Error {
     let message =
         format!("slot `{}` does not exist, and the sinks hold positions from {}", server.slot_name, lowest.lsn());
     Error::operator("slot_missing", message).with_remedy(format!(
-        "changes since then may be lost: remove what the sinks hold of this source and start afresh; or, to go on \
-         without them, run `SELECT pg_catalog.pg_create_logical_replication_slot('{}', 'pgoutput')` and start once with \
-         `tidewire run --accept-slot-position {}`",
+        "changes since then may be lost: give the sinks new names (and a Delta sink a new location), which reads the \
+         tables anew; or, to go on without them, run \
+         `SELECT pg_catalog.pg_create_logical_replication_slot('{}', 'pgoutput')` and start once with `tidewire run --accept-slot-position {}`",
         server.slot_name, server.source
     ))
 }
@@ -214,8 +216,9 @@ fn slot_ahead(server: &ServerState, slot: &Slot, confirmed: Lsn, lowest: StoredP
     let message =
         format!("slot `{}` goes on at {confirmed}, and a sink needs the log from {}", server.slot_name, lowest.lsn());
     Error::operator(code, message).with_remedy(format!(
-        "someone advanced or recreated the slot: remove what the sinks hold of this source and start afresh; or, if \
-         nothing of the captured tables changed in between, start once with `tidewire run --accept-slot-position {}`",
+        "someone advanced or recreated the slot: give the sinks new names (and a Delta sink a new location), which reads \
+         the tables anew; or, if nothing of the captured tables changed in between, start once with \
+         `tidewire run --accept-slot-position {}`",
         server.source
     ))
 }

@@ -121,8 +121,8 @@ pub(super) fn check_notice(notice: &ServerError) -> Result<()> {
     if matches!(notice.code.as_str(), "55000" | "42704") {
         return Err(Error::operator("publication_missing", format!("the server skips changes: `{}`", notice.message))
             .with_remedy(
-                "create the publication again, remove what the sinks hold of this source and start afresh; what was \
-                 changed in between is not in the log that is sent",
+                "create the publication again and give the sinks new names (and a Delta sink a new location), which reads \
+                 the tables anew; what was changed in between is not in the log that is sent",
             ));
     }
     Ok(())
