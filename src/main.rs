@@ -17,6 +17,7 @@ mod telemetry;
 use clap::Parser;
 use cli::{Cli, Command, exit};
 use std::process::ExitCode;
+use tidewire_core::failpoint::{self, Act};
 use tidewire_core::sink::PurgeRequest;
 
 fn main() -> ExitCode {
@@ -51,11 +52,12 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// `TIDEWIRE_FAILPOINT=name[:pass]` ends the process at a named place; for crash tests.
+/// `TIDEWIRE_FAILPOINT=name[:pass[:error]]` ends the process at a named place, or lets the step there fail; for tests.
 fn arm_failpoint() {
-    if let Ok(text) = std::env::var("TIDEWIRE_FAILPOINT") {
-        let (name, pass) = text.split_once(':').unwrap_or((&text, "1"));
-        tracing::info!(failpoint = name, pass, "a failpoint is armed");
-        tidewire_core::failpoint::arm(name, pass.parse().unwrap_or(1));
-    }
+    let Ok(text) = std::env::var("TIDEWIRE_FAILPOINT") else { return };
+    let mut parts = text.split(':');
+    let (name, pass) = (parts.next().unwrap_or_default(), parts.next().unwrap_or("1"));
+    let act = if parts.next() == Some("error") { Act::Fail } else { Act::End };
+    tracing::info!(failpoint = name, pass, ?act, "a failpoint is armed");
+    failpoint::arm(name, pass.parse().unwrap_or(1), act);
 }

@@ -274,10 +274,10 @@ impl Worker {
     }
 
     fn commit(&self, open: &mut OpenSink) -> Result<()> {
-        failpoint::pass("before_commit");
+        failpoint::step("before_commit")?;
         let begin = self.clock.now();
         open.sink.commit(&open.progress)?;
-        failpoint::pass("after_commit");
+        failpoint::step("after_commit")?;
         if let Some(interval) = open.sink.commit_interval() {
             open.capabilities.commit_interval = interval;
         }

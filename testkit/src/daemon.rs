@@ -86,7 +86,8 @@ impl Daemon {
         self.environment.push((key.to_owned(), value.to_owned()));
     }
 
-    /// Arms a failpoint (`name`, or `name:n` for the n-th pass) from the next start on; `None` disarms.
+    /// Arms a failpoint from the next start on (`name`, or `name:n` for the n-th pass, at which the daemon ends;
+    /// `name:n:error` for a step that fails there); `None` disarms.
     pub fn set_failpoint(&mut self, name: Option<&str>) {
         self.environment.retain(|(key, _)| key != FAILPOINT);
         if let Some(name) = name {

@@ -1,8 +1,9 @@
-//! Killed at random moments and at every named place, under load: nothing is lost, nothing is there twice.
+//! Killed at random moments and at every named place, and failing at each, under load: nothing is lost, nothing is there
+//! twice.
 //! SK-05, SK-08, SK-32, SK-33, SK-64, PG-18, PG-60, PG-63, PG-64.
 
 use crate::rig::{Rig, Sinks};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 use tidewire_testkit::oracle::Witness;
 use tidewire_testkit::readers::Reader;
@@ -11,6 +12,9 @@ use tidewire_testkit::{Daemon, wait};
 
 /// Kills in one run of the test.
 const KILLS: u64 = 50;
+
+/// How long a place may take to be passed: checkpoints come only after many commits.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Places that are passed with the lake, in the order of one commit.
 pub(crate) const LAKE_PLACES: [&str; 13] = [
@@ -39,6 +43,32 @@ pub(crate) const EVENTS_PLACES: [&str; 8] = [
     "after_commit:2",
     "before_acknowledge:2",
     "after_acknowledge:2",
+];
+
+/// Places at which a step of the lake can fail, in the order of one commit.
+pub(crate) const LAKE_STEPS: [&str; 12] = [
+    "before_write:2",
+    "after_write:2",
+    "before_commit:2",
+    "delta_store_written:3",
+    "delta_store_synced:3",
+    "delta_store_synced:4",
+    "delta_files_written:2",
+    "delta_committed:2",
+    "delta_table_committed:2",
+    "delta_checkpoint_written",
+    "delta_compaction_copied",
+    "after_commit:2",
+];
+
+/// Places at which a step of the events can fail, in the order of one transaction.
+pub(crate) const EVENTS_STEPS: [&str; 6] = [
+    "before_write:2",
+    "after_write:2",
+    "before_commit:2",
+    "kafka_before_commit:2",
+    "kafka_after_commit:2",
+    "after_commit:2",
 ];
 
 fn load(seed: u64, transactions: u64) -> Workload {
@@ -128,6 +158,53 @@ fn the_lake_survives_an_end_at_every_place() -> Result<()> {
 #[test]
 fn the_events_survive_an_end_at_every_place() -> Result<()> {
     end_at_every_place(Sinks::Events, &EVENTS_PLACES, 40)
+}
+
+/// How often a step failed at its armed place, as the log tells.
+pub(crate) fn failures(daemon: &Daemon) -> Result<usize> {
+    Ok(daemon.log()?.matches("which is armed to fail").count())
+}
+
+/// A step fails once it is half done, or done and its answer lost. The daemon goes on by itself.
+fn fail_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
+    let mut rig = Rig::new(sinks)?;
+    let url = rig.postgres.url("postgres");
+    rig.daemon.allow_log("which is armed to fail");
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let witness = Witness::start(rig.client()?, "witness")?;
+    for (number, place) in places.iter().enumerate() {
+        ensure!(rig.daemon.terminate()? == 0, "before {place}");
+        let before = failures(&rig.daemon)?;
+        rig.daemon.set_failpoint(Some(&format!("{place}:error")));
+        let running = load(seed + number as u64, 10_000).start(&url)?;
+        rig.daemon.run()?;
+        wait::until(
+            &format!("a failure at {place}"),
+            PATIENCE,
+            || Ok((failures(&rig.daemon)? > before).then_some(())),
+        )?;
+        running.stop()?;
+        rig.catch_up().with_context(|| format!("after {place}"))?;
+    }
+    if sinks != Sinks::Events {
+        rig.check_lake(&[Reader::Deltalake])?;
+    }
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(&witness))?;
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn the_lake_survives_a_failure_at_every_place() -> Result<()> {
+    fail_at_every_place(Sinks::Lake, &LAKE_STEPS, 80)
+}
+
+#[test]
+fn the_events_survive_a_failure_at_every_place() -> Result<()> {
+    fail_at_every_place(Sinks::Events, &EVENTS_STEPS, 100)
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Exchange {
             }
             return Ok(Shown::Overtaken);
         }
-        failpoint::pass("delta_compaction_committed");
+        failpoint::step("delta_compaction_committed")?;
         ::metrics::counter!(metrics::COMPACTIONS).increment(1);
         ::metrics::counter!(metrics::COMPACTED_BYTES).increment(bytes);
         ::metrics::counter!(metrics::COMPACTED_FILES).increment(copies as u64);

@@ -383,7 +383,7 @@ impl Table {
         }
         let app_id = commit.txn.0.clone();
         let entry = Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis())?;
-        failpoint::pass("delta_files_written");
+        failpoint::step("delta_files_written")?;
         let is_stored = self.publish(entry, &app_id)?;
         self.stale = false;
         if is_stored
@@ -485,7 +485,7 @@ impl Table {
             };
             match met {
                 Met::Own => {
-                    failpoint::pass("delta_committed");
+                    failpoint::step("delta_committed")?;
                     return self.adopt(actions, entry, size).map(|()| true);
                 }
                 Met::Harmless => {}

@@ -309,7 +309,7 @@ fn child(bench: &mut Bench, place: &str) -> Outcome {
     if place == "written" {
         std::thread::sleep(Duration::from_secs(60));
     }
-    tidewire_core::failpoint::arm(place, 1);
+    tidewire_core::failpoint::arm(place, 1, tidewire_core::failpoint::Act::End);
     sink.commit(&bench.progress()).map_err(shown)?;
     Ok(())
 }

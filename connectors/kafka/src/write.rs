@@ -132,10 +132,10 @@ impl KafkaSink {
         }
         position::write_value(self.epoch, progress, &mut self.progress_value)?;
         self.outbox.put_progress(&self.progress_key, &self.progress_value)?;
-        failpoint::pass("kafka_before_commit");
+        failpoint::step("kafka_before_commit")?;
         let started = Instant::now();
         self.outbox.commit()?;
-        failpoint::pass("kafka_after_commit");
+        failpoint::step("kafka_after_commit")?;
         self.state = State::Idle;
         self.destinations.committed(facts_stored);
         self.metrics.records.increment(1);

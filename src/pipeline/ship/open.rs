@@ -100,9 +100,9 @@ impl OpenSink {
         let count = if all { batch.changes.len() } else { self.pending.scratch.len() };
         // A sink that shows transactions needs their ends too, and those may come alone.
         if count > 0 || batch.changes.is_empty() {
-            failpoint::pass("before_write");
+            failpoint::step("before_write")?;
             self.sink.write(batch, selection)?;
-            failpoint::pass("after_write");
+            failpoint::step("after_write")?;
         }
         self.progress.observe(batch, batch.source.snapshot_floor.as_ref(), &halted.names);
         if batch.phase == Phase::Snapshot {

@@ -26,6 +26,8 @@ pub(super) enum Fault {
     FreezeDaemon,
     /// The daemon ends itself at a named place, before or after a durable step.
     DieAtPlace,
+    /// SIGKILL, and in the next start a step fails at a named place, before or after it was done.
+    ErrorAtPlace,
     /// SIGKILL, and its state directory is gone.
     LoseState,
     /// SIGKILL, and its state directory is one of an earlier time.
@@ -67,7 +69,7 @@ pub(super) enum Fault {
 }
 
 /// With how often each comes, and what the report calls it.
-const FAULTS: [(Fault, u64, &str); 30] = [
+const FAULTS: [(Fault, u64, &str); 31] = [
     (Fault::KillDaemon, 150, "daemon killed"),
     (Fault::StopDaemon, 3, "daemon stopped"),
     (Fault::FreezeDaemon, 3, "daemon frozen"),
@@ -98,6 +100,7 @@ const FAULTS: [(Fault, u64, &str); 30] = [
     (Fault::ClockJumps, 2, "clock jumped"),
     (Fault::SecondDaemon, 2, "second daemon"),
     (Fault::FailOver, 0, "database failed over"),
+    (Fault::ErrorAtPlace, 6, "step failed at a place"),
 ];
 
 /// How often each comes where only the goal of many kills counts.
@@ -174,7 +177,7 @@ pub(super) type Done = BTreeMap<Fault, u64>;
 /// How often the daemon was killed, and how often a server was.
 pub(super) fn kills(done: &Done) -> (u64, u64) {
     let count = |faults: &[Fault]| faults.iter().filter_map(|fault| done.get(fault)).sum();
-    let daemon = [Fault::KillDaemon, Fault::DieAtPlace, Fault::LoseState, Fault::OldState];
+    let daemon = [Fault::KillDaemon, Fault::DieAtPlace, Fault::ErrorAtPlace, Fault::LoseState, Fault::OldState];
     (count(&daemon), count(&[Fault::KillDatabase, Fault::KillBroker, Fault::FailOver]))
 }
 
@@ -190,6 +193,9 @@ pub(super) fn expected(done: &Done) -> Vec<&'static str> {
     }
     if was_done(&[Fault::SecondDaemon]) {
         lines.extend(OF_TWO);
+    }
+    if was_done(&[Fault::ErrorAtPlace]) {
+        lines.push("`, which is armed to fail");
     }
     lines
 }

@@ -34,6 +34,24 @@ const PLACES: [&str; 16] = [
 /// The replica takes over within so many faults.
 const FAILOVER: u64 = 12;
 
+/// Places at which a step may fail.
+const STEPS: [&str; 14] = [
+    "before_write",
+    "after_write",
+    "before_commit",
+    "after_commit",
+    "kafka_before_commit",
+    "kafka_after_commit",
+    "delta_store_written",
+    "delta_store_synced",
+    "delta_files_written",
+    "delta_committed",
+    "delta_table_committed",
+    "delta_checkpoint_written",
+    "delta_compaction_copied",
+    "delta_compaction_committed",
+];
+
 /// In seconds.
 const DAY: i64 = 86_400;
 
@@ -142,6 +160,13 @@ impl Nemesis {
                 site.daemon.set_failpoint(Some(&format!("{place}:{}", 1 + self.dice.below(6))));
                 self.start(site, watch)?;
             }
+            Fault::ErrorAtPlace => {
+                self.end(site, watch)?;
+                let place = self.dice.below(STEPS.len() as u64) as usize;
+                let place = STEPS.get(place).copied().unwrap_or("before_commit");
+                site.daemon.set_failpoint(Some(&format!("{place}:{}:error", 1 + self.dice.below(9))));
+                self.start(site, watch)?;
+            }
             Fault::FreezeDaemon => site.daemon.signal(Signal::STOP),
             Fault::KillDatabase => site.server.kill()?,
             Fault::RestartDatabase => {}
@@ -218,6 +243,12 @@ impl Nemesis {
                 self.end(site, watch)?;
                 site.daemon.set_failpoint(None);
                 self.start(site, watch)
+            }
+            Fault::ErrorAtPlace => {
+                self.wait(2_500);
+                // The daemon that has it goes on by itself; the next start has it no more.
+                site.daemon.set_failpoint(None);
+                Ok(())
             }
             Fault::FreezeDaemon => {
                 // Now and then longer than the brokers wait for a word (SK-07).

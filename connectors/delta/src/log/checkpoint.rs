@@ -81,7 +81,7 @@ pub(super) fn write(store: &TableStore, version: i64, state: &State) -> Result<(
     }
     file.flush().map_err(|e| failed(e.into()))?;
     let size = file.finish()?;
-    failpoint::pass("delta_checkpoint_written");
+    failpoint::step("delta_checkpoint_written")?;
     let hint = Hint { version, size: count, size_in_bytes: Some(size), num_of_add_files: Some(files) };
     let hint = serde_json::to_vec(&hint).map_err(|e| failed(e.into()))?;
     store.put(HINT, hint.into())

@@ -346,7 +346,7 @@ impl LocalFile {
             #[cfg(test)]
             super::power::file_synced(&temporary.0);
         }
-        failpoint::pass("delta_store_written");
+        failpoint::step("delta_store_written")?;
         let linked = fs::hard_link(&temporary.0, &target);
         failpoint::pass("delta_store_linked");
         // One sync of the directory covers both names.
@@ -374,7 +374,7 @@ impl LocalFile {
         // Opened before there is anything to lose: once the name exists, only the disk can keep it from being durable.
         let directory = OpenDirectory::open(self.directory())?;
         self.unsynced.sync(&self.file, &self.temporary.0)?;
-        failpoint::pass("delta_store_synced");
+        failpoint::step("delta_store_synced")?;
         let linked = fs::hard_link(&self.temporary.0, &self.target);
         // The temporary name goes first, so that one sync of the directory covers both.
         failpoint::pass("delta_store_linked");

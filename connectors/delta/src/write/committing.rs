@@ -17,8 +17,7 @@ impl DeltaSink {
         side_by_side(due.collect(), limit(Limit::CommitThreads, COMMIT_THREADS), |(name, table)| {
             // A table that was left behind is not where the others are.
             table.commit(progress.position_of(name)).map_err(|error| of_table(error, name))?;
-            failpoint::pass("delta_table_committed");
-            Ok(())
+            failpoint::step("delta_table_committed")
         })
     }
 }

@@ -101,7 +101,7 @@ impl TableWriter {
     /// Waits for the copies and puts them in the place of the originals.
     fn take_over(&mut self) -> Result<()> {
         let (Some(running), Some(table)) = (self.compacting.running.take(), &mut self.table) else { return Ok(()) };
-        failpoint::pass("delta_compaction_copied");
+        failpoint::step("delta_compaction_copied")?;
         let finished = running.finish(table);
         let exchange = match finished.map_err(|error| self.or_overtaken(error)) {
             Ok(exchange) => exchange,

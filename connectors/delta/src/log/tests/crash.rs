@@ -4,7 +4,7 @@
 use super::*;
 use std::path::Path;
 use std::process::Command;
-use tidewire_core::failpoint;
+use tidewire_core::failpoint::{self, Act};
 
 const PLACE: &str = "TIDEWIRE_TEST_CRASH_PLACE";
 const DIRECTORY: &str = "TIDEWIRE_TEST_CRASH_DIRECTORY";
@@ -47,7 +47,7 @@ fn run_to_the_end(directory: &Path) -> Table {
 fn the_process_that_ends() {
     let (Ok(place), Ok(directory)) = (std::env::var(PLACE), std::env::var(DIRECTORY)) else { return };
     let (name, pass) = place.split_once(':').unwrap();
-    failpoint::arm(name, pass.parse().unwrap());
+    failpoint::arm(name, pass.parse().unwrap(), Act::End);
     run_to_the_end(Path::new(&directory));
 }
 
