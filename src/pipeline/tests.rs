@@ -10,10 +10,12 @@
 mod dice;
 mod fate;
 mod planted;
+mod resume;
 mod shelf;
 mod snapshot;
 mod source;
 mod stage;
+mod tables;
 mod tape;
 mod worker;
 mod world;
@@ -27,8 +29,9 @@ use world::Tally;
 
 /// Seeds of every test run, from 0.
 const SEEDS_PER_RUN: u64 = 400;
-/// Seeds that once failed. 18535: a run that nobody settled left a part of a transaction, which the next one showed.
-const FIXTURES: [u64; 1] = [18_535];
+/// Seeds that once failed. 18535: a run that nobody settled left a part of a transaction, which the next one showed. 8114: a
+/// sink that answered twice committed in between, and the log was asked for from before what was given up.
+const FIXTURES: [u64; 2] = [18_535, 8_114];
 /// Set by `cargo xtask simulate`: how many seeds, and from which.
 const SEEDS: &str = "PIPELINE_SIMULATION_SEEDS";
 const FROM: &str = "PIPELINE_SIMULATION_FROM";
@@ -93,10 +96,11 @@ fn a_seed_runs_the_same_way_twice() {
     }
 }
 
-/// The checks are checked: whatever is planted is found by several of a few seeds, and called by its name by one at least.
+/// The checks are checked: whatever is planted is found by several seeds, and called by its name by one at least. Most are
+/// by a few of the first; a worker that takes what is stale does harm only where the task is held up at the wrong moment.
 #[test]
 fn planted_faults_are_caught() {
-    let plants: [(Plant, &str); 16] = [
+    let plants: [(Plant, &str); 19] = [
         (Plant::SourceDrops, "was due"),
         (Plant::SourceDoubles, "out of order"),
         (Plant::SourceSwaps, "out of order"),
@@ -113,10 +117,13 @@ fn planted_faults_are_caught() {
         (Plant::SinkBoasts, "was due"),
         (Plant::SinkStale, "and not"),
         (Plant::SinkRefuses, "still running after"),
+        (Plant::WorkerStale, "was due"),
+        (Plant::TablesForget, "was due"),
+        (Plant::TablesLast, "is told to hold"),
     ];
     let catch = |(plant, name): (Plant, &str)| {
         let mut verdicts = Vec::new();
-        for seed in 0..60 {
+        for seed in 0..600 {
             verdicts.extend(world::run(seed, Some(plant)).err());
             if verdicts.len() >= 4 && verdicts.iter().any(|verdict: &String| verdict.contains(name)) {
                 return;

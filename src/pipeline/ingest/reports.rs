@@ -58,7 +58,14 @@ impl Ingest {
                 self.board.update_sink(&lane.sink, |sink| sink.state = State::Stopped);
                 self.board.mark_ended(&format!("sink {}", lane.sink));
             }
-            Event::Durable(durable) => self.note_durable(report.worker, &durable),
+            Event::Durable(durable) => {
+                // A sink that answered twice is ready in the midst of a run, and goes on committing: what it said last is what it
+                // holds, and what may be forgotten meanwhile is never asked for again.
+                if let LaneState::Ready(progress) = &mut lane.state {
+                    progress.clone_from(&durable.progress);
+                }
+                self.note_durable(report.worker, &durable);
+            }
         }
     }
 

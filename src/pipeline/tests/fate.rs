@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Everything that can befall a run, for the proof that it does.
-pub(super) const BLOWS: [&str; 24] = [
+pub(super) const BLOWS: [&str; 28] = [
     "answer lost",
+    "amid the tables of a commit",
     "batch of several transactions",
     "commit failed",
     "crash",
@@ -28,11 +29,14 @@ pub(super) const BLOWS: [&str; 24] = [
     "server not ready",
     "server refused",
     "sink halted",
+    "snapshot found whole",
     "snapshot",
     "source halted",
     "start amid a transaction",
     "state lost",
+    "table ahead",
     "table refused",
+    "task held up",
     "write failed",
 ];
 
@@ -55,16 +59,18 @@ pub(super) struct Fate {
     fails: u64,
     /// A call takes long once in so many.
     late: u64,
+    /// The machine lets the task wait amid a turn, once in so many of its calls.
+    held_up: u64,
     state: Mutex<State>,
 }
 
 impl Fate {
-    pub(super) fn new(dice: Dice) -> Arc<Fate> {
+    pub(super) fn new(dice: Dice, held_up: u64) -> Arc<Fate> {
         let odds = [0, 400, 100, 30, 10];
         let (fails, late) = (dice.pick(&odds), dice.pick(&odds));
         let budget = dice.pick(&[3, 12, 40]);
         let state = Mutex::new(State { budget, ..State::default() });
-        Arc::new(Fate { dice, fails, late, state })
+        Arc::new(Fate { dice, fails, late, held_up, state })
     }
 
     /// A life of the daemon begins: the process is to end at this call from here, or not at all, and the server may
@@ -145,6 +151,17 @@ impl Hand {
     pub(super) fn delay(&self) -> Option<Duration> {
         let late = self.fate.strikes(self.fate.late, "late");
         late.then(|| Duration::from_millis(self.fate.dice.pick(&[1, 20, 300, 1_500, 8_000])))
+    }
+
+    /// The task is held up, perhaps, between two steps of one turn, so that what it goes by is old: a thread that has no
+    /// processor for a while is nothing odd.
+    /// Returns whether it was.
+    pub(super) fn hold_up(&self) -> bool {
+        let is_held = self.fate.strikes(self.fate.held_up, "task held up");
+        if is_held {
+            self.clock.pause_amid_turn(Duration::from_millis(self.fate.dice.pick(&[60, 500, 3_000])));
+        }
+        is_held
     }
 
     /// Takes long, perhaps, in a thread.

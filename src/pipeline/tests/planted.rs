@@ -38,6 +38,12 @@ pub(super) enum Plant {
     SinkStale,
     /// A sink never takes anything.
     SinkRefuses,
+    /// A worker takes what was meant for its sink as it was.
+    WorkerStale,
+    /// Of a sink that commits table by table: a table that is ahead takes again what it holds; the progress is stored
+    /// before the tables.
+    TablesForget,
+    TablesLast,
 }
 
 /// One in so many calls goes wrong; counted, so that the first ones are right.

@@ -1,8 +1,11 @@
 //! The sinks of the simulation: they refuse, fail before and after their commit, dawdle, and cannot take a table. What
 //! they show their readers is compared with the tape at every commit, so a shelf is no more than a place for each table.
+//! Those that commit table by table are in `tables`.
 
 use super::dice::Dice;
 use super::fate::Hand;
+use super::planted::Plant;
+use super::tables::TablesSink;
 use super::tape::{Row, Tape, is_inside};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,27 +17,32 @@ use tidewire_core::{
 
 /// What a sink shows its readers, beyond the life of the daemon.
 pub(super) struct Shelf {
-    tape: Arc<Tape>,
+    pub(super) tape: Arc<Tape>,
     /// By table.
-    tables: Vec<Shown>,
+    pub(super) tables: Vec<Shown>,
     pub(super) progress: Progress,
     pub(super) wants: SinkCapabilities,
+    /// Each table is committed by itself, with a place of its own.
+    is_by_table: bool,
 }
 
 /// What is shown of a table: rows of the tape from its first one on, those and no others.
 #[derive(Clone, Default)]
-struct Shown {
+pub(super) struct Shown {
     /// So many came by the log, or lie before the place from which its log counts.
-    log: usize,
+    pub(super) log: usize,
     /// So many came by a snapshot that was read to its end.
     read: usize,
     /// So many have come by the one that is being read.
     reading: Option<usize>,
+    /// What the table says of itself, where each is committed by itself: its place, and that of its last snapshot.
+    pub(super) place: Mark,
+    pub(super) floor: Option<Mark>,
 }
 
 /// What is written before a commit.
 #[derive(Clone, Copy, Debug)]
-enum Entry {
+pub(super) enum Entry {
     Log(Row),
     Read(Row),
     /// A table is read, and has been up to this floor.
@@ -43,8 +51,9 @@ enum Entry {
 }
 
 impl Shelf {
-    pub(super) fn new(tape: Arc<Tape>, wants: SinkCapabilities) -> Shelf {
-        Shelf { tables: vec![Shown::default(); tape.rows.len()], tape, progress: Progress::default(), wants }
+    pub(super) fn new(tape: Arc<Tape>, wants: SinkCapabilities, is_by_table: bool) -> Shelf {
+        let tables = vec![Shown::default(); tape.rows.len()];
+        Shelf { tables, tape, progress: Progress::default(), wants, is_by_table }
     }
 
     /// Whether everything is shown, and every table is where the others are.
@@ -60,12 +69,12 @@ impl Shelf {
         self.progress.lets_go().map_or(Mark::default(), |place| place.mark)
     }
 
-    fn told<'a>(&self, table: usize, progress: &'a Progress) -> Option<&'a TableProgress> {
+    pub(super) fn told<'a>(&self, table: usize, progress: &'a Progress) -> Option<&'a TableProgress> {
         progress.tables.get(&self.tape.schemas[table][0].name.to_string())
     }
 
     /// Up to where the log of a table is held: changes before its floor are among the rows that were read.
-    fn place_of(&self, table: usize, progress: &Progress) -> Mark {
+    pub(super) fn place_of(&self, table: usize, progress: &Progress) -> Mark {
         let floor = self.told(table, progress).map(|told| told.floor.mark);
         let place = progress.position_of(&self.tape.schemas[table][0].name).map(|place| place.mark);
         match floor {
@@ -74,7 +83,7 @@ impl Shelf {
         }
     }
 
-    fn take(&mut self, entry: Entry) -> std::result::Result<(), String> {
+    pub(super) fn take(&mut self, entry: Entry) -> std::result::Result<(), String> {
         match entry {
             Entry::Log(row) => {
                 let shown = &mut self.tables[row.table];
@@ -174,14 +183,20 @@ pub(super) struct ShelfConnector {
     pub(super) shelf: Arc<Mutex<Shelf>>,
     pub(super) hand: Hand,
     pub(super) refusal: Refusal,
+    pub(super) plant: Option<Plant>,
 }
 
 struct ShelfSink {
-    shelf: Arc<Mutex<Shelf>>,
-    tape: Arc<Tape>,
-    hand: Hand,
-    refusal: Refusal,
+    reader: Reader,
     written: Vec<Entry>,
+}
+
+/// What a sink needs to understand what it is given.
+pub(super) struct Reader {
+    pub(super) shelf: Arc<Mutex<Shelf>>,
+    pub(super) tape: Arc<Tape>,
+    pub(super) hand: Hand,
+    refusal: Refusal,
 }
 
 impl SinkConnector for ShelfConnector {
@@ -199,18 +214,24 @@ impl SinkConnector for ShelfConnector {
         if self.hand.fails("open refused") {
             return Err(Error::retry("refused", "the sink refused"));
         }
-        let (tape, progress) = {
+        let (tape, progress, is_by_table) = {
             let shelf = self.shelf.lock().unwrap();
-            (Arc::clone(&shelf.tape), shelf.progress.clone())
+            (Arc::clone(&shelf.tape), shelf.progress.clone(), shelf.is_by_table)
         };
         let (shelf, hand, refusal) = (Arc::clone(&self.shelf), self.hand.clone(), self.refusal);
+        let reader = Reader { shelf, tape, hand, refusal };
         self.hand.step();
-        Ok((Box::new(ShelfSink { shelf, tape, hand, refusal, written: Vec::new() }), progress))
+        if is_by_table {
+            let (sink, progress) = TablesSink::open(reader, progress, self.plant);
+            return Ok((Box::new(sink), progress));
+        }
+        Ok((Box::new(ShelfSink { reader, written: Vec::new() }), progress))
     }
 }
 
-impl ShelfSink {
-    fn take(&mut self, batch: &Batch, change: &Change) -> Result<()> {
+impl Reader {
+    /// Reads a change, which has to be whole.
+    pub(super) fn read(&self, batch: &Batch, change: &Change) -> Entry {
         let schema = batch.table(change).unwrap();
         let (table, version) = (self.tape.table(schema), schema.version.0);
         if matches!(change.op, Op::SnapshotStart | Op::SnapshotEnd) {
@@ -219,8 +240,7 @@ impl ShelfSink {
             if is_start && self.shelf.lock().unwrap().progress.tables.contains_key(&schema.name.to_string()) {
                 self.hand.fate.note("read again");
             }
-            self.written.push(if is_start { Entry::Start(table) } else { Entry::End(table, floor) });
-            return Ok(());
+            return if is_start { Entry::Start(table) } else { Entry::End(table, floor) };
         }
         let cells = batch.after(change).unwrap().iter().map(|cell| match cell.value(batch.arena()) {
             Value::Int(value) => value,
@@ -234,45 +254,48 @@ impl ShelfSink {
         if change.op == Op::Read {
             // Rows that are read have no place of their own.
             row.mark = self.tape.row(row.value).map_or(Mark::MAX, |row| row.mark);
+            return Entry::Read(row);
         }
-        if self.refusal.table.is_some_and(|(refused, from)| refused == table && row.mark >= from) {
+        Entry::Log(row)
+    }
+
+    /// Whether the sink can take it.
+    pub(super) fn accept(&self, entry: Entry) -> Result<()> {
+        let (Entry::Read(row) | Entry::Log(row)) = entry else { return Ok(()) };
+        if self.refusal.table.is_some_and(|(refused, from)| refused == row.table && row.mark >= from) {
             self.hand.fate.note("table refused");
-            return Err(Error::operator("poison", "a row that does not fit").with_table(schema.name.clone()));
+            let table = self.tape.schemas[row.table][0].name.clone();
+            return Err(Error::operator("poison", "a row that does not fit").with_table(table));
         }
         if self.refusal.all.is_some_and(|from| row.mark >= from) {
             self.hand.fate.note("sink halted");
             return Err(Error::operator("full", "the sink takes no more"));
         }
-        self.written.push(if change.op == Op::Read { Entry::Read(row) } else { Entry::Log(row) });
         Ok(())
     }
-}
 
-impl Sink for ShelfSink {
-    fn write(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+    /// A batch comes.
+    pub(super) fn begin_write(&self) -> Result<()> {
         self.hand.step();
         self.hand.dawdle();
         if self.hand.fails("write failed") {
             return Err(Error::retry("broken", "the sink broke while writing"));
         }
-        for change in selection.of(batch) {
-            self.take(batch, change)?;
-        }
-        self.hand.step();
         Ok(())
     }
 
-    fn commit(&mut self, progress: &Progress) -> Result<()> {
+    /// What was written is to be shown.
+    pub(super) fn begin_commit(&self) -> Result<()> {
         self.hand.step();
         self.hand.dawdle();
         if self.hand.fails("commit failed") {
             return Err(Error::retry("broken", "the sink broke before its commit"));
         }
-        let shown = self.shelf.lock().unwrap().show(&self.written, progress);
-        if let Err(wrong) = shown {
-            self.hand.condemn(wrong);
-        }
-        self.written.clear();
+        Ok(())
+    }
+
+    /// What was written is shown.
+    pub(super) fn end_commit(&self) -> Result<()> {
         self.hand.step();
         self.hand.dawdle();
         if self.hand.fails("answer lost") {
@@ -281,13 +304,41 @@ impl Sink for ShelfSink {
         Ok(())
     }
 
-    fn maintain(&mut self) -> Result<bool> {
+    /// The sink rests.
+    pub(super) fn maintain(&self) -> Result<bool> {
         self.hand.step();
         self.hand.dawdle();
         if self.hand.fails("keeping house failed") {
             return Err(Error::retry("broken", "the sink broke while it kept house"));
         }
         Ok(self.hand.fate.dice.roll(4) == 0)
+    }
+}
+
+impl Sink for ShelfSink {
+    fn write(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+        self.reader.begin_write()?;
+        for change in selection.of(batch) {
+            let entry = self.reader.read(batch, change);
+            self.reader.accept(entry)?;
+            self.written.push(entry);
+        }
+        self.reader.hand.step();
+        Ok(())
+    }
+
+    fn commit(&mut self, progress: &Progress) -> Result<()> {
+        self.reader.begin_commit()?;
+        let shown = self.reader.shelf.lock().unwrap().show(&self.written, progress);
+        if let Err(wrong) = shown {
+            self.reader.hand.condemn(wrong);
+        }
+        self.written.clear();
+        self.reader.end_commit()
+    }
+
+    fn maintain(&mut self) -> Result<bool> {
+        self.reader.maintain()
     }
 }
 

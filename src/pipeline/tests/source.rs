@@ -151,6 +151,11 @@ impl SourceReader for TapeReader {
             *seen = self.at.max(*seen);
             drop(seen);
             self.hand.step();
+            // The server does not wait for ever for one that does not answer.
+            if self.hand.hold_up() && self.hand.fate.dice.roll(2) == 0 {
+                self.hand.fate.note("line cut");
+                return Err(Error::retry("cut", "the server ended the session"));
+            }
             Ok(batch)
         })
     }
@@ -275,6 +280,7 @@ impl SourceConnector for TapeSource {
             };
             let descriptor = descriptor((!left.is_empty()).then_some(floor));
             self.hand.step();
+            self.hand.hold_up();
             Ok(OpenSource {
                 descriptor: Arc::clone(&descriptor),
                 tables: self.tape.schemas.iter().take(self.captured).map(|versions| Arc::clone(&versions[0])).collect(),

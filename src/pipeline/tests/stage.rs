@@ -275,6 +275,15 @@ impl StageClock {
         }
     }
 
+    /// Holds up the task in the midst of a turn.
+    pub(super) fn pause_amid_turn(&self, length: Duration) {
+        let until = self.stage.now() + length;
+        while self.stage.now() < until && !self.stage.state().crashed {
+            self.stage.pass(self.me, Some(until));
+        }
+        self.give_way();
+    }
+
     /// Lets others act, perhaps, before this one goes on: a thread, or the task in the midst of a turn.
     pub(super) fn give_way(&self) {
         self.stage.woken[self.me].store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use super::source::descriptor;
 use crate::pipeline::clock::SystemClock;
-use crate::pipeline::ship::{Command, Event, HaltedTables, QUEUE_BATCHES, Worker};
+use crate::pipeline::ship::{Command, Event, HaltedTables, QUEUE_BATCHES, Report, Worker};
 use crate::telemetry::SinkMeter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,6 +23,8 @@ struct Failing {
     /// Batches that it was given.
     written: Arc<AtomicUsize>,
     can_split: bool,
+    /// It cannot be opened.
+    refuses: bool,
 }
 
 impl SinkConnector for Failing {
@@ -42,6 +44,9 @@ impl SinkConnector for Failing {
     }
 
     fn open(&self, _source: &str) -> Result<(Box<dyn Sink>, Progress)> {
+        if self.refuses {
+            return Err(Error::retry("refused", "the sink refused"));
+        }
         Ok((Box::new(self.clone()), Progress::default()))
     }
 }
@@ -68,14 +73,11 @@ fn batch(major: u64, minor: u64) -> Arc<Batch> {
     Arc::new(builder.finish(Some(place), minor == 0, 0))
 }
 
-/// Gives a worker these commands and returns what it reported.
-async fn answers(sink: &Failing, script: Vec<Command>) -> Vec<&'static str> {
-    let retry = RetryPolicy::new(Duration::from_millis(1), Duration::from_millis(8), 2.0, 0.5).unwrap();
+/// A worker of a sink, and both ends of its channels.
+fn worker(sink: &Failing, pause: Duration) -> (Worker, mpsc::Sender<Command>, mpsc::Receiver<Report>) {
+    let retry = RetryPolicy::new(pause, pause * 8, 2.0, 0.5).unwrap();
     let (commands, queue) = mpsc::channel(QUEUE_BATCHES);
-    let (report, mut reports) = mpsc::channel(256);
-    for command in script {
-        commands.send(command).await.unwrap();
-    }
+    let (report, reports) = mpsc::channel(256);
     let worker = Worker {
         index: 0,
         source: "s".into(),
@@ -88,6 +90,15 @@ async fn answers(sink: &Failing, script: Vec<Command>) -> Vec<&'static str> {
         alive: Box::new(|| ()),
         halted: HaltedTables::default(),
     };
+    (worker, commands, reports)
+}
+
+/// Gives a worker these commands and returns what it reported.
+async fn answers(sink: &Failing, script: Vec<Command>) -> Vec<&'static str> {
+    let (worker, commands, mut reports) = worker(sink, Duration::from_millis(1));
+    for command in script {
+        commands.send(command).await.unwrap();
+    }
     let thread = std::thread::spawn(move || worker.run());
     let mut seen = Vec::new();
     while let Some(report) = tokio::time::timeout(Duration::from_secs(20), reports.recv()).await.expect("an end") {
@@ -137,4 +148,29 @@ async fn a_run_that_nobody_settled_leaves_no_part_of_a_transaction() {
         ];
         assert_eq!(answers(&sink, script).await, expect, "can split: {can_split}");
     }
+}
+
+/// A worker that waits for its sink empties its queue. For what sinks hold that makes no difference: what is left over is of a
+/// run that the sink, opened anew, does not take part in. But the task hands over `Settle` and `Close` by the same queue and
+/// would wait for a sink that is away, and with it all others, and a stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_waits_for_its_sink_holds_nobody_up() {
+    let sink = Failing { refuses: true, ..Failing::default() };
+    let (worker, commands, mut reports) = worker(&sink, Duration::from_hours(1));
+    let thread = std::thread::spawn(move || worker.run());
+    commands.send(Command::Open).await.unwrap();
+    let failed = reports.recv().await.unwrap();
+    assert!(matches!(failed.event, Event::Failed(_)), "{failed:?}");
+    let feed = async {
+        for place in 0..3 * QUEUE_BATCHES as u64 {
+            commands.send(Command::Deliver(1, batch(place, 0))).await.unwrap();
+        }
+        commands.send(Command::Settle).await.unwrap();
+        commands.send(Command::Close).await.unwrap();
+        reports.recv().await.unwrap()
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(20), feed).await.expect("nobody waits for an hour");
+    assert!(matches!(ended.event, Event::Closed), "{ended:?}");
+    thread.join().unwrap();
+    assert_eq!(sink.written.load(Ordering::Relaxed), 0);
 }

@@ -10,7 +10,7 @@ use super::stage::{Stage, StageClock};
 use super::tape::{STRIDE, Tape};
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
 use crate::pipeline::pace::Pace;
-use crate::pipeline::ship::{HaltedTables, QUEUE_BATCHES, Worker};
+use crate::pipeline::ship::{HaltedTables, QUEUE_BATCHES, TAKES_STALE, Worker};
 use crate::state::StateDirectory;
 use crate::status::{Board, SourceBoard, State};
 use crate::telemetry::{SinkMeter, SourceMeter};
@@ -90,7 +90,9 @@ impl World {
         let tables = tape.rows.len();
         let captured = if tape.has_snapshot { 1 + dice.roll(tables as u64) as usize } else { tables };
         let sinks = 1 + dice.roll(3);
-        let shelves = (0..sinks).map(|_| Arc::new(Mutex::new(Shelf::new(Arc::clone(&tape), wants(&dice))))).collect();
+        let (held_up, by_table) = extras(seed, sinks);
+        let shelf = |is_by_table: bool| Arc::new(Mutex::new(Shelf::new(Arc::clone(&tape), wants(&dice), is_by_table)));
+        let shelves = by_table.into_iter().map(shelf).collect();
         let ms = Duration::from_millis;
         let pace = Pace {
             retry: RetryPolicy::new(ms(50), ms(dice.pick(&[400, 2_000])), 2.0, 0.0).unwrap(),
@@ -103,7 +105,7 @@ impl World {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         World {
-            fate: Fate::new(dice.clone()),
+            fate: Fate::new(dice.clone(), held_up),
             tape,
             shelves,
             acknowledged: Arc::default(),
@@ -169,8 +171,11 @@ impl World {
         let board = board.source("s").unwrap();
         let (ingest, workers) = self.daemon(life, &stage, &stop, board);
         let act = |(index, worker): (usize, Worker)| {
-            let stage = Arc::clone(&stage);
-            std::thread::spawn(move || stage.enact(1 + index, || worker.run()))
+            let (stage, takes_stale) = (Arc::clone(&stage), self.plant == Some(Plant::WorkerStale));
+            std::thread::spawn(move || {
+                TAKES_STALE.set(takes_stale);
+                stage.enact(1 + index, || worker.run());
+            })
         };
         let threads: Vec<_> = workers.into_iter().enumerate().map(act).collect();
         let curtain = || {
@@ -237,7 +242,7 @@ impl World {
             let (commands, queue) = mpsc::channel(QUEUE_BATCHES);
             let clock = StageClock::of_thread(stage, index);
             let hand = Hand { clock: clock.clone(), fate: Arc::clone(&self.fate) };
-            let shelf = ShelfConnector { shelf: Arc::clone(shelf), hand, refusal: *refusal };
+            let shelf = ShelfConnector { shelf: Arc::clone(shelf), hand, refusal: *refusal, plant: self.plant };
             let connector: Arc<dyn SinkConnector> = match self.plant {
                 Some(plant) => Arc::new(PlantedSink::new(plant, shelf)),
                 None => Arc::new(shelf),
@@ -291,6 +296,16 @@ impl World {
             None => Arc::new(source),
         }
     }
+}
+
+/// How often the task is held up, and which sinks commit table by table. Nothing of it befalls odd seeds: they are what they
+/// were before it was there, and those that once failed are of use.
+fn extras(seed: u64, sinks: u64) -> (u64, Vec<bool>) {
+    if seed % 2 == 1 {
+        return (0, vec![false; sinks as usize]);
+    }
+    let dice = Dice::new(!seed);
+    (dice.pick(&[0, 12, 3]), (0..sinks).map(|_| dice.roll(2) == 0).collect())
 }
 
 /// Puts a copy of a folder in the place of another.
