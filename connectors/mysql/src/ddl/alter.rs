@@ -70,10 +70,7 @@ fn partition_data(cursor: &mut Cursor<'_>) -> Result<Option<(&'static str, Optio
 /// Passes what is left of the statement.
 fn rest(cursor: &mut Cursor<'_>) -> Result<(), DdlError> {
     while !cursor.at_end() {
-        if matches!(cursor.token(0), Token::Bad(_)) {
-            return Err(cursor.error("more of the statement"));
-        }
-        cursor.advance();
+        cursor.pass()?;
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ pub(super) fn table(cursor: &mut Cursor<'_>, or_replace: bool, temporary: bool) 
             if cursor.is_sign('(') {
                 cursor.parenthesised()?;
             } else {
-                cursor.advance();
+                cursor.pass()?;
             }
         }
     } else if columns.is_empty() {
@@ -125,7 +125,7 @@ pub(super) fn sequence(cursor: &mut Cursor<'_>, or_replace: bool, temporary: boo
         return Err(cursor.error("a sequence of BIGINT"));
     }
     while !cursor.at_end() {
-        cursor.advance();
+        cursor.pass()?;
     }
     let (mut columns, mut keys) = (Vec::new(), Vec::new());
     let mut fixed = Cursor::new(COLUMNS, cursor.context);

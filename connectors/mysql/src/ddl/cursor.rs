@@ -44,6 +44,15 @@ impl<'a> Cursor<'a> {
         self.at += 1;
     }
 
+    /// Passes the next token, whatever it is, if it can be read: a fault repeats itself for ever, and so does the end.
+    pub(super) fn pass(&mut self) -> Result<(), DdlError> {
+        if matches!(self.token(0), Token::Bad(_)) {
+            return Err(self.error("more of the statement"));
+        }
+        self.advance();
+        Ok(())
+    }
+
     /// The place, for [`Self::back_to`].
     pub(super) fn place(&self) -> usize {
         self.at

@@ -6,6 +6,23 @@ use crate::model::Flavour::{self, MariaDb, MySql};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
+/// SEC-68: a fault of the text repeats itself for ever, so whoever passes over the rest of a statement must look for it.
+#[test]
+fn a_string_or_comment_without_an_end_ends_the_statement() {
+    for (sql, expected) in [
+        ("create table c as select 'i", "the end of the string"),
+        ("create table c (a int) select `i", "the end of the name"),
+        ("create table c (a int) /* i", "the end of the comment"),
+        ("create sequence s start 1 \"i", "the end of the string"),
+        ("create sequence s increment 2 /* i", "the end of the comment"),
+        ("alter table c partition by hash (a) 'i", "the end of the string"),
+        ("create database d comment 'i", "the end of the string"),
+    ] {
+        let cause = parse(sql, &context(MariaDb)).unwrap_err();
+        assert_eq!(cause.expected, expected, "{sql}");
+    }
+}
+
 /// A statement in a word or two.
 fn kind(statement: &Statement) -> String {
     let mut text = match statement {
