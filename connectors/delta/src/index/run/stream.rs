@@ -48,7 +48,11 @@ impl Stream {
         let layout = &self.run.layout;
         while self.in_bucket == 0 {
             self.bucket = self.bucket.wrapping_add(1);
-            let end = if self.bucket < layout.buckets() { self.directory.number(&self.run)? } else { 0 };
+            // A directory that names no entry at all would be gone through without an end.
+            if self.bucket >= layout.buckets() {
+                return Err(self.run.sealed.damaged("the directory ends before the last entry"));
+            }
+            let end = self.directory.number(&self.run)?;
             let Some(count) = end.checked_sub(self.passed).filter(|_| end <= layout.entries) else {
                 return Err(self.run.sealed.damaged("the directory is not in order"));
             };

@@ -139,6 +139,25 @@ proptest! {
     }
 }
 
+/// With right checksums, a directory that leaves out the last entries or all of them.
+#[test]
+fn sk_51_a_directory_without_entries_is_damaged() {
+    let order = Order::new(true, [1, 2, 3, 4]);
+    let good = bytes_of(&order, &facts(&order, 140), 140);
+    let run = open(good.clone(), &order).unwrap();
+    let (at, pages, buckets) = (run.layout.directory_at() as usize, run.sealed.pages() as usize, run.layout.buckets());
+    assert!(buckets > 1);
+    // Every bucket ends there: after those of the first one, or before any.
+    for end in [good[at + 4..at + 8].to_vec(), vec![0; 4]] {
+        let mut bad = good[..pages * PAGE].to_vec();
+        for bucket in 1..=buckets as usize {
+            bad[at + 4 * bucket..at + 4 * bucket + 4].copy_from_slice(&end);
+        }
+        let run = open(sealed(&bad), &order).unwrap();
+        assert_eq!(sweep(&run).unwrap_err().code(), DAMAGED, "{end:?}");
+    }
+}
+
 #[test]
 fn sk_51_no_changed_or_shortened_run_gives_a_wrong_answer() {
     for narrow in [true, false] {
