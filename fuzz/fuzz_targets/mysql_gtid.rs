@@ -1,9 +1,9 @@
-//! SEC-65: GTID sets in the log's form and as text, and MariaDB's positions.
+//! The target of `readers/mysql_gtid.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidewire_mysql::probe::gtids;
+#[path = "../readers/mysql_gtid.rs"]
+mod reader;
 
-fuzz_target!(|data: &[u8]| {
-    gtids(data);
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    reader::read(data);
 });

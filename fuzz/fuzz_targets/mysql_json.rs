@@ -1,12 +1,9 @@
-//! SEC-64: a binary JSON document, and differences that are applied to it; the first two bytes are the document's length.
+//! The target of `readers/mysql_json.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidewire_mysql::probe::document;
+#[path = "../readers/mysql_json.rs"]
+mod reader;
 
-fuzz_target!(|data: &[u8]| {
-    let Some((length, rest)) = data.split_first_chunk::<2>() else { return };
-    let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
-    let (whole, differences) = rest.split_at(length);
-    document(whole, differences);
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    reader::read(data);
 });

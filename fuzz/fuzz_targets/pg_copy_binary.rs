@@ -1,14 +1,9 @@
-//! SEC-62: messages of a binary `COPY ... TO STDOUT`. Nothing may panic.
+//! The target of `readers/pg_copy_binary.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidewire_postgres::probe::copy_binary;
+#[path = "../readers/pg_copy_binary.rs"]
+mod reader;
 
-fuzz_target!(|data: &[u8]| {
-    let (first, second) = data.split_at(data.len() / 2);
-    copy_binary(&[20, 25, 1700, 1184, 1562, 3802], &[first, second]);
-    copy_binary(&[], &[data]);
-    // Behind a header, so that rows are reached at once.
-    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-    copy_binary(&[20, 25, 1700, 1184, 1562, 3802], &[header, first, second]);
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    reader::read(data);
 });

@@ -1,19 +1,9 @@
-//! SEC-62, SEC-63: the text of a value; the first byte picks its type. Nothing may panic.
+//! The target of `readers/pg_value.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidewire_postgres::probe::value;
+#[path = "../readers/pg_value.rs"]
+mod reader;
 
-/// Built-in types, see `pg_type.dat` of the server; the last four are arrays.
-const TYPES: [u32; 24] = [
-    16, 17, 20, 21, 23, 25, 26, 114, 700, 701, 790, 1082, 1083, 1114, 1184, 1186, 1266, 1560, 1700, 2950, 1007, 1009,
-    1115, 1231,
-];
-
-fuzz_target!(|data: &[u8]| {
-    if let Some((pick, text)) = data.split_first()
-        && let Some(type_oid) = TYPES.get(usize::from(*pick) % TYPES.len())
-    {
-        value(*type_oid, text);
-    }
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    reader::read(data);
 });

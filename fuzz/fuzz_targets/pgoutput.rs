@@ -1,22 +1,9 @@
-//! SEC-61: a sequence of pgoutput messages, each led by its length in two bytes, into one assembler. Nothing
-//! may panic; an error ends the sequence, as it ends a stream.
+//! The target of `readers/pgoutput.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidewire_postgres::probe::{Stream, pgoutput};
+#[path = "../readers/pgoutput.rs"]
+mod reader;
 
-fuzz_target!(|data: &[u8]| {
-    pgoutput(data);
-    let mut stream = Stream::new();
-    let mut rest = data;
-    let mut place = 0;
-    while let Some((length, after)) = rest.split_first_chunk::<2>() {
-        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
-        let Some((message, after)) = after.split_at_checked(length) else { return };
-        rest = after;
-        place += 1;
-        if stream.apply(place, message).is_err() {
-            return;
-        }
-    }
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    reader::read(data);
 });

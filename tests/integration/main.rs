@@ -9,6 +9,7 @@
 mod rig;
 
 mod connect;
+mod corpus;
 mod crash;
 mod defaults;
 mod disk;
