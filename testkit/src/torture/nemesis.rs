@@ -234,16 +234,7 @@ impl Nemesis {
                 self.exchange(site)?;
                 self.start(site, watch)
             }
-            Fault::DieAtPlace => {
-                // It may never come there; the moment is over then.
-                let end = Instant::now() + Duration::from_millis(500 + self.dice.below(2_500));
-                while Instant::now() < end && !site.daemon.has_ended()? {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                self.end(site, watch)?;
-                site.daemon.set_failpoint(None);
-                self.start(site, watch)
-            }
+            Fault::DieAtPlace => self.outlive_place(site, watch),
             Fault::ErrorAtPlace => {
                 self.wait(2_500);
                 // The daemon that has it goes on by itself; the next start has it no more.
@@ -311,6 +302,17 @@ impl Nemesis {
                 site.turn_to_replica()
             }
         }
+    }
+
+    /// Waits for the daemon to end at its place; it may never come there, and the moment is over then.
+    fn outlive_place(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
+        let end = Instant::now() + Duration::from_millis(500 + self.dice.below(2_500));
+        while Instant::now() < end && !site.daemon.has_ended()? {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.end(site, watch)?;
+        site.daemon.set_failpoint(None);
+        self.start(site, watch)
     }
 
     /// What an operator does with a daemon that has given something up, rightly.
