@@ -68,12 +68,17 @@ impl Daemon {
 
     /// Starts `tidewire run`, again after an end. The state folder and the log go on.
     pub fn run(&mut self) -> Result<()> {
+        self.run_with(&[])
+    }
+
+    /// The same with more of a command line.
+    pub fn run_with(&mut self, arguments: &[&str]) -> Result<()> {
         if self.child.is_some() {
             bail!("the daemon runs already");
         }
         let log = File::options().create(true).append(true).open(self.log_path()).context("open the daemon's log")?;
         let mut command = process::guarded(&self.binary);
-        command.arg("run").arg("--config").arg(self.config_path()).args(["--log-format", "json"]);
+        command.arg("run").arg("--config").arg(self.config_path()).args(["--log-format", "json"]).args(arguments);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(process::spawn(command)?);

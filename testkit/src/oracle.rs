@@ -97,7 +97,7 @@ pub fn check_topic(client: &impl Origin, schema: &str, table: &str, records: &[c
 }
 
 /// A reader's table with each column's values in their one form.
-fn settled(table: Table, columns: &[Column]) -> Table {
+pub(crate) fn settled(table: Table, columns: &[Column]) -> Table {
     let forms: Vec<Option<Form>> =
         table.columns.iter().map(|name| columns.iter().find(|c| c.name == *name).map(|c| c.form)).collect();
     let one = |(value, form): (Value, &Option<Form>)| form.map_or(value.clone(), |form| form.of_text(value));

@@ -5,11 +5,13 @@
 mod check;
 mod fault;
 mod load;
+mod modes;
 mod nemesis;
 mod replica;
 mod report;
 mod site;
 mod source;
+mod taken;
 mod topic;
 mod watch;
 
@@ -17,12 +19,14 @@ pub use fault::Which;
 pub use report::{HEAD, Round, markdown};
 pub use site::Sinks;
 pub use source::Kind;
+pub use taken::Taken;
 
 use crate::readers::Reader;
 use crate::workload::Dice;
 use anyhow::{Context, Result, ensure};
 use check::Check;
 use load::{Journal, Load};
+use modes::Modes;
 use nemesis::Nemesis;
 use replica::Replica;
 use site::{Build, Site};
@@ -67,7 +71,8 @@ pub fn round(options: &Options) -> Result<Round> {
     // Of dice of their own: the other faults of a seed are the same with a replica and without.
     let is_wanted = options.failover || options.faults == Which::All && Dice::new(!options.seed).one_in(3);
     let replica = is_wanted && Replica::is_possible(&setup);
-    let build = Build { kind, sinks, setup, replica, commit_interval, barriers };
+    let modes = Modes::of_round(options.seed, sinks.lake);
+    let mut build = Build { kind, sinks, setup, replica, commit_interval, barriers, modes, may_lose_state: true };
     let load = Load {
         kind,
         seed: dice.any(),
@@ -80,6 +85,8 @@ pub fn round(options: &Options) -> Result<Round> {
         truncates: dice.one_in(2),
         prepares: dice.one_in(2),
     };
+    // Without its state a daemon rightly halts where tables were altered and the log does not tell their columns.
+    build.may_lose_state = !(load.shapes && build.setup.needs_definitions());
     let mut site = Site::new(&options.binary, &build)?;
     let mut round = Round { seed: options.seed, kind, sinks, setup: build.name(), ..Round::default() };
     let done = torture(&mut site, &load, options, &mut round, &mut dice);
@@ -134,7 +141,7 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     let begin = Instant::now();
     site.catch_up().context("after the last fault")?;
     round.caught_up = begin.elapsed();
-    if dice.one_in(2) {
+    if dice.one_in(2) && site.may_lose_state {
         journals.extend(begin_anew(site, load, &watch)?);
     }
     let Seen { compared, peak_kib, longest_stall } = watch.end()?;
@@ -159,6 +166,9 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
         unexpected.len(),
         unexpected.join("\n")
     );
+    if options.faults == Which::All {
+        round.taken = Some(taken::last_act(site, load, &witness, is_early, options.seed)?);
+    }
     Ok(())
 }
 

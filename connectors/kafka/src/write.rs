@@ -190,7 +190,7 @@ impl KafkaSink {
 
     // Says which table, which record and which limits (SK-03), so that no other table has to halt.
     fn explain(&mut self, error: Error) -> Error {
-        if matches!(error.code(), "topic_missing" | "partition_unseen")
+        if matches!(error.code(), "topic_missing" | "partition_unseen" | "topic_rewound")
             && error.table().is_none()
             && let Some(vanished) = self.vanished()
         {
@@ -211,7 +211,7 @@ impl KafkaSink {
 }
 
 impl KafkaSink {
-    // The brokers only say that a topic is missing: find out which of those that were written.
+    // The brokers only say that a topic is missing, or holds less than before: find out which of those that were written.
     fn vanished(&mut self) -> Option<Error> {
         for name in self.encoder.as_ref()?.topics() {
             if let Err(error) = self.destinations.must_be_there(name) {

@@ -2,14 +2,14 @@
 //! source's own SELECT and log, and by readers that are not ours.
 
 use super::load::{Journal, KEYED, LOOSE, MONEY, Outcome};
+use super::modes;
 use super::site::Site;
 use super::source::Session;
-use super::topic::{self, Terms, Topic};
+use super::topic::{Terms, Topic};
 use crate::kafka::Isolation;
 use crate::oracle::{self, Committed, Counts, Origin};
 use crate::readers::{self, Reader};
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// How much was looked at.
@@ -66,6 +66,7 @@ impl Check<'_> {
             checked.rows += oracle::check_columns(session, schema, table, &folder, with)? as u64;
         }
         self.loose()?;
+        checked.rows += site.modes.check(site, session, self.committed, self.is_early).context("the second lake")?;
         if self.is_early {
             // What is read again after a crash is of two places until the log has come past the second one.
             return Ok(());
@@ -85,23 +86,9 @@ impl Check<'_> {
 
     /// A table without a key is written change by change: each once.
     fn loose(&self) -> Result<()> {
-        let folder = self.site.table(LOOSE).context("a table has a folder")?;
-        let table =
-            readers::read(Reader::Deltalake, &folder)?.select(&["_op".to_owned(), "_transaction".to_owned()])?;
-        let has_names = self.committed.order.iter().any(|name| !name.is_empty());
-        let mut came = Counts::new();
-        for row in &table.rows {
-            if let [Value::String(op), Value::String(transaction)] = row.as_slice()
-                && op != "r"
-            {
-                let kind = op.chars().next().unwrap_or('?');
-                // Without global ids the account of the log tells no transaction from another.
-                let transaction = if has_names { transaction.clone() } else { String::new() };
-                *came.entry((transaction, kind)).or_default() += 1;
-            }
-        }
+        let table = readers::read(Reader::Deltalake, &self.site.table(LOOSE).context("a table has a folder")?)?;
         let name = format!("{}.{LOOSE}", self.site.kind.schema());
-        topic::must_equal(&name, self.committed, &came, self.is_early).context("the lake")
+        modes::check_changelog(&table, &name, self.committed, self.is_early)
     }
 
     fn events(&self, session: &Session, checked: &mut Checked) -> Result<()> {

@@ -120,6 +120,7 @@ impl Fault {
             (site.kafka.is_some() || !fault.needs_broker())
                 && (site.lake.is_some() || !fault.needs_lake())
                 && fault != Fault::FailOver
+                && (site.may_lose_state || !fault.takes_state())
         };
         let all = match which {
             Which::All => FAULTS.map(|(fault, weight, _)| (fault, weight)).to_vec(),
@@ -147,6 +148,11 @@ impl Fault {
     /// Whether it is one of the local tables.
     fn needs_lake(self) -> bool {
         matches!(self, Fault::FullLake)
+    }
+
+    /// Whether the state directory is gone or another one after it.
+    fn takes_state(self) -> bool {
+        matches!(self, Fault::LoseState | Fault::OldState)
     }
 
     /// Whether the daemon runs on through it.

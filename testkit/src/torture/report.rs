@@ -2,6 +2,7 @@
 
 use super::site::Sinks;
 use super::source::Kind;
+use super::taken::Taken;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Round {
     pub longest_stall: Duration,
     /// How long it took until all had arrived once nothing failed any more.
     pub caught_up: Duration,
+    /// What was taken away in the end, once all of the above had been found right.
+    pub taken: Option<Taken>,
     /// What was wrong.
     pub fault: Option<String>,
 }
@@ -70,6 +73,7 @@ impl Round {
             "transactions": self.transactions, "changes": self.changes, "records": self.records, "rows": self.rows,
             "versions": self.versions, "acknowledgements": self.compared, "peak_mib": self.peak_kib / 1024,
             "longest_stall_ms": self.longest_stall.as_millis() as u64, "caught_up_ms": self.caught_up.as_millis() as u64,
+            "taken": self.taken.as_ref().map(|taken| json!({"what": taken.what, "halt": taken.code, "remedy": taken.remedy})),
             "fault": self.fault,
         })
     }
@@ -140,6 +144,14 @@ pub fn markdown(rounds: &[Round]) -> String {
     text.push_str("\n| fault | times |\n| --- | --- |\n");
     for (name, times) in faults {
         text.push_str(&format!("| {name} | {times} |\n"));
+    }
+    let mut halts: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+    for taken in rounds.iter().filter_map(|round| round.taken.as_ref()) {
+        *halts.entry((taken.what, &taken.code, taken.remedy)).or_default() += 1;
+    }
+    text.push_str("\n| taken away in the end | halted with | resolved by | times |\n| --- | --- | --- | --- |\n");
+    for ((what, code, remedy), times) in halts {
+        text.push_str(&format!("| {what} | `{code}` | {remedy} | {times} |\n"));
     }
     text.push_str(&format!("\n{HEAD}\n"));
     for round in rounds {

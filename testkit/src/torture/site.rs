@@ -1,12 +1,13 @@
 //! What is tortured: a database, a broker, a folder of tables, a daemon between them, and proxies on its lines. Knows
 //! how to start it, heal it, and ask whether all has arrived.
 
+use super::modes::Modes;
 use super::replica::Replica;
 use super::source::{Address, Kind, Server, Setup};
 use crate::folder::RunFolder;
 use crate::oracle::Witness;
 use crate::{Daemon, Kafka, KafkaOptions, Proxy, Shim};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,8 +43,13 @@ pub(super) struct Site {
     /// Over the daemon's disk and clock.
     pub(super) shim: Shim,
     pub(super) kind: Kind,
+    pub(super) modes: Modes,
+    /// Whether all can be had again without the state directory.
+    pub(super) may_lose_state: bool,
     binary: PathBuf,
     config: String,
+    /// Of the tables, within the lake's folder; nothing but where a sink has moved.
+    location: &'static str,
 }
 
 /// What differs between two sites of a kind.
@@ -58,12 +64,16 @@ pub(super) struct Build {
     pub(super) commit_interval: u64,
     /// Whether the lake tells when all of its tables are at one place.
     pub(super) barriers: bool,
+    /// What it has beside plain mirrors.
+    pub(super) modes: Modes,
+    /// Whether all can be had again without the state directory.
+    pub(super) may_lose_state: bool,
 }
 
 impl Build {
     /// For the report.
     pub(super) fn name(&self) -> String {
-        self.setup.name() + if self.replica { ", replica" } else { "" }
+        self.setup.name() + if self.replica { ", replica" } else { "" } + &self.modes.name()
     }
 }
 
@@ -91,6 +101,7 @@ impl Site {
                 build.commit_interval,
                 build.barriers
             ));
+            config.push_str(&build.modes.config(build.kind, lake.path()));
         }
         let mut daemon = Daemon::new(binary, &config)?;
         daemon.set_patience(CATCH_UP);
@@ -112,8 +123,11 @@ impl Site {
             lake,
             shim,
             kind,
+            modes: build.modes,
+            may_lose_state: build.may_lose_state,
             binary,
             config,
+            location: "",
         })
     }
 
@@ -156,6 +170,36 @@ impl Site {
         Daemon::new(&self.binary, &self.config)
     }
 
+    /// Changes the configuration, from the next start on: each text that is there for another one.
+    pub(super) fn configure(&mut self, changes: &[(&str, &str)]) -> Result<()> {
+        for (from, to) in changes {
+            ensure!(self.config.contains(from), "the configuration has no `{from}`");
+            self.config = self.config.replace(from, to);
+        }
+        self.daemon.write_config(&self.config)
+    }
+
+    /// Gives the sink of the topics a new name, as an operator may for its tables to be read anew.
+    pub(super) fn rename_events(&mut self) -> Result<()> {
+        self.configure(&[("[sinks.events.kafka]", "[sinks.events_anew.kafka]")])
+    }
+
+    /// Gives the lake's sink a new name and location.
+    pub(super) fn move_lake(&mut self) -> Result<()> {
+        self.location = "anew";
+        let lake = self.lake()?.display().to_string();
+        let (from, to) = (format!("\"file://{lake}\""), format!("\"file://{lake}/{}\"", self.location));
+        self.configure(&[("[sinks.lake.delta", "[sinks.lake_anew.delta"), (&from, &to)])
+    }
+
+    /// Leaves a second sink of tables out of the configuration, from the next start on.
+    pub(super) fn leave_second(&mut self) -> Result<()> {
+        if let Some((before, _)) = self.config.split_once(&self.modes.head()) {
+            self.config = before.to_owned();
+        }
+        self.daemon.write_config(&self.config)
+    }
+
     /// Folder of the lake.
     pub(super) fn lake(&self) -> Result<&Path> {
         self.lake.as_ref().map(RunFolder::path).context("this site has no lake")
@@ -169,7 +213,7 @@ impl Site {
 
     /// Folder of a table.
     pub(super) fn table(&self, table: &str) -> Option<PathBuf> {
-        Some(self.lake.as_ref()?.path().join("shop").join(self.kind.schema()).join(table))
+        Some(self.lake.as_ref()?.path().join(self.location).join("shop").join(self.kind.schema()).join(table))
     }
 
     /// Name of a topic.

@@ -5,7 +5,7 @@ use crate::mysql::DATABASE;
 use crate::oracle::Witness;
 pub(super) use crate::session::{Address, Session, Target};
 use crate::workload::Dice;
-use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions, position};
+use crate::{Mysql, MysqlOptions, MysqlVersion, Postgres, PostgresOptions, position, wait};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -89,6 +89,11 @@ impl Setup {
         Setup::Mysql(options)
     }
 
+    /// Whether rows in the log can only be read by the definitions that the daemon keeps.
+    pub(super) fn needs_definitions(&self) -> bool {
+        matches!(self, Setup::Mysql(options) if options.row_metadata != "FULL")
+    }
+
     /// For the report.
     pub(super) fn name(&self) -> String {
         let options = match self {
@@ -169,7 +174,9 @@ impl Server {
                 .map(drop),
             (_, Session::Mysql(client)) => {
                 let ask = format!("SELECT id FROM information_schema.processlist WHERE user = '{USER}'");
-                for row in client.rows(&ask)? {
+                // The server cannot always print what the sessions of the load are about, at which it fails.
+                let asked = wait::until("the list of sessions", wait::PATIENCE, || Ok(client.rows(&ask).ok()));
+                for row in asked? {
                     if let [Some(id)] = row.as_slice() {
                         // It may have ended by itself.
                         let _ = client.execute(&format!("KILL {id}"));

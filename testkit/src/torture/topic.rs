@@ -63,8 +63,8 @@ pub(super) struct Terms {
 #[derive(Debug)]
 pub(super) struct Topic<'a> {
     columns: &'a [Column],
-    /// Of a transaction, in the order of the commits.
-    ranks: &'a HashMap<&'a str, usize>,
+    /// Of a transaction, in the order of the commits, where that is known.
+    ranks: Option<&'a HashMap<&'a str, usize>>,
     rows: HashMap<String, Row>,
     /// The row deleted last, with its key: a change of a key is a delete and a create of what is partly the same row.
     deleted: Option<(String, Row)>,
@@ -90,6 +90,10 @@ impl<'a> Topic<'a> {
         ranks: &'a HashMap<&'a str, usize>,
         terms: Terms,
     ) -> Topic<'a> {
+        Topic::with(table, columns, Some(ranks), terms)
+    }
+
+    fn with(table: &str, columns: &'a [Column], ranks: Option<&'a HashMap<&'a str, usize>>, terms: Terms) -> Topic<'a> {
         let of = |of: &str, name: &str| {
             columns.iter().position(|column| !terms.is_early && of == table && column.name == name)
         };
@@ -108,6 +112,12 @@ impl<'a> Topic<'a> {
             of_both: None,
             records: 0,
         }
+    }
+
+    /// Records that begin with the reading of a table, beside no account of what was committed: each comes once, those of a key
+    /// in their order.
+    pub(super) fn read_anew(columns: &'a [Column]) -> Topic<'a> {
+        Topic::with("", columns, None, Terms { is_early: true, has_two_logs: false })
     }
 
     /// The next record of its partition.
@@ -179,8 +189,10 @@ impl<'a> Topic<'a> {
             (&transaction, &place, op, key).hash(&mut hasher);
             ensure!(self.seen.insert(hasher.finish()), "came twice: {op} of {key:?} by {transaction} at {place:?}");
         }
-        let rank = self.ranks.get(transaction.as_str());
-        let rank = *rank.with_context(|| format!("a change of transaction {transaction}, which was not committed"))?;
+        let Some(ranks) = self.ranks else { return Ok(place) };
+        let rank = *ranks
+            .get(transaction.as_str())
+            .with_context(|| format!("a change of transaction {transaction}, which was not committed"))?;
         let last = self.last_rank.insert(record.partition, rank).unwrap_or(0);
         ensure!(last <= rank, "transaction {transaction}, the {rank}th, came after the {last}th");
         // A change of a key is one update.

@@ -142,10 +142,12 @@ impl Destinations {
             .ok_or_else(|| Error::retry("topic_without_partitions", format!("topic `{name}` has no partition yet")))
     }
 
-    /// Looks whether a topic that was written is still there. An answer that does not come says nothing.
+    /// Looks whether a topic that was written is still there, and no other one of its name. An answer that does not come says
+    /// nothing.
     pub(super) fn must_be_there(&mut self, name: &str) -> Result<()> {
-        match self.look(name) {
-            Ok(None) if self.facts.knows(name) => match self.judge(name, &Change::Gone) {
+        let Ok(now) = self.look(name) else { return Ok(()) };
+        match self.facts.compare(name, now.as_ref()) {
+            Some(change @ (Change::Gone | Change::Recreated)) => match self.judge(name, &change) {
                 Ok(()) => Err(Error::retry("topic_gone", format!("topic `{name}` is gone and is made again"))),
                 Err(error) => Err(error),
             },
