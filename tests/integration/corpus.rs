@@ -138,7 +138,7 @@ fn every_target_has_a_corpus_and_reads_it() -> Result<()> {
     for place in ["fuzz_targets", "readers", "corpus"] {
         ensure!(names(&folder().join(place))? == of_targets, "fuzz/{place} and the targets here differ");
     }
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(TARGETS.len());
     let current = Current::default();
     for target in TARGETS {
         let (tell, current) = (tell.clone(), Arc::clone(&current));

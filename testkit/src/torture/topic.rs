@@ -189,7 +189,7 @@ impl<'a> Topic<'a> {
             (&transaction, &place, op, key).hash(&mut hasher);
             ensure!(self.seen.insert(hasher.finish()), "came twice: {op} of {key:?} by {transaction} at {place:?}");
         }
-        let Some(ranks) = self.ranks else { return Ok(place) };
+        let Some(ranks) = self.ranks else { return Ok((0, place)) };
         let rank = *ranks
             .get(transaction.as_str())
             .with_context(|| format!("a change of transaction {transaction}, which was not committed"))?;

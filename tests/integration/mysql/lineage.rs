@@ -1,6 +1,6 @@
 //! A position means something only on servers that have the same history: fail-over by global ids, files that are purged,
 //! transactions that the new server lacks, another server behind the same address, newer programs, lost state. MY-01, MY-04,
-//! MY-05, MY-06, MY-09, MY-51, MY-5D, SK-50.
+//! MY-05, MY-06, MY-07, MY-09, MY-51, MY-5D, SK-50.
 
 use super::rig::{NEWEST, Rig};
 use crate::lineage::halted;

@@ -120,6 +120,7 @@ fn an_error_of_one_table_names_it() {
     }
 }
 
+/// SK-3A.
 #[test]
 fn a_table_that_is_gone_halts_at_every_start_until_it_is_back() {
     for is_read in [false, true] {

@@ -1,4 +1,4 @@
-//! Every row of the table of decisions, and every refusal.
+//! Every row of the table of decisions, and every refusal. PG-80, PG-81.
 
 use super::*;
 use std::collections::BTreeMap;
