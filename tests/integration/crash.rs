@@ -56,8 +56,8 @@ pub(crate) const LAKE_STEPS: [&str; 12] = [
     "delta_files_written:2",
     "delta_committed:2",
     "delta_table_committed:2",
-    "delta_checkpoint_written",
-    "delta_compaction_copied",
+    "delta_checkpoint_written:1",
+    "delta_compaction_copied:1",
     "after_commit:2",
 ];
 
@@ -179,11 +179,10 @@ fn fail_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
         rig.daemon.set_failpoint(Some(&format!("{place}:error")));
         let running = load(seed + number as u64, 10_000).start(&url)?;
         rig.daemon.run()?;
-        wait::until(
-            &format!("a failure at {place}"),
-            PATIENCE,
-            || Ok((failures(&rig.daemon)? > before).then_some(())),
-        )?;
+        wait::until(&format!("a failure at {place}"), PATIENCE, || {
+            ensure!(!rig.daemon.has_ended()?, "{place} ended the daemon");
+            Ok((failures(&rig.daemon)? > before).then_some(()))
+        })?;
         running.stop()?;
         rig.catch_up().with_context(|| format!("after {place}"))?;
     }
