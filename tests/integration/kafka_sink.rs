@@ -291,6 +291,29 @@ fn a_topic_that_vanishes_while_it_is_written_halts_its_table() -> Result<()> {
     bench.must_ship(sink.as_mut(), &[("good", 3, b"x")])
 }
 
+/// The brokers say only that a topic holds less than it did: that it was made again is found out, with the way on (SK-0C).
+#[test]
+fn a_topic_that_is_made_again_while_it_is_written_halts_its_table() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let settings = r#", "librdkafka": {"topic.metadata.propagation.max.ms": "2000"}, "transaction_timeout": "20s""#;
+    let (mut sink, _) = bench.open(settings)?;
+    for id in 1..4 {
+        bench.must_ship(sink.as_mut(), &[("good", id, b"x"), ("bad", id, b"x")])?;
+    }
+    bench.kafka.delete_topic("shop.public.bad")?;
+    bench.kafka.create_topic("shop.public.bad", 1, &[])?;
+    let mut error = bench.must_fail(sink.as_mut(), &[("good", 4, b"x"), ("bad", 4, b"x")])?;
+    // A time limit may come first: then the next attempt finds out.
+    let mut attempts = 0;
+    while error.kind() == ErrorKind::Retry && attempts < 3 {
+        drop(sink);
+        (sink, _) = bench.open(settings)?;
+        error = bench.must_fail(sink.as_mut(), &[("good", 4, b"x"), ("bad", 4, b"x")])?;
+        attempts += 1;
+    }
+    must_name(&error, "topic_recreated", "bad", &["shop.public.bad", "`changed_topics = \"accept\"`"])
+}
+
 #[test]
 fn a_topic_that_changed_while_nobody_looked_halts_its_table_until_it_is_accepted() -> Result<()> {
     let mut bench = Bench::new()?;
