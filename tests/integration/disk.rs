@@ -128,7 +128,10 @@ fn a_full_state_directory_is_waited_for_sk_52() -> Result<()> {
 #[test]
 fn a_full_lake_is_waited_for_sk_38() -> Result<()> {
     let (mut rig, shim) = rig()?;
-    rig.daemon.allow_log("sink retried");
+    // What tidies up is put off as well.
+    for line in ["sink retried", "put off"] {
+        rig.daemon.allow_log(line);
+    }
     for (round, fault) in
         (0..).zip([Disk::full_after(200_000), Disk::FULL, Disk::full_after(5_000).and(Disk::SHORT_WRITES)])
     {
@@ -164,7 +167,7 @@ fn a_full_lake_is_waited_for_sk_38() -> Result<()> {
 #[test]
 fn a_sync_that_failed_is_never_taken_for_one_that_did_not_sk_53() -> Result<()> {
     let (mut rig, shim) = rig()?;
-    for line in ["storage_fsync", "no_sink_left", "nothing_left", "slot_active"] {
+    for line in ["storage_fsync", "no_sink_left", "nothing_left", "slot_active", "put off"] {
         rig.daemon.allow_log(line);
     }
     let running = load(&rig, 30)?;

@@ -92,7 +92,9 @@ fn a_slot_lost_under_a_running_daemon_halts_it() -> Result<()> {
 fn a_slot_dropped_under_a_running_daemon_halts_it() -> Result<()> {
     let mut rig = Rig::new(Sinks::Lake)?;
     let client = rig.client()?;
-    rig.daemon.allow_log("source retried");
+    for line in ["source retried", "the operator accepts"] {
+        rig.daemon.allow_log(line);
+    }
     for _ in 0..3 {
         rig.daemon.run()?;
         rig.catch_up()?;
