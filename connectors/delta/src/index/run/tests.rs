@@ -147,14 +147,14 @@ fn sk_51_a_directory_without_entries_is_damaged() {
     let run = open(good.clone(), &order).unwrap();
     let (at, pages, buckets) = (run.layout.directory_at() as usize, run.sealed.pages() as usize, run.layout.buckets());
     assert!(buckets > 1);
-    // Every bucket ends there: after those of the first one, or before any.
-    for end in [good[at + 4..at + 8].to_vec(), vec![0; 4]] {
+    // Every bucket ends there: before the last entry, or before any.
+    for end in [139_u32, 0] {
         let mut bad = good[..pages * PAGE].to_vec();
         for bucket in 1..=buckets as usize {
-            bad[at + 4 * bucket..at + 4 * bucket + 4].copy_from_slice(&end);
+            bad[at + 4 * bucket..at + 4 * bucket + 4].copy_from_slice(&end.to_le_bytes());
         }
         let run = open(sealed(&bad), &order).unwrap();
-        assert_eq!(sweep(&run).unwrap_err().code(), DAMAGED, "{end:?}");
+        assert_eq!(sweep(&run).unwrap_err().code(), DAMAGED, "{end}");
     }
 }
 
