@@ -84,6 +84,17 @@ pub(crate) fn live_and_die(daemon: &mut Daemon, dice: &mut Dice) -> Result<()> {
     daemon.kill9()
 }
 
+/// Every sink that is there holds what was committed.
+fn check(rig: &Rig, sinks: Sinks, readers: &[Reader], witness: &Witness) -> Result<()> {
+    if sinks != Sinks::Events {
+        rig.check_lake(readers)?;
+    }
+    if sinks != Sinks::Lake {
+        rig.check_events(Some(witness))?;
+    }
+    Ok(())
+}
+
 fn kill_many_times(sinks: Sinks, seed: u64) -> Result<()> {
     let mut rig = Rig::new(sinks)?;
     let url = rig.postgres.url("postgres");
@@ -101,12 +112,7 @@ fn kill_many_times(sinks: Sinks, seed: u64) -> Result<()> {
     ensure!(report.committed > 200, "the load was real: {report:?}");
     rig.daemon.run()?;
     rig.catch_up()?;
-    if sinks != Sinks::Events {
-        rig.check_lake(&[Reader::Deltalake, Reader::Duckdb])?;
-    }
-    if sinks != Sinks::Lake {
-        rig.check_events(Some(&witness))?;
-    }
+    check(&rig, sinks, &[Reader::Deltalake, Reader::Duckdb], &witness)?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }
@@ -141,12 +147,7 @@ fn end_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
         rig.catch_up()?;
         ensure!(rig.daemon.terminate()? == 0, "after {place}");
     }
-    if sinks != Sinks::Events {
-        rig.check_lake(&[Reader::Deltalake])?;
-    }
-    if sinks != Sinks::Lake {
-        rig.check_events(Some(&witness))?;
-    }
+    check(&rig, sinks, &[Reader::Deltalake], &witness)?;
     Ok(())
 }
 
@@ -186,12 +187,7 @@ fn fail_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
         running.stop()?;
         rig.catch_up().with_context(|| format!("after {place}"))?;
     }
-    if sinks != Sinks::Events {
-        rig.check_lake(&[Reader::Deltalake])?;
-    }
-    if sinks != Sinks::Lake {
-        rig.check_events(Some(&witness))?;
-    }
+    check(&rig, sinks, &[Reader::Deltalake], &witness)?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }
