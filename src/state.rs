@@ -1,5 +1,6 @@
-//! The state directory: one lock, one SQLite file. Everything in it is a cache of what the sinks hold
-//! or a record for people; deleting it costs time, never data.
+//! The state directory: one lock, one SQLite file. Everything in it is a cache of what the sinks hold,
+//! a record for people, or what a source saw of the catalog that its log does not tell. Deleting it costs time, never
+//! data that a sink holds.
 
 mod definitions;
 
