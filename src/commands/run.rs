@@ -31,6 +31,8 @@ use tracing::{Instrument, error, info, info_span, warn};
 const REPORTS_PER_SINK: usize = 8 * QUEUE_BATCHES;
 /// How often the histograms are drained and the process is measured.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Time that tasks get to end by themselves at a stop.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, accept_slot_position: &[String]) -> u8 {
@@ -108,7 +110,7 @@ async fn supervise(
     let outcome = wait(&mut tasks, &stop, &mut terminate, &mut interrupt, config.shutdown_timeout).await;
     stop.cancel();
     join_threads(threads, outcome.clean).await;
-    house.shutdown().await;
+    close(house).await;
     info!(exit = outcome.code, "tidewire ends");
     outcome.code
 }
@@ -239,6 +241,14 @@ async fn join_threads(threads: Vec<Option<JoinHandle<()>>>, clean: bool) {
     let _ = tokio::time::timeout(Duration::from_secs(5), joined).await;
 }
 
+/// Lets tasks that were told to stop have their last word, such as `STOPPING=1`: a source may end before they have been
+/// scheduled once. What does not end by itself is aborted.
+async fn close(mut house: JoinSet<()>) {
+    let ended = async { while house.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+    house.shutdown().await;
+}
+
 /// SIGHUP asks for a reload, which this version cannot do; unheard it would end the daemon.
 async fn refuse_reload(stop: CancellationToken) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
@@ -263,5 +273,34 @@ async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
                 telemetry::measure_process();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test]
+    async fn a_task_of_the_house_has_its_last_word() {
+        let (stop, said) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+        let mut house = JoinSet::new();
+        house.spawn({
+            let (stop, said) = (stop.clone(), Arc::clone(&said));
+            async move {
+                stop.cancelled().await;
+                said.store(true, Ordering::Relaxed);
+            }
+        });
+        stop.cancel();
+        close(house).await;
+        assert!(said.load(Ordering::Relaxed), "aborted before it was scheduled");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_is_not_waited_for() {
+        let mut house = JoinSet::new();
+        house.spawn(std::future::pending());
+        tokio::time::timeout(LAST_WORDS * 20, close(house)).await.expect("the limit");
     }
 }
