@@ -5,9 +5,11 @@
 mod cluster;
 mod node;
 mod records;
+mod stranger;
 
 pub use cluster::Cluster;
 pub use records::{Isolation, Record, Tail};
+pub use stranger::Stranger;
 
 use crate::certificate::{self, Certificates};
 use crate::proxy::Proxy;
@@ -212,6 +214,11 @@ impl Kafka {
     /// Deletes a topic and waits until it is gone.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         records::delete_topic(&self.brokers(), topic)
+    }
+
+    /// A producer that takes a transactional id from whoever holds it.
+    pub fn stranger(&self, id: &str) -> Result<Stranger> {
+        Stranger::register(&self.brokers(), id)
     }
 
     /// Gives a topic more partitions.

@@ -2,6 +2,7 @@
 //! looked, and that an earlier instance is shut out whichever of its producers has its turn.
 //! SK-02, SK-03, SK-04, SK-0C, SK-61.
 
+mod taken;
 mod torn;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};

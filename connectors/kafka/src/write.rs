@@ -32,6 +32,8 @@ use tidewire_core::{Batch, Error, ErrorKind, Progress, Result, Sink, TableName, 
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the search for a successor may take once this producer is fenced.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two looks for it: nothing tells when it writes.
+const SUCCESSOR_LOOK: Duration = Duration::from_millis(500);
 
 /// The record without a value by which an instance proves that its id is still its own.
 const PROOF: &str = "proof";
@@ -172,19 +174,36 @@ impl KafkaSink {
         !self.outbox.first_has_its_turn() && self.outbox.prove_first(&self.proof_key).is_ok()
     }
 
-    // A coordinator that gave up on a transaction after its time limit refuses us as it would after a take-over
-    // (SK-07). Only a successor has written a higher epoch: each one does so first of all.
+    // The brokers refuse a producer as they would after a take-over when its transaction outlived its time limit (SK-07),
+    // when they forgot its id, and when a request of an instance that is dead came late. Only a live successor writes a
+    // higher epoch, and each one does so first of all: without one, the next start takes the ids back. Should one be slow
+    // to write, the higher epoch of that start halts it in turn, so that one instance goes on whatever happens.
     fn judge_fencing(&self, error: Error, open_for: Duration) -> Error {
-        if open_for < self.settings.transaction_timeout {
-            return error;
-        }
-        let stored = position::read(&self.settings, [&self.progress_key], SUCCESSOR_TIMEOUT);
-        match stored.and_then(|[stored]| stored.as_deref().map(position::parse_value).transpose()) {
-            Ok(stored) if stored.as_ref().is_none_or(|stored| stored.epoch <= self.epoch) => {
-                let sentence = format!("the brokers gave up on a transaction that was open for {open_for:.0?}");
-                Error::retry("transaction_expired", sentence).with_cause(error)
+        let deadline = Instant::now() + SUCCESSOR_TIMEOUT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let stored = position::read(&self.settings, [&self.progress_key], left)
+                .and_then(|[stored]| stored.as_deref().map(position::parse_value).transpose());
+            match &stored {
+                Ok(Some(stored)) if stored.epoch > self.epoch => return error,
+                Ok(_) if open_for >= self.settings.transaction_timeout => {
+                    let sentence = format!("the brokers gave up on a transaction that was open for {open_for:.0?}");
+                    return Error::retry("transaction_expired", sentence).with_cause(error);
+                }
+                Ok(_) | Err(_) if Instant::now() < deadline => std::thread::sleep(SUCCESSOR_LOOK),
+                Ok(_) => {
+                    let sentence = format!(
+                        "the brokers refuse this producer, and no other instance has shown itself within {SUCCESSOR_TIMEOUT:?}"
+                    );
+                    return Error::retry("producer_lost", sentence).with_cause(error);
+                }
+                Err(failure) => {
+                    let sentence = format!(
+                        "the brokers refuse this producer, and whether it has a successor cannot be read ({failure})"
+                    );
+                    return Error::retry("producer_lost", sentence).with_cause(error);
+                }
             }
-            _ => error,
         }
     }
 

@@ -330,7 +330,11 @@ fn put_back(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     std::fs::create_dir_all(to).context("make the table's folder")?;
     for entry in std::fs::read_dir(from).context("look at what was taken away")? {
         let entry = entry?;
-        move_folder(&entry.path(), &to.join(entry.file_name()))?;
+        let target = to.join(entry.file_name());
+        match target.is_dir() {
+            true => put_back(&entry.path(), &target)?,
+            false => move_folder(&entry.path(), &target)?,
+        }
     }
     Ok(())
 }
