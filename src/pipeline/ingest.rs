@@ -23,7 +23,7 @@ use crate::telemetry::SourceMeter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidewire_core::source::{Acknowledger, OpenSource, Resume, SinkProgress};
+use tidewire_core::source::{Acknowledger, BoxFuture, OpenSource, Resume, SinkProgress};
 use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, TableProgress, TableState, failpoint};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -190,7 +190,7 @@ impl Ingest {
             let ready = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Some(Outcome::Stopped),
-                ready = self.connector.ready() => ready,
+                ready = self.alive(self.connector.ready()) => ready,
             };
             match ready {
                 Ok(()) => {
@@ -331,7 +331,7 @@ impl Ingest {
         let opened = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ending::Stop,
-            opened = self.open_alive(resume) => opened,
+            opened = self.alive(self.connector.open(resume)) => opened,
         };
         let mut source = match opened {
             Ok(source) => source,
@@ -372,14 +372,15 @@ impl Ingest {
         ending
     }
 
-    async fn open_alive(&self, resume: Resume) -> tidewire_core::Result<OpenSource> {
-        let mut opening = self.connector.open(resume);
+    /// Waits for the source's answer, and shows meanwhile that the task lives. The pause is asked first: a source that reads
+    /// a log to open never comes to rest, and what stands behind it in the order would never be asked.
+    async fn alive<T>(&self, mut answer: BoxFuture<'_, T>) -> T {
         loop {
             self.board.mark_alive("ingest");
             tokio::select! {
                 biased;
-                opened = &mut opening => return opened,
                 () = self.clock.sleep(self.pace.tick) => {}
+                answer = &mut answer => return answer,
             }
         }
     }
@@ -398,15 +399,7 @@ impl Ingest {
                         return ending;
                     }
                 }
-                () = books.fanout.flush(), if busy => {}
-                batch = source.reader.next_batch(), if !busy => match batch {
-                    Ok(batch) => {
-                        if let Err(error) = self.accept(batch, books) {
-                            return Ending::Source(error);
-                        }
-                    }
-                    Err(error) => return Ending::Source(error),
-                },
+                // Before the source: one that always has more, and sinks that take it at once, would leave no time for this.
                 () = &mut tick => {
                     tick = self.clock.sleep(self.pace.tick);
                     if let Some(ending) = self.look_after(books) {
@@ -417,6 +410,15 @@ impl Ingest {
                         self.watch_log(source);
                     }
                 }
+                () = books.fanout.flush(), if busy => {}
+                batch = source.reader.next_batch(), if !busy => match batch {
+                    Ok(batch) => {
+                        if let Err(error) = self.accept(batch, books) {
+                            return Ending::Source(error);
+                        }
+                    }
+                    Err(error) => return Ending::Source(error),
+                },
             }
         }
     }
