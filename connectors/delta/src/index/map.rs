@@ -2,11 +2,12 @@
 //! Knows nothing of what the bytes mean.
 //!
 //! The map serves what every look-up touches. What single look-ups touch here and there is copied: a fault on a mapped page
-//! brings its neighbours into the process too, and soon the whole of a large file counts as the daemon's memory.
+//! brings its neighbours into the process too (as many as the page cache keeps in one piece, up to megabytes), and soon the
+//! whole of a large file counts as the daemon's memory.
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe, because others could change it; said below")]
 
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 use rustix::fs::{Advice as FileAdvice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::fs::File;
@@ -47,6 +48,17 @@ impl Bytes {
         match self {
             Bytes::Mapped(map, _) => map,
             Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Takes out of the process what the map has brought into it. The next touch brings it back.
+    pub(crate) fn let_go(&self) {
+        if let Bytes::Mapped(map, _) = self {
+            // SAFETY: this drops pages of the process, and what was written to them. Nobody writes to this map: it is
+            // read-only, so each page comes again from the file, with the same bytes.
+            let dropped = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+            // Advice only: without it the process looks larger than it is.
+            let _ = dropped;
         }
     }
 

@@ -41,7 +41,8 @@ pub(crate) enum Patience {
 #[derive(Debug)]
 pub(crate) struct Sealed {
     bytes: Bytes,
-    pages: u64,
+    /// The checksum of each page. Not read through the map, which sweeps over the file do not touch.
+    sums: Vec<u32>,
     sum: u32,
     /// One bit a page: it was checked.
     checked: Vec<AtomicU64>,
@@ -51,14 +52,14 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Checks the footer and the table of checksums. `place` is for errors.
     pub(crate) fn open(bytes: Bytes, place: String) -> Result<Sealed> {
-        let (pages, sum) = footer(bytes.all()).ok_or_else(|| damaged(&place, "the footer is damaged"))?;
-        let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Sealed { bytes, pages, sum, checked, place })
+        let (sums, sum) = footer(bytes.all()).ok_or_else(|| damaged(&place, "the footer is damaged"))?;
+        let checked = (0..sums.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Ok(Sealed { bytes, sums, sum, checked, place })
     }
 
     /// Number of pages.
     pub(crate) fn pages(&self) -> u64 {
-        self.pages
+        self.sums.len() as u64
     }
 
     /// The checksum of the checksums: tells this file from any other.
@@ -155,7 +156,7 @@ impl Sealed {
     #[cold]
     fn check(&self, page: u64) -> Result<()> {
         let start = page as usize * PAGE;
-        let content = self.bytes.all().get(start..start + PAGE).filter(|_| page < self.pages);
+        let content = self.bytes.all().get(start..start + PAGE).filter(|_| page < self.pages());
         let content = content.ok_or_else(|| self.damaged("it ends too early"))?;
         self.compare(page, content)?;
         self.note_checked(page);
@@ -173,23 +174,30 @@ impl Sealed {
     }
 
     fn compare(&self, page: u64, content: &[u8]) -> Result<()> {
-        let at = self.pages as usize * PAGE + page as usize * 4;
-        let stored = self.bytes.all().get(at..).and_then(<[u8]>::first_chunk).map(|sum| u32::from_le_bytes(*sum));
-        if page < self.pages && stored == Some(crc32fast::hash(content)) {
+        let stored = self.sums.get(page as usize);
+        if stored == Some(&crc32fast::hash(content)) {
             return Ok(());
         }
         Err(self.damaged(&format!("page {page} does not match its checksum")))
     }
+
+    /// Takes what was touched through the map out of the process.
+    pub(crate) fn let_go(&self) {
+        self.bytes.let_go();
+    }
 }
 
-/// The number of pages and the checksum of their checksums, if file and footer agree.
-fn footer(all: &[u8]) -> Option<(u64, u32)> {
+/// The checksums of the pages and that of these checksums, if file and footer agree.
+fn footer(all: &[u8]) -> Option<(Vec<u32>, u32)> {
     let (rest, footer) = all.split_at_checked(all.len().checked_sub(FOOTER)?)?;
     let sum = u32::from_le_bytes(*footer.first_chunk()?);
     let pages = u32::from_le_bytes(*footer.get(4..)?.first_chunk()?);
     let (body, sums) = rest.split_at_checked(pages as usize * PAGE)?;
     let right = footer.ends_with(&MAGIC) && sums.len() == body.len() / PAGE * 4 && crc32fast::hash(sums) == sum;
-    right.then_some((u64::from(pages), sum))
+    right.then(|| {
+        let stored = sums.as_chunks::<4>().0.iter();
+        (stored.map(|sum| u32::from_le_bytes(*sum)).collect(), sum)
+    })
 }
 
 /// What follows the pages with these checksums.

@@ -97,6 +97,8 @@ impl Run {
         if layout.pages() != sealed.pages() {
             return Err(sealed.damaged("its size is not what the header says"));
         }
+        // A run may only be opened to be merged, as the pieces of a large table are, by the dozen.
+        sealed.let_go();
         let (is_sure, is_warm) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Run { sealed, layout, name, is_sure, sweeps: AtomicU32::new(0), is_warm, claim: OnceLock::new() })
     }

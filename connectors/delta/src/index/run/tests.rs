@@ -215,3 +215,44 @@ fn what_does_not_fit_an_entry_is_refused() {
     assert_eq!(full.push(last).unwrap_err().code(), "index_order");
     assert_eq!(sweep(&Arc::new(full.finish(false).unwrap())).unwrap(), [last]);
 }
+
+/// KiB of a run's map that are part of the process.
+fn resident(run: &Run) -> u64 {
+    let address = run.sealed.all_bytes().as_ptr() as u64;
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut is_ours = false;
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next().unwrap(), words.next()) {
+            ("Rss:", Some(size)) if is_ours => return size.parse().unwrap(),
+            (range, Some(_)) if range.contains('-') => {
+                let (from, to) = range.split_once('-').unwrap();
+                let at = |text| u64::from_str_radix(text, 16).unwrap();
+                is_ours = (at(from)..at(to)).contains(&address);
+            }
+            _ => {}
+        }
+    }
+    panic!("the run is not mapped")
+}
+
+/// The pieces of a large table wait by the dozen for their merge, and are no part of the process before, in and after it.
+#[test]
+fn a_run_that_is_only_swept_takes_no_memory() {
+    let order = Order::new(true, random_seed());
+    let facts = facts(&order, 100_000);
+    let mut writer = RunWriter::new(Folder::open(None).unwrap().create().unwrap(), &order, 100_000).unwrap();
+    for (key, locations) in &facts {
+        locations.iter().for_each(|at| writer.push(Fact { key: *key, at: *at }).unwrap());
+    }
+    let run = Arc::new(writer.finish(true).unwrap());
+    assert_eq!(resident(&run), 0, "opened");
+    assert_eq!(sweep(&run).unwrap().len(), facts.len());
+    assert_eq!(resident(&run), 0, "swept");
+    let mut found = Vec::new();
+    run.seek(&facts.keys().copied().collect::<Vec<_>>(), false, &mut found).unwrap();
+    assert_eq!(found.len(), facts.len());
+    assert!(resident(&run) > 0, "small as it is, it is read through the map");
+    run.sealed.let_go();
+    assert_eq!(resident(&run), 0, "let go");
+}
