@@ -3,13 +3,13 @@
 
 use crate::folder::RunFolder;
 use crate::{http, process, wait};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an orderly stop may take: the daemon's own `shutdown_timeout` and a little more.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -181,6 +181,30 @@ impl Daemon {
         })
     }
 
+    /// As `wait_for`, but the patience ends only when no sink has moved for so long; and in any case after `longest`.
+    pub fn wait_while_moving(
+        &mut self,
+        what: &str,
+        longest: Duration,
+        mut done: impl FnMut(&Value) -> bool,
+    ) -> Result<Value> {
+        let begin = Instant::now();
+        let mut last = Vec::new();
+        loop {
+            let mut is_done = false;
+            let status = self.wait_for(what, |status| {
+                is_done = done(status);
+                let moved = places(status) != last;
+                is_done || moved
+            })?;
+            if is_done {
+                return Ok(status);
+            }
+            ensure!(begin.elapsed() < longest, "waited {} s in vain for {what}: {status}", longest.as_secs());
+            last = places(&status);
+        }
+    }
+
     fn ended(&mut self) -> Result<Option<ExitStatus>> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?),
@@ -291,6 +315,13 @@ impl Drop for Daemon {
         }
         assert!(unexpected.is_empty(), "the daemon's log holds lines nobody expected:\n{}", unexpected.join("\n"));
     }
+}
+
+/// What every sink of every source has committed, and where it is.
+fn places(status: &Value) -> Vec<(Value, Value)> {
+    let sources = status["sources"].as_object().into_iter().flat_map(|sources| sources.values());
+    let sinks = sources.filter_map(|source| source["sinks"].as_object()).flat_map(|sinks| sinks.values());
+    sinks.map(|sink| (sink["changes_committed"].clone(), sink["position"].clone())).collect()
 }
 
 #[cfg(test)]

@@ -20,8 +20,10 @@ pub struct Sinks {
     pub lake: bool,
 }
 
-/// How long all changes may take to arrive once nothing fails any more.
-const CATCH_UP: Duration = Duration::from_secs(180);
+/// How long no sink may move, once nothing fails any more, before all changes have arrived.
+const STALL: Duration = Duration::from_secs(120);
+/// How long all changes may take to arrive: sinks are left with what the faults let pile up.
+const CATCH_UP: Duration = Duration::from_secs(900);
 
 #[derive(Debug)]
 pub(super) struct Site {
@@ -104,7 +106,7 @@ impl Site {
             config.push_str(&build.modes.config(build.kind, lake.path()));
         }
         let mut daemon = Daemon::new(binary, &config)?;
-        daemon.set_patience(CATCH_UP);
+        daemon.set_patience(STALL);
         let shim = Shim::new(daemon.folder())?;
         for (key, value) in shim.environment() {
             daemon.set_env(&key, &value);
@@ -208,7 +210,8 @@ impl Site {
     /// Waits until every sink holds all that is committed now.
     pub(super) fn catch_up(&mut self) -> Result<()> {
         let place = self.server.place()?;
-        self.daemon.wait_for("every sink to hold what is committed", |status| place.is_held(status)).map(drop)
+        let what = "every sink to hold what is committed";
+        self.daemon.wait_while_moving(what, CATCH_UP, |status| place.is_held(status)).map(drop)
     }
 
     /// Folder of a table.
