@@ -1,10 +1,10 @@
-//! What of large runs the process reads through their maps. Pages that are touched there count as the daemon's memory,
+//! What of runs the process reads through their maps. Pages that are touched there count as the daemon's memory,
 //! so that all tables share an allowance; past the map each look-up is a system call. Knows nothing of runs.
 
 use crate::ambient::{Limit, limit};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of all claims together: the whole index of some ten million rows. That of a larger table claims nothing.
+/// Bytes of all claims together: the whole index of some ten million rows. Of a larger table's only small runs are claimed.
 pub(crate) const CLAIMED_MAX: u64 = 192 << 20;
 
 static CLAIMED: AtomicU64 = AtomicU64::new(0);

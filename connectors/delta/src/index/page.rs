@@ -13,7 +13,7 @@ use tidewire_core::{Error, Result};
 /// Bytes that one checksum covers.
 pub(crate) const PAGE: usize = 4096;
 const FOOTER: usize = 16;
-/// Bytes of a file that may all become part of the process: a few such files are no burden, and a map is read faster.
+/// Bytes of a file that may all become part of the process at once: a map is read faster.
 const MAPPED_MAX: usize = 16 << 20;
 const MAGIC: [u8; 8] = *b"twsealed";
 
@@ -95,9 +95,14 @@ impl Sealed {
         self.bytes.all().get(at..at + length).ok_or_else(|| self.damaged("it ends too early"))
     }
 
+    /// Whether it is a file.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.bytes, Bytes::Mapped(..))
+    }
+
     /// Whether all of it would be a burden as a part of the process.
     pub(crate) fn is_large(&self) -> bool {
-        matches!(self.bytes, Bytes::Mapped(..)) && self.bytes.all().len() > limit(Limit::MappedBytes, MAPPED_MAX)
+        self.is_mapped() && self.bytes.all().len() > limit(Limit::MappedBytes, MAPPED_MAX)
     }
 
     /// As `get`, but copied past the map unless `patience` says that it may be touched. `None` when a disk had to be waited

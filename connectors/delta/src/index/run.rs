@@ -7,8 +7,9 @@
 //! location, big endian: 26 bits of file, 30 bits of row.
 //!
 //! Filter and directory are read through the map: they are small (125 MB and 16 MB for 100 M keys) and hot. So are the
-//! entries of an index that is small as a whole, while they are in the page cache; others are copied from the file, bucket by
-//! bucket, and those that are not in the page cache are asked of the disk all at once.
+//! entries of a small run, and those of an index that is small as a whole, while they are in the page cache and all tables'
+//! allowance lasts; others are copied from the file, bucket by bucket, and those that are not in the page cache are asked of
+//! the disk all at once.
 
 mod header;
 mod stream;
@@ -172,27 +173,36 @@ impl Run {
                 self.scan(sought, entries, |location| found.push((sought.at, location)));
             }
         }
-        self.is_sure.store((found.len() - before) * 2 > keys.len(), Ordering::Relaxed);
+        let is_sure_now = (found.len() - before) * 2 > keys.len();
+        if !self.is_sure.swap(is_sure_now, Ordering::Relaxed) && is_sure_now {
+            // The filter is not asked again, and is most of what was touched.
+            self.sealed.let_go();
+        }
         Ok(())
     }
 
-    /// How the next sweep reads entries.
+    /// How the next sweep reads entries. A small run is read through its map as long as the allowance of all runs lasts, of which
+    /// there may be many: tables of their own, or what a large table has not merged yet.
     fn patience(&self, may_claim: bool) -> Patience {
-        if !self.sealed.is_large() {
+        if !self.sealed.is_mapped() || (!self.sealed.is_large() && self.has_claim()) {
             return Patience::Mapped;
         }
         let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed);
         if sweep.is_multiple_of(SWEEPS_MAPPED) || !self.is_warm.load(Ordering::Relaxed) {
             return Patience::None;
         }
-        if may_claim
-            && self.claim.get().is_none()
+        if self.claim.get().is_some() || (may_claim && self.has_claim()) { Patience::Mapped } else { Patience::None }
+    }
+
+    /// Claims a part of the allowance, if there is enough left and it has none yet.
+    fn has_claim(&self) -> bool {
+        if self.claim.get().is_none()
             && let Some(claim) = Claim::new(self.file_bytes())
         {
             // Another thread's claim does as well.
             drop(self.claim.set(claim));
         }
-        if self.claim.get().is_some() { Patience::Mapped } else { Patience::None }
+        self.claim.get().is_some()
     }
 
     #[inline]
