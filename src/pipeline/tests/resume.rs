@@ -1,5 +1,5 @@
 //! What the task asks of the source when its workers answer late, by given reports; and that a source which always has
-//! more keeps it from nothing else.
+//! more keeps it from nothing else (SK-69).
 
 use super::source::descriptor;
 use crate::pipeline::clock::{Clock, SystemClock};
