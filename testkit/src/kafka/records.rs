@@ -42,8 +42,9 @@ pub struct Record {
 }
 
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a reader of committed records waits for transactions to end.
-pub(super) const MARKER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a reader of committed records waits for transactions to end: one that nobody ends is ended by its coordinator after
+/// a minute, and coordinators look every ten seconds.
+pub(super) const MARKER_LIMIT: Duration = Duration::from_secs(100);
 const READ_LIMIT: Duration = Duration::from_secs(120);
 
 fn consumer(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
