@@ -194,14 +194,13 @@ impl Daemon {
             let mut is_done = false;
             let status = self.wait_for(what, |status| {
                 is_done = done(status);
-                let moved = places(status) != last;
-                is_done || moved
+                let before = std::mem::replace(&mut last, places(status));
+                is_done || last != before
             })?;
             if is_done {
                 return Ok(status);
             }
             ensure!(begin.elapsed() < longest, "waited {} s in vain for {what}: {status}", longest.as_secs());
-            last = places(&status);
         }
     }
 
