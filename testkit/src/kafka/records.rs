@@ -114,13 +114,25 @@ fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i32, i64
 }
 
 /// A commit is answered when the coordinator has noted it; each partition shows it a little later, and a broker that was
-/// just restarted takes its time. A transaction that nobody ends shows nothing, however long one waits.
+/// just restarted takes its time. A transaction that nobody ends shows nothing, however long one waits: an
+/// error, or what lies behind it would be taken for lost.
 fn wait_for_markers(committed: &BaseConsumer, brokers: &str, topic: &str, limit: Duration) -> Result<()> {
     let written = ends(&consumer(brokers, Isolation::ReadUncommitted)?, topic)?;
     let begin = Instant::now();
-    wait::until("transactions to end", READ_LIMIT, || {
-        Ok((is_shown(committed, topic, &written)? || begin.elapsed() > limit).then_some(()))
-    })
+    let ended = wait::until("transactions to end", READ_LIMIT, || {
+        let ended = is_shown(committed, topic, &written)?;
+        Ok((ended || begin.elapsed() > limit).then_some(ended))
+    })?;
+    if ended {
+        return Ok(());
+    }
+    let shown = ends(committed, topic)?;
+    let open = written.iter().filter(|(partition, end)| shown.get(partition) < Some(end));
+    let open = open.map(|(partition, end)| {
+        format!("partition {partition} shows {} of {end} records", shown.get(partition).copied().unwrap_or(0))
+    });
+    let open = open.collect::<Vec<_>>().join(", ");
+    bail!("{topic} has transactions that are open after {} s: {open}", limit.as_secs())
 }
 
 fn is_shown(committed: &BaseConsumer, topic: &str, written: &BTreeMap<i32, i64>) -> Result<bool> {
