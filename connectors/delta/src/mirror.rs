@@ -12,6 +12,7 @@ mod adopting;
 mod ending;
 mod feeding;
 mod load;
+mod present;
 mod rows;
 mod widening;
 
@@ -27,6 +28,7 @@ use crate::index::{Binding, Index, Mark, Opened, PreparedRun, RowLocation, RunBu
 use crate::layout::{Layout, column_label, key_text};
 use crate::log::Table;
 use crate::parts::{Moved, Parts};
+use present::{Known, Present};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,6 +80,7 @@ pub(crate) struct Mirror {
     covered: BTreeMap<u32, String>,
     /// The ids of the buffered rows, for when they move; `None` for versions that have ended.
     buffered: Vec<Option<KeyId>>,
+    present: Present,
     counts: Counts,
 }
 
@@ -104,7 +107,8 @@ impl Mirror {
             tracing::debug!(table = %schema.name, why, "key index begins anew");
         }
         codec.set_seed(index.seed());
-        Ok(Mirror { codec, index, covered, buffered: Vec::new(), counts: Counts::default() })
+        let (buffered, present, counts) = (Vec::new(), Present::default(), Counts::default());
+        Ok(Mirror { codec, index, covered, buffered, present, counts })
     }
 
     /// What makes ids of the table's keys.
@@ -148,23 +152,42 @@ impl Mirror {
             return self.apply_rows(parts, layout, (batch, schema), changes, table);
         }
         let row = |change: &Change| Row::of(batch, schema, change);
-        let mut ids = Vec::with_capacity(changes.len());
+        let mut has = Vec::with_capacity(changes.len());
         let mut asked = Vec::with_capacity(changes.len());
         for change in changes {
-            let pair = self.ids_of(row(change))?;
-            asked.extend(pair.0.iter().chain(&pair.1));
-            ids.push(pair);
+            let (new, old) = self.ids_of(row(change))?;
+            asked.extend(new.into_iter().chain(old));
+            has.push((new.is_some(), old.is_some()));
         }
-        self.prefetch(&asked, table, parts)?;
+        let known = self.know(&asked, table, parts)?;
+        let applied =
+            self.apply_known(parts, layout, batch, changes.iter().map(|change| (*change, row(change))), (&has, &known));
+        // Whatever came of the changes: rows that were added are in `parts`.
+        self.tell_index();
+        applied
+    }
+
+    /// Applies changes whose keys are present; `has` tells whether each has a new key and an old one, `known` are those.
+    fn apply_known<'a>(
+        &mut self,
+        parts: &mut Parts,
+        layout: &Layout,
+        batch: &Batch,
+        changes: impl Iterator<Item = (&'a Change, Row<'a>)>,
+        (has, known): (&[(bool, bool)], &[Known]),
+    ) -> Result<()> {
+        let mut known = known.iter().copied();
         let mut versions = Versions::of(layout)?;
-        for (change, (new, old)) in changes.iter().zip(&ids) {
+        for ((change, row), (has_new, has_old)) in changes.zip(has) {
             if let Some(versions) = &mut versions {
                 versions.turn_to(batch, change);
             }
             let versions = versions.as_ref();
+            let new = if *has_new { known.next() } else { None };
+            let old = if *has_old { known.next() } else { None };
             match (new, old) {
-                (Some(new), old) => self.upsert(parts, layout, versions, row(change), (*new, *old))?,
-                (None, Some(old)) => self.delete(parts, layout, versions, row(change), *old)?,
+                (Some(new), old) => self.upsert(parts, layout, versions, row, (new, old))?,
+                (None, Some(old)) => self.delete(parts, layout, versions, row, old)?,
                 (None, None) => {}
             }
         }
@@ -267,8 +290,9 @@ impl Mirror {
         let ids = std::mem::take(&mut self.buffered);
         let Some(Moved { file, base, places }) = moved else { return Ok(()) };
         for (row, (id, place)) in (0u32..).zip(ids.into_iter().zip(places)) {
-            if let (Some(id), Some(place)) = (id, place.filter(|place| *place != RowLocation { file, row: base + row }))
-            {
+            let from = RowLocation { file, row: base + row };
+            if let (Some(id), Some(place)) = (id, place.filter(|place| *place != from)) {
+                self.present.follow(&self.index, id, (from, place));
                 self.index.insert(id, place);
             }
         }
@@ -310,11 +334,11 @@ impl Mirror {
         layout: &Layout,
         versions: Option<&Versions>,
         row: Row<'_>,
-        (new, old): (KeyId, Option<KeyId>),
+        (new, old): (Known, Option<Known>),
     ) -> Result<()> {
         let old = old.filter(|old| *old != new);
-        let mut left = old.map_or(Ok(None), |old| self.find(parts, old))?;
-        let mut superseded = self.find(parts, new)?;
+        let mut left = old.and_then(|old| self.present.row(old));
+        let mut superseded = self.present.row(new);
         // A snapshot reads rows, it does not change them.
         let versions_end = versions.filter(|_| row.op != Op::Read);
         if row.has_unknown() || versions_end.is_some() {
@@ -322,15 +346,15 @@ impl Mirror {
             if is_open(left) || is_open(superseded) {
                 self.close(parts)?;
                 // Closing may have moved the rows.
-                left = old.map_or(Ok(None), |old| self.find(parts, old))?;
-                superseded = self.find(parts, new)?;
+                left = old.and_then(|old| self.present.row(old));
+                superseded = self.present.row(new);
             }
         }
         let carried = if old.is_some() { left } else { superseded };
         add(parts, layout, row, carried)?;
         let follows = match superseded {
             Some(row) => parts.was_there(row),
-            None => parts.returns(new),
+            None => parts.returns(new.id),
         };
         if follows {
             parts.follows_old_row();
@@ -339,12 +363,12 @@ impl Mirror {
             Some(versions) => versions.open(parts)?,
             None => parts.end_row(),
         };
-        self.buffered.push(Some(new));
+        self.buffered.push(Some(new.id));
         if let (Some(gone), Some(old)) = (left, old) {
-            Mirror::leaves(parts, layout, (old, gone), false, row, true)?;
+            Mirror::leaves(parts, layout, (old.id, gone), false, row, true)?;
         }
         if let Some(gone) = superseded {
-            Mirror::leaves(parts, layout, (new, gone), true, row, old.is_none())?;
+            Mirror::leaves(parts, layout, (new.id, gone), true, row, old.is_none())?;
         }
         for gone in left.into_iter().chain(superseded) {
             match versions_end {
@@ -353,9 +377,9 @@ impl Mirror {
             }
         }
         if let Some(old) = old {
-            self.index.forget(old);
+            self.present.set(old, None);
         }
-        self.index.insert(new, location);
+        self.present.set(new, Some(location));
         match (row.op, left.or(superseded)) {
             (_, Some(_)) => self.counts.updated += 1,
             (Op::Update, None) => self.counts.unseen += 1,
@@ -370,15 +394,15 @@ impl Mirror {
         layout: &Layout,
         versions: Option<&Versions>,
         row: Row<'_>,
-        old: KeyId,
+        old: Known,
     ) -> Result<()> {
-        let mut gone = self.find(parts, old)?;
+        let mut gone = self.present.row(old);
         if versions.is_some() && gone.is_some_and(|gone| parts.is_in_open_file(gone)) {
             self.close(parts)?;
-            gone = self.find(parts, old)?;
+            gone = self.present.row(old);
         }
         if let Some(gone) = gone {
-            Mirror::leaves(parts, layout, (old, gone), false, row, true)?;
+            Mirror::leaves(parts, layout, (old.id, gone), false, row, true)?;
         }
         match (gone, versions) {
             (Some(gone), Some(versions)) => self.end(parts, versions, gone)?,
@@ -389,7 +413,7 @@ impl Mirror {
             Some(_) => self.counts.deleted += 1,
             None => self.counts.unseen += 1,
         }
-        self.index.forget(old);
+        self.present.set(old, None);
         Ok(())
     }
 

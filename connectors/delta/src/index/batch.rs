@@ -1,5 +1,6 @@
 //! The keys of a batch of changes, and what the runs say of them. Knows nothing of runs.
 
+use crate::encode::key::KeyId;
 use crate::index::RowLocation;
 use crate::index::mix::Mixed;
 
@@ -8,6 +9,10 @@ use crate::index::mix::Mixed;
 pub(crate) struct Batch {
     /// In order, each once.
     keys: Vec<Mixed>,
+    /// The same keys as they were asked for.
+    ids: Vec<KeyId>,
+    /// For each key in the order of asking, its number among `keys`.
+    numbers: Vec<u32>,
     /// For each value of the first bits of a key, the first key that has it or a larger one; one more at the end.
     starts: Vec<u32>,
     bits: u32,
@@ -18,10 +23,21 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Of these keys, of which nothing is known yet.
-    pub(crate) fn new(mut keys: Vec<Mixed>) -> Batch {
-        keys.sort_unstable();
-        keys.dedup();
+    /// Of these keys, of which nothing is known yet; `mixed` tells where each stands in the order.
+    pub(crate) fn new(asked: &[KeyId], mixed: impl Fn(KeyId) -> Mixed) -> Batch {
+        let mut order: Vec<(Mixed, u32)> = asked.iter().map(|id| mixed(*id)).zip(0u32..).collect();
+        order.sort_unstable();
+        let (mut keys, mut ids) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+        let mut numbers = vec![0; order.len()];
+        for (key, at) in order {
+            if keys.last() != Some(&key) {
+                keys.push(key);
+                ids.extend(asked.get(at as usize));
+            }
+            if let Some(number) = numbers.get_mut(at as usize) {
+                *number = keys.len() as u32 - 1;
+            }
+        }
         let bits = keys.len().max(1).ilog2();
         let mut starts = Vec::with_capacity((1 << bits) + 1);
         for (at, key) in keys.iter().enumerate() {
@@ -30,7 +46,7 @@ impl Batch {
             }
         }
         starts.resize((1 << bits) + 1, keys.len() as u32);
-        let mut batch = Batch { keys, starts, bits, spans: Vec::new(), found: Vec::new() };
+        let mut batch = Batch { keys, ids, numbers, starts, bits, spans: Vec::new(), found: Vec::new() };
         batch.fill(&[]);
         batch
     }
@@ -38,6 +54,16 @@ impl Batch {
     /// All keys, in order.
     pub(crate) fn keys(&self) -> &[Mixed] {
         &self.keys
+    }
+
+    /// The same keys, in the same order, as they were asked for.
+    pub(crate) fn ids(&self) -> &[KeyId] {
+        &self.ids
+    }
+
+    /// For each key that was asked for, in the order of asking, its number among `keys`.
+    pub(crate) fn numbers(&self) -> &[u32] {
+        &self.numbers
     }
 
     /// Puts what was found in the place of what was known: a key's place among the keys and a location, the newest
@@ -70,10 +96,19 @@ impl Batch {
 
     /// What was found of a key, the newest first; `None` when it was not asked for.
     pub(crate) fn of(&self, key: Mixed) -> Option<&[RowLocation]> {
+        self.at(self.number_of(key)?)
+    }
+
+    /// The same of a key's number.
+    pub(crate) fn at(&self, number: usize) -> Option<&[RowLocation]> {
+        self.found.get(*self.spans.get(number)? as usize..*self.spans.get(number + 1)? as usize)
+    }
+
+    /// A key's number; `None` when it was not asked for.
+    pub(crate) fn number_of(&self, key: Mixed) -> Option<usize> {
         let bucket = front(key, self.bits) as usize;
         let (start, end) = (*self.starts.get(bucket)? as usize, *self.starts.get(bucket + 1)? as usize);
-        let at = start + self.keys.get(start..end)?.binary_search(&key).ok()?;
-        self.found.get(*self.spans.get(at)? as usize..*self.spans.get(at + 1)? as usize)
+        Some(start + self.keys.get(start..end)?.binary_search(&key).ok()?)
     }
 }
 
@@ -95,7 +130,12 @@ mod tests {
             others in proptest::collection::vec((any::<u64>(), 0u64..3), 0..20),
         ) {
             let mixed = |(high, low)| Mixed { high, low };
-            let mut batch = Batch::new(keys.iter().copied().map(mixed).collect());
+            let ids = keys.iter().map(|(high, low)| KeyId([!high, *low])).collect::<Vec<_>>();
+            let mut batch = Batch::new(&ids, |KeyId([first, low])| mixed((!first, low)));
+            prop_assert!(batch.keys().is_sorted() && batch.ids().len() == batch.keys().len());
+            for (id, number) in ids.iter().zip(batch.numbers()) {
+                prop_assert_eq!(batch.ids()[*number as usize], *id);
+            }
             let mut model: BTreeMap<Mixed, Vec<RowLocation>> = batch.keys().iter().map(|key| (*key, vec![])).collect();
             let mut found = Vec::new();
             for (key, row) in hits.iter().filter(|_| !keys.is_empty()) {

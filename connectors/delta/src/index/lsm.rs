@@ -28,6 +28,9 @@ use tidewire_core::{Error, Result};
 
 pub(crate) use open::Opened;
 
+/// Keys whose slots are brought near at once: more would push each other out of the fastest caches.
+const STRIDE: usize = 256;
+
 /// Sizes, so that tests can have small ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -119,7 +122,8 @@ impl Index {
     /// Gathers what the runs know of these keys; `candidates` answers for them until the next call.
     pub(crate) fn prefetch(&mut self, keys: &[KeyId]) -> Result<()> {
         self.usable()?;
-        self.batch = Batch::new(keys.iter().map(|key| self.order.mixed(*key)).collect());
+        let order = self.order;
+        self.batch = Batch::new(keys, |key| order.mixed(key));
         self.gather()
     }
 
@@ -149,10 +153,61 @@ impl Index {
         Ok(memory.chain(found.into_iter().flatten().copied()))
     }
 
+    /// The keys last asked for by `prefetch`, each once. What follows counts them in this order.
+    pub(crate) fn asked(&self) -> &[KeyId] {
+        self.batch.ids()
+    }
+
+    /// For each key in the order of asking, its number among `asked`.
+    pub(crate) fn numbers(&self) -> &[u32] {
+        self.batch.numbers()
+    }
+
+    /// A key's number among `asked`.
+    pub(crate) fn number_of(&self, key: KeyId) -> Option<usize> {
+        self.batch.number_of(self.order.mixed(key))
+    }
+
+    /// Of each key of `asked` the newest candidate that is live. They are asked in the order in which the memtable holds
+    /// them, and its slots are brought near for many at once, so that one cache miss does not wait for another.
+    pub(crate) fn live_rows(&self, is_live: impl Fn(RowLocation) -> bool) -> Vec<Option<RowLocation>> {
+        let mut rows = Vec::with_capacity(self.asked().len());
+        let frozen = self.frozen.as_ref().map(|frozen| &frozen.facts);
+        for some in self.asked().chunks(STRIDE) {
+            self.memtable.touch(some);
+            if let Some(frozen) = frozen {
+                frozen.touch(some);
+            }
+            for id in some {
+                let frozen = || frozen.and_then(|frozen| frozen.get(*id));
+                let memory = self.memtable.get(*id).into_iter().chain(std::iter::once_with(frozen).flatten());
+                let found = self.batch.at(rows.len()).into_iter().flatten().copied();
+                rows.push(memory.chain(found).find(|location| is_live(*location)));
+            }
+        }
+        rows
+    }
+
     /// Adds a fact, the newest of its key.
     pub(crate) fn insert(&mut self, key: KeyId, at: RowLocation) {
         self.is_held = true;
         self.memtable.insert(key, at);
+    }
+
+    /// As `insert` and `forget`, of the keys of `asked`: for each its row's place, or that it has no row, or nothing.
+    pub(crate) fn learn(&mut self, rows: impl IntoIterator<Item = Option<Option<RowLocation>>>) {
+        let mut rows = rows.into_iter();
+        for some in self.batch.ids().chunks(STRIDE) {
+            self.memtable.touch(some);
+            for (id, row) in some.iter().zip(&mut rows) {
+                match row {
+                    Some(Some(at)) => _ = self.memtable.insert(*id, at),
+                    Some(None) => _ = self.memtable.remove(*id),
+                    None => continue,
+                }
+                self.is_held = true;
+            }
+        }
     }
 
     /// Drops the key's fact from the memtable. What the runs have is dead by the caller's word.
