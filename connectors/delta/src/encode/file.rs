@@ -1,6 +1,7 @@
 //! Writes one Parquet data file, row group by row group, through the table's durable writer. Knows nothing of
 //! keys, changes or commits.
 
+use super::dictionary;
 use super::partition::folder;
 use super::stats::Stats;
 use crate::ambient::{self, Limit, limit};
@@ -34,8 +35,12 @@ const COMPRESSOR_BYTES: usize = 512 << 10;
 /// A data file being written. Dropped unfinished it leaves nothing behind.
 pub(crate) struct PartWriter {
     name: String,
-    writer: ArrowWriter<Held>,
+    /// Until the first rows: they decide how they are encoded.
+    waiting: Option<DataFile>,
+    writer: Option<ArrowWriter<Held>>,
     schema: Arc<Schema>,
+    /// Positions of the key's columns.
+    key: Vec<usize>,
     /// Positions of the table's columns that the file has; all of them without.
     kept: Option<Vec<usize>>,
     partition: Partition,
@@ -114,27 +119,11 @@ impl PartWriter {
             intents.record(&name);
         }
         let schema = file_schema(columns);
-        let mut properties = WriterProperties::builder()
-            .set_created_by("tidewire".to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_data_page_size_limit(PAGE_BYTES_MAX)
-            .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
-            .set_max_row_group_row_count(Some(limit(Limit::RowGroupRows, ROW_GROUP_ROWS_MAX)))
-            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
-        for column in key.iter().filter_map(|at| columns.get(*at)) {
-            // Keys hardly repeat: a dictionary of them is work for nothing.
-            properties =
-                properties.set_column_dictionary_enabled(ColumnPath::from(vec![column.file_name().to_string()]), false);
-        }
-        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-        let file = Held(Some(store.data_file(&name)?));
-        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
-            .map_err(|cause| write_error(&store.place(&name), cause))?;
+        let waiting = Some(store.data_file(&name)?);
         let stats = Stats::new(columns, key);
         let required = columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(at, _)| at).collect();
-        let (kept, partition) = (None, Partition::default());
-        Ok(PartWriter { name, writer, schema, kept, partition, stats, rows: 0, required, nulls: BTreeSet::new() })
+        let (kept, partition, key, nulls) = (None, Partition::default(), key.to_vec(), BTreeSet::new());
+        Ok(PartWriter { name, waiting, writer: None, schema, key, kept, partition, stats, rows: 0, required, nulls })
     }
 
     /// As `create`, for a copy of a file that has not all of the columns: one that it lacks has never held a value there, and
@@ -165,7 +154,37 @@ impl PartWriter {
         let has_null = |at: &&usize| batch.columns().get(**at).is_some_and(|column| column.null_count() > 0);
         self.nulls.extend(self.required.iter().filter(has_null));
         self.rows += batch.num_rows() as u64;
-        self.writer.write(&batch).map_err(|cause| write_error(&self.name, cause))
+        let written = self.begin(&batch)?.write(&batch);
+        written.map_err(|cause| write_error(&self.name, cause))
+    }
+
+    /// The Parquet writer, begun for rows like these.
+    fn begin(&mut self, first: &RecordBatch) -> Result<&mut ArrowWriter<Held>> {
+        if let Some(file) = self.waiting.take() {
+            self.writer = Some(self.parquet_writer(file, first)?);
+        }
+        self.writer.as_mut().ok_or_else(|| Error::bug("delta_parquet", "a file was used after it had failed"))
+    }
+
+    fn parquet_writer(&self, file: DataFile, first: &RecordBatch) -> Result<ArrowWriter<Held>> {
+        let mut properties = WriterProperties::builder()
+            .set_created_by("tidewire".to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_data_page_size_limit(PAGE_BYTES_MAX)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+            .set_max_row_group_row_count(Some(limit(Limit::RowGroupRows, ROW_GROUP_ROWS_MAX)))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
+        for (at, (field, column)) in self.schema.fields().iter().zip(first.columns()).enumerate() {
+            // Keys hardly repeat.
+            if self.key.contains(&at) || !dictionary::may_hold(column, DICTIONARY_BYTES_MAX) {
+                let path = ColumnPath::from(vec![field.name().clone()]);
+                properties = properties.set_column_dictionary_enabled(path, false);
+            }
+        }
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        ArrowWriter::try_new_with_options(Held(Some(file)), Arc::clone(&self.schema), options)
+            .map_err(|cause| write_error(&self.name, cause))
     }
 
     /// Its name in the table's directory.
@@ -186,31 +205,33 @@ impl PartWriter {
 
     /// Bytes that the file has or will have, without what compression of the open row group still saves.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.writer.as_ref().map_or(0, |writer| writer.bytes_written() + writer.in_progress_size())
     }
 
     /// Memory that the open row group takes, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        match self.writer.in_progress_rows() {
-            0 => 0,
-            _ => self.writer.memory_size() + self.schema.fields().len() * COMPRESSOR_BYTES,
-        }
+        let open = self.writer.as_ref().filter(|writer| writer.in_progress_rows() > 0);
+        open.map_or(0, |writer| writer.memory_size() + self.schema.fields().len() * COMPRESSOR_BYTES)
     }
 
     /// Memory that the file takes until it ends, in bytes.
     pub(crate) fn upload_bytes(&self) -> usize {
-        self.writer.inner().0.as_ref().map_or(0, DataFile::buffered_bytes)
+        self.writer.as_ref().and_then(|writer| writer.inner().0.as_ref()).map_or(0, DataFile::buffered_bytes)
     }
 
     /// Writes the open row group out.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
-        self.writer.flush().map_err(|cause| write_error(&self.name, cause))
+        let flushed = self.writer.as_mut().map_or(Ok(()), ArrowWriter::flush);
+        flushed.map_err(|cause| write_error(&self.name, cause))
     }
 
     /// Makes the file durable. It belongs to the table once a commit names it.
     pub(crate) fn finish(mut self) -> Result<NewFile> {
-        self.writer.finish().map_err(|cause| write_error(&self.name, cause))?;
-        let file = self.writer.inner_mut().0.take();
+        let none = RecordBatch::new_empty(Arc::clone(&self.schema));
+        let writer = self.begin(&none)?;
+        let finished = writer.finish();
+        let file = writer.inner_mut().0.take();
+        finished.map_err(|cause| write_error(&self.name, cause))?;
         let size = file.ok_or_else(|| Error::bug("delta_parquet", "end a file that has ended"))?.finish()?;
         let stats = Some(self.stats.json(self.rows));
         Ok(NewFile { path: self.name, size, num_records: self.rows, stats, partition: self.partition })
