@@ -95,6 +95,15 @@ impl Sealed {
         self.bytes.all().get(at..at + length).ok_or_else(|| self.damaged("it ends too early"))
     }
 
+    /// Brings bytes into the cache that will be read through the map in a moment. Nothing depends on what they are, so the
+    /// misses are waited for together.
+    #[inline]
+    pub(crate) fn touch(&self, places: impl Iterator<Item = u64>) {
+        let all = self.bytes.all();
+        let sum = places.filter_map(|at| all.get(at as usize)).fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
+        std::hint::black_box(sum);
+    }
+
     /// Whether it is a file.
     pub(crate) fn is_mapped(&self) -> bool {
         matches!(self.bytes, Bytes::Mapped(..))

@@ -141,6 +141,9 @@ impl Run {
         for (number, stride) in keys.chunks(STRIDE).enumerate() {
             likely.clear();
             spans.clear();
+            if !is_sure {
+                self.sealed.touch(stride.iter().map(|key| self.block_at(*key)));
+            }
             for (at, key) in (number * STRIDE..).zip(stride) {
                 if is_sure || self.may_hold(*key)? {
                     likely.push((at as u32, *key));
@@ -153,6 +156,9 @@ impl Run {
                 }
             }
             sought_in_all += spans.len();
+            if patience == Patience::Mapped {
+                self.sealed.touch(spans.iter().map(|sought| self.guessed_at(sought)));
+            }
             for sought in &spans {
                 match self.entries_of(sought, &mut buffer, patience)? {
                     Some(entries) => self.scan(sought, entries, |location| found.push((sought.at, location))),
@@ -205,10 +211,15 @@ impl Run {
         self.claim.get().is_some()
     }
 
+    /// Where the key's block of the filter is in the file.
+    #[inline]
+    fn block_at(&self, key: Mixed) -> u64 {
+        self.layout.bloom_at() + bloom::block_of(key, self.layout.bloom_blocks) * BLOCK as u64
+    }
+
     #[inline]
     fn may_hold(&self, key: Mixed) -> Result<bool> {
-        let block = bloom::block_of(key, self.layout.bloom_blocks);
-        let block = self.sealed.get(self.layout.bloom_at() + block * BLOCK as u64, BLOCK)?;
+        let block = self.sealed.get(self.block_at(key), BLOCK)?;
         Ok(block.first_chunk().is_some_and(|block| bloom::may_hold(block, key)))
     }
 
@@ -231,6 +242,19 @@ impl Run {
         (at, (sought.end - sought.start) as usize * width)
     }
 
+    /// The entry of a bucket that is looked at first: keys are spread evenly.
+    #[inline]
+    fn guess(&self, sought: &Sought) -> usize {
+        self.layout.share(self.layout.head_of(sought.key), u64::from(sought.end - sought.start)) as usize
+    }
+
+    /// Where it is in the file.
+    #[inline]
+    fn guessed_at(&self, sought: &Sought) -> u64 {
+        let entry = u64::from(sought.start) + self.guess(sought) as u64;
+        self.layout.entries_at() + entry * self.layout.width() as u64
+    }
+
     #[inline]
     fn entries_of<'a>(
         &'a self,
@@ -251,8 +275,8 @@ impl Run {
     fn scan(&self, sought: &Sought, entries: &[u8], mut found: impl FnMut(RowLocation)) {
         let (key, width) = (sought.key, self.layout.width());
         let head_sought = self.layout.head_of(key);
-        // Keys are spread evenly, so the first look is near the place: a bucket is several cache lines.
-        let guess = self.layout.share(head_sought, (entries.len() / width) as u64) as usize;
+        // The first look is near the place: a bucket is several cache lines.
+        let guess = self.guess(sought);
         let head = |at: usize| entries.get(at * width..).map(|entry| self.layout.head(entry));
         let first = (0..guess).rev().find(|at| head(*at).is_some_and(|head| head < head_sought)).map_or(0, |at| at + 1);
         let entries = entries.get(first * width..).unwrap_or_default();
