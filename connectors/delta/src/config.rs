@@ -263,7 +263,7 @@ impl Settings {
         let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);
         if config.change_data_feed {
-            check_feed(mode, &partition_by, &mut fault);
+            check_feed(mode, &mut fault);
         }
         let special = [
             (config.change_data_feed, "change_data_feed"),
@@ -356,12 +356,9 @@ fn partition_by(by: BTreeMap<String, Vec<String>>, fault: &mut impl FnMut(&str, 
     })
 }
 
-fn check_feed(mode: Mode, partition_by: &PartitionBy, fault: &mut impl FnMut(&str, String)) {
+fn check_feed(mode: Mode, fault: &mut impl FnMut(&str, String)) {
     if mode != Mode::Mirror {
         fault("change_data_feed", "is for `mode = \"mirror\"`: the other modes are feeds themselves".to_owned());
-    }
-    if !partition_by.is_empty() {
-        fault("change_data_feed", "is not available yet for partitioned tables (`partition_by`)".to_owned());
     }
 }
 

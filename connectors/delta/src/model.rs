@@ -11,7 +11,7 @@ mod datum;
 pub(crate) mod feed;
 mod following;
 pub(crate) mod foreign;
-mod kernel;
+pub(crate) mod kernel;
 mod ops;
 pub(crate) mod reading;
 pub(crate) mod shape;

@@ -70,7 +70,8 @@ pub(crate) struct Parts {
     dead: RoaringBitmap,
     holes: Holes,
     open: Option<PartWriter>,
-    done: Vec<(u32, NewFile)>,
+    /// Closed files, by ordinal.
+    done: BTreeMap<u32, NewFile>,
     files: Files,
     deletes: BTreeMap<u32, RoaringBitmap>,
     nulls: BTreeSet<usize>,
@@ -94,7 +95,7 @@ impl Parts {
             dead: RoaringBitmap::new(),
             holes: Holes::default(),
             open: None,
-            done: Vec::new(),
+            done: BTreeMap::new(),
             files: Files::default(),
             deletes: BTreeMap::new(),
             nulls: BTreeSet::new(),
@@ -259,7 +260,7 @@ impl Parts {
 
     fn writers(&self) -> impl Iterator<Item = &PartWriter> {
         let partitions = self.partitions.iter().flat_map(Partitions::writers);
-        self.open.iter().chain(self.feed.as_ref().and_then(Feed::writer)).chain(partitions)
+        self.open.iter().chain(self.feed.iter().flat_map(Feed::writers)).chain(partitions)
     }
 
     /// Memory that the open files' row groups take, in bytes.
@@ -285,7 +286,7 @@ impl Parts {
     /// Writes out what the open files' row groups hold in memory.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
         let partitions = self.partitions.iter_mut().flat_map(Partitions::writers_mut);
-        let open = self.open.iter_mut().chain(self.feed.as_mut().and_then(Feed::open));
+        let open = self.open.iter_mut().chain(self.feed.iter_mut().flat_map(Feed::writers_mut));
         open.chain(partitions).try_for_each(PartWriter::end_row_group)
     }
 
@@ -363,7 +364,7 @@ impl Parts {
         if let Some(intents) = self.store.intents() {
             intents.strike(open.iter().map(String::as_str));
         }
-        let done = std::mem::take(&mut self.done).into_iter().map(|(_, file)| file.path);
+        let done = std::mem::take(&mut self.done).into_values().map(|file| file.path);
         for path in done.chain(self.discard_feed()) {
             // A store that does not answer is not asked again for each of them: they cost space only.
             if !self.store.delete_unnamed(&path) {
@@ -383,7 +384,7 @@ impl Parts {
             self.nulls.extend(open.nulls());
             let file = open.finish()?;
             self.files.end(self.ordinal, file.path.clone(), file.size);
-            self.done.push((self.ordinal, file));
+            self.done.insert(self.ordinal, file);
             self.next_file();
         }
         Ok(())

@@ -237,6 +237,16 @@ impl TableStore {
         }
     }
 
+    /// As `list`, of a folder and all that are in it; the names begin with theirs.
+    pub(crate) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
+        match &self.backend {
+            Backend::Local(directory) => directory.list_below(prefix),
+            Backend::Bucket(bucket) => bucket.list_below(prefix),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.list_below(prefix),
+        }
+    }
+
     /// Removes an object; a missing one is no error.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         match &self.backend {

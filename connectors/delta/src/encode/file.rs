@@ -98,10 +98,21 @@ impl PartWriter {
         by: &[usize],
         partition: Partition,
     ) -> Result<PartWriter> {
+        let name = format!("{}part-{}.zstd.parquet", folder(&partition), ambient::uuid());
+        PartWriter::create_within(name, store, columns, key, (by, partition))
+    }
+
+    /// As `create_for`, under a name in the table's directory.
+    pub(crate) fn create_within(
+        name: String,
+        store: &TableStore,
+        columns: &[TableColumn],
+        key: &[usize],
+        (by, partition): (&[usize], Partition),
+    ) -> Result<PartWriter> {
         let kept = (0..columns.len()).filter(|at| !by.contains(at)).collect::<Vec<_>>();
         let held = kept.iter().filter_map(|at| columns.get(*at)).cloned().collect::<Vec<_>>();
         let key = key.iter().filter_map(|at| kept.iter().position(|kept| kept == at)).collect::<Vec<_>>();
-        let name = format!("{}part-{}.zstd.parquet", folder(&partition), ambient::uuid());
         let mut writer = PartWriter::create_as(name, store, &held, &key)?;
         writer.partition = partition;
         writer.kept = (!by.is_empty()).then_some(kept);

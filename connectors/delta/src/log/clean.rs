@@ -113,10 +113,11 @@ pub(super) fn checksums(store: &TableStore) -> Result<usize> {
     Ok(removed)
 }
 
-/// The name of a new file of changes. It begins with the time, so that nothing but its name need be known to tell when it
-/// has expired: no checkpoint keeps it, and a listing of all files of changes is short.
-pub(crate) fn new_change_file() -> String {
-    format!("{CHANGES}/cdc-{:013}-{}.zstd.parquet", ambient::now_millis(), ambient::uuid())
+/// The name of a new file of changes, in its partition's folder (`column=value/`, or none). It begins with the time, so that
+/// nothing but its name need be known to tell when it has expired: no checkpoint keeps it, and a listing of all files of
+/// changes is short.
+pub(crate) fn new_change_file(folder: &str) -> String {
+    format!("{CHANGES}/{folder}cdc-{:013}-{}.zstd.parquet", ambient::now_millis(), ambient::uuid())
 }
 
 /// Removes files of changes that are older than the retention of removed files, and returns their number. Those whose
@@ -126,9 +127,9 @@ pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -
         return Ok(0);
     }
     let cutoff = now_millis.saturating_sub(retention_millis(state));
-    let written = |name: &str| name.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
+    let written = |name: &str| name.rsplit('/').next()?.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
     let mut removed = 0;
-    for object in store.list(CHANGES, "")? {
+    for object in store.list_below(CHANGES)? {
         let name = format!("{CHANGES}/{}", object.name);
         let is_noted = store.intents().is_some_and(|intents| intents.holds(&name));
         if written(&object.name).is_some_and(|written| written < cutoff) && !is_noted {
@@ -148,8 +149,10 @@ pub(super) fn temporary_files(store: &TableStore, state: &State, now_millis: i64
     let named = state.named(|_| true);
     let partitions = named.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect::<BTreeSet<_>>();
     for directory in ["", "_delta_log", CHANGES].into_iter().chain(partitions) {
-        for object in store.list(directory, "")? {
-            let ours = object.name.starts_with(".tidewire-") && object.name.ends_with(".tmp");
+        let is_of_changes = directory == CHANGES;
+        for object in if is_of_changes { store.list_below(directory)? } else { store.list(directory, "")? } {
+            let own = object.name.rsplit('/').next().unwrap_or_default();
+            let ours = own.starts_with(".tidewire-") && own.ends_with(".tmp");
             if ours && object.modified_millis < now_millis.saturating_sub(HOUR_MILLIS) {
                 let name = if directory.is_empty() { object.name } else { format!("{directory}/{}", object.name) };
                 store.delete(&name)?;

@@ -5,6 +5,7 @@
 //! the index knows which of them have a row now. A file that turns out to be wrong, or that has rows which the same commit
 //! took away, is copied for the feed; so only commits that outgrow memory ever write a row twice.
 
+use super::load::with_partition_columns;
 use super::{Mirror, Row, unfit_error};
 use crate::encode::key::KeyId;
 use crate::encode::read::ColumnReader;
@@ -111,7 +112,8 @@ impl Mirror {
             ids.clear();
             let called = arrays.pop().flatten().ok_or_else(bad)?;
             let called = called.as_string_opt::<i32>().ok_or_else(bad)?;
-            codec.ids_of_arrays(&arrays, &mut ids).ok_or_else(bad)?;
+            let arrays = with_partition_columns(layout, &layout.key, &file.partition, (arrays, called.len()));
+            arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids)).ok_or_else(bad)?;
             self.index.prefetch(&ids)?;
             for (id, called) in ids.iter().zip(called) {
                 let found = self.find(parts, *id)?;
@@ -136,7 +138,7 @@ fn copy(
 ) -> Result<NewFile> {
     let columns = layout.columns.iter().collect::<Vec<_>>();
     let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &columns)?;
-    let mut out = new_file(parts.store(), &layout.columns)?;
+    let mut out = new_file(parts.store(), &layout.columns, &layout.partition, &file.partition)?;
     let mut row = 0u32;
     while let Some(arrays) = reader.next_arrays()? {
         let rows = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
@@ -144,7 +146,7 @@ fn copy(
         row += rows as u32;
         let keep = words.iter().map(|word| Some(word.is_some())).collect::<BooleanArray>();
         let columns = arrays.into_iter().zip(&layout.columns);
-        // A file that was begun before a column came shows null there.
+        // A file that was begun before a column came shows null there; those of its partition lie in no file.
         let columns =
             columns.map(|(array, column)| array.unwrap_or_else(|| new_null_array(&column.column_type.arrow(), rows)));
         let words: ArrayRef = Arc::new(words.into_iter().collect::<StringArray>());

@@ -2,7 +2,7 @@
 
 use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
-use crate::log::{LiveFile, Table};
+use crate::log::{LiveFile, Partition, Table};
 use crate::typemap::{ColumnType, TableColumn, parse_schema_string};
 use arrow_array::ArrayRef;
 
@@ -44,13 +44,21 @@ pub(crate) fn each_row_of_file(
     let has_grown = columns.iter().any(|column| !column.type_changes.is_empty());
     assert!(has_grown || reader.is_as_declared(), "{}", file.path);
     while let Some(mut arrays) = reader.next_arrays().unwrap() {
-        let rows = arrays.iter().flatten().next().unwrap().len();
-        let partitions =
-            columns.iter().zip(&mut arrays).filter(|(column, _)| file.partition.contains_key(&*column.name));
-        for (column, array) in partitions {
-            assert!(array.is_none(), "partition column {} lies in a data file", column.name);
-            *array = Some(array_of(column, &file.partition, rows).unwrap());
-        }
+        let rows = with_partition(columns, &file.partition, &mut arrays);
         (0..rows).for_each(|at| each(&arrays, at));
     }
+}
+
+/// Adds the columns of a file's partition, and returns the number of rows.
+pub(crate) fn with_partition(
+    columns: &[&TableColumn],
+    partition: &Partition,
+    arrays: &mut [Option<ArrayRef>],
+) -> usize {
+    let rows = arrays.iter().flatten().next().unwrap().len();
+    for (column, array) in columns.iter().zip(arrays).filter(|(column, _)| partition.contains_key(&*column.name)) {
+        assert!(array.is_none(), "partition column {} lies in a data file", column.name);
+        *array = Some(array_of(column, partition, rows).unwrap());
+    }
+    rows
 }

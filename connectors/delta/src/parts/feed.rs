@@ -5,19 +5,21 @@
 //! a row is called can change for as long as its commit is open (deleted, it comes back), but in the buffer only: what has
 //! been written out before the commit's end is looked at once more then (`Mirror::settle_feed`).
 
+use super::partition::{OPEN_FILES_MAX, pick};
 use super::{Moved, PART_BYTES_MAX, Parts};
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
 use crate::encode::file::PartWriter;
 use crate::encode::key::KeyId;
+use crate::encode::partition::folder;
 use crate::error::Result;
 use crate::index::RowLocation;
-use crate::log::{NewFile, new_change_file};
+use crate::log::{NewFile, Partition, new_change_file};
 use crate::parts::files::Files;
 use crate::parts::holes::{Holes, Origin};
 use crate::store::TableStore;
 use crate::typemap::{ColumnType, TableColumn};
-use arrow_array::{ArrayRef, StringArray};
+use arrow_array::{ArrayRef, StringArray, UInt32Array};
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -53,7 +55,12 @@ pub(crate) struct Feed {
     /// For each of them whether its key has a row again.
     is_updated: Vec<bool>,
     rows: HashMap<KeyId, u32>,
-    open: Option<PartWriter>,
+    /// In a partitioned table, for each of them the file that it was in.
+    from: Vec<u32>,
+    /// What the rows of those files have in the partition columns.
+    partitions: HashMap<u32, Partition>,
+    /// The files in the making: one for each partition, one in all without.
+    open: BTreeMap<Partition, PartWriter>,
     /// Files of old rows.
     done: Vec<NewFile>,
     /// The buffered new rows whose key the table had.
@@ -83,9 +90,11 @@ impl Feed {
     /// The buffered new rows are in a file, where the first of them is `base`.
     pub(super) fn follow(&mut self, file: u32, base: u32, moved: Option<&Moved>) {
         let fresh = std::mem::take(&mut self.fresh);
-        let moved_to = |moved: &Moved, row: u32| moved.places.get(row as usize).copied().flatten().map(|at| at.row);
-        let place = |row: u32| moved.map_or(Some(base + row), |moved| moved_to(moved, row));
-        self.updates.entry(file).or_default().extend(fresh.iter().filter_map(place));
+        let moved_to = |moved: &Moved, row: u32| moved.places.get(row as usize).copied().flatten();
+        let place = |row| moved.map_or(Some(RowLocation { file, row: base + row }), |moved| moved_to(moved, row));
+        for at in fresh.iter().filter_map(place) {
+            self.updates.entry(at.file).or_default().insert(at.row);
+        }
     }
 
     /// Memory that the old rows take, in bytes.
@@ -94,6 +103,7 @@ impl Feed {
             return 0;
         }
         let values = self.buffer.iter().map(Column::size_bytes).sum::<usize>();
+        let values = values + self.from.len() * size_of::<u32>();
         values + self.holes.size_bytes() + self.is_updated.len() * ROW_BYTES
     }
 
@@ -102,27 +112,29 @@ impl Feed {
         self.fresh.clear();
     }
 
-    /// The open file of old rows.
-    pub(super) fn open(&mut self) -> Option<&mut PartWriter> {
-        self.open.as_mut()
+    /// The open files of old rows.
+    pub(super) fn writers(&self) -> impl Iterator<Item = &PartWriter> {
+        self.open.values()
     }
 
-    /// As `open`, to look at.
-    pub(super) fn writer(&self) -> Option<&PartWriter> {
-        self.open.as_ref()
+    /// As `writers`, to write.
+    pub(super) fn writers_mut(&mut self) -> impl Iterator<Item = &mut PartWriter> {
+        self.open.values_mut()
     }
 
-    /// Adds a row as the table has it at `from`; values that `image` does not have are read there.
+    /// Adds a row as the table has it at `from`; values that `image` does not have are read there. Those of the partition
+    /// columns, `by`, are the file's.
     fn push<'a>(
         &mut self,
         key: KeyId,
-        from: RowLocation,
+        (from, by): (RowLocation, &[usize]),
         is_updated: bool,
         image: impl Fn(usize) -> Option<Value<'a>>,
     ) -> std::result::Result<(), (usize, Unfit)> {
         let row = self.is_updated.len() as u32;
         for (at, column) in self.buffer.iter_mut().enumerate() {
             match image(at) {
+                _ if by.contains(&at) => column.push_null(),
                 Some(value) => column.push(value).map_err(|unfit| (at, unfit))?,
                 None => {
                     column.push_null();
@@ -135,9 +147,10 @@ impl Feed {
         Ok(())
     }
 
-    fn write(&mut self, store: &TableStore, files: &Files, columns: &[TableColumn], is_end: bool) -> Result<()> {
+    fn write(&mut self, to: &Place<'_>, is_end: bool) -> Result<()> {
         let called = std::mem::take(&mut self.is_updated);
         let holes = std::mem::take(&mut self.holes);
+        let groups = self.take_groups();
         self.rows.clear();
         if !called.is_empty() {
             let finish = |column: &mut Column| {
@@ -146,24 +159,93 @@ impl Feed {
             let mut arrays = self.buffer.iter_mut().map(finish).collect::<Result<Vec<ArrayRef>>>()?;
             let called = called.iter().map(|is_updated| if *is_updated { BEFORE } else { DELETED });
             arrays.push(Arc::new(StringArray::from_iter_values(called)));
-            let open = match &mut self.open {
-                Some(open) => open,
-                none => none.insert(new_file(store, columns)?),
-            };
-            holes.write(store, files, columns, arrays, open)?;
+            if groups.len() < 2 {
+                let partition = groups.into_keys().next().unwrap_or_default();
+                self.write_to(to, partition, holes, arrays)?;
+            } else {
+                let rows = arrays.first().map_or(0, |array| array.len());
+                let mut parts = holes.split(&within(&groups, rows));
+                for (number, (partition, rows)) in (0..).zip(groups) {
+                    let picked = pick(&arrays, &UInt32Array::from(rows))?;
+                    self.write_to(to, partition, parts.remove(&number).unwrap_or_default(), picked)?;
+                }
+            }
         }
         let rows_max = limit(Limit::PartRows, u64::MAX);
         let is_full = |open: &PartWriter| open.size_bytes() >= PART_BYTES_MAX || open.rows() >= rows_max;
-        if let Some(open) = self.open.take_if(|open| is_end || is_full(open)) {
+        for (_, open) in self.open.extract_if(.., |_, open| is_end || is_full(open)) {
             self.done.push(open.finish()?);
+        }
+        Ok(())
+    }
+
+    /// The buffered rows of each partition; of a table without partitions nothing.
+    fn take_groups(&mut self) -> BTreeMap<Partition, Vec<u32>> {
+        let (from, partitions) = (std::mem::take(&mut self.from), std::mem::take(&mut self.partitions));
+        let mut by_file: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (row, file) in (0..).zip(from) {
+            by_file.entry(file).or_default().push(row);
+        }
+        let mut groups: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
+        for (file, rows) in by_file {
+            groups.entry(partitions.get(&file).cloned().unwrap_or_default()).or_default().extend(rows);
+        }
+        groups
+    }
+
+    /// Writes rows of one partition.
+    fn write_to(&mut self, to: &Place<'_>, partition: Partition, holes: Holes, arrays: Vec<ArrayRef>) -> Result<()> {
+        let mut open = match self.open.remove(&partition) {
+            Some(open) => open,
+            None => new_file(to.store, to.columns, to.by, &partition)?,
+        };
+        holes.write(to.store, to.files, to.columns, arrays, &mut open)?;
+        if !to.by.is_empty() {
+            // Many row groups in the making would each take their memory.
+            open.end_row_group()?;
+        }
+        self.open.insert(partition, open);
+        while self.open.len() > limit(Limit::Files, OPEN_FILES_MAX) {
+            let largest = self.open.iter().max_by_key(|(_, open)| open.size_bytes());
+            let Some(largest) = largest.map(|(partition, _)| Partition::clone(partition)) else { break };
+            self.done.extend(self.open.remove(&largest).map(PartWriter::finish).transpose()?);
         }
         Ok(())
     }
 }
 
-/// A new file of changes of these columns.
-pub(crate) fn new_file(store: &TableStore, columns: &[TableColumn]) -> Result<PartWriter> {
-    PartWriter::create_as(new_change_file(), store, &with_change_column(columns), &[])
+/// Where old rows are written to.
+struct Place<'a> {
+    store: &'a TableStore,
+    files: &'a Files,
+    columns: &'a [TableColumn],
+    /// Positions of the partition columns.
+    by: &'a [usize],
+}
+
+/// For each of so many rows the number of its group, and its place there.
+fn within(groups: &BTreeMap<Partition, Vec<u32>>, rows: usize) -> Vec<Option<(u32, u32)>> {
+    let mut within = vec![None; rows];
+    for (number, rows) in (0..).zip(groups.values()) {
+        for (place, row) in (0..).zip(rows) {
+            if let Some(slot) = within.get_mut(*row as usize) {
+                *slot = Some((number, place));
+            }
+        }
+    }
+    within
+}
+
+/// A new file of changes of these columns, of rows that are all in one partition; the file has none of the columns `by`, and
+/// takes them all the same.
+pub(crate) fn new_file(
+    store: &TableStore,
+    columns: &[TableColumn],
+    by: &[usize],
+    partition: &Partition,
+) -> Result<PartWriter> {
+    let (name, columns) = (new_change_file(&folder(partition)), with_change_column(columns));
+    PartWriter::create_within(name, store, &columns, &[], (by, Partition::clone(partition)))
 }
 
 /// What was written for a commit's feed.
@@ -206,7 +288,7 @@ impl Parts {
     }
 
     fn is_committed(&self, row: RowLocation) -> bool {
-        row.file != self.ordinal && !self.done.iter().any(|(file, _)| *file == row.file)
+        row.file != self.ordinal && !self.done.contains_key(&row.file) && !self.is_open_partition(row.file)
     }
 
     /// The row in the making has a key that the last commit had as well.
@@ -237,7 +319,13 @@ impl Parts {
         let is_committed = self.is_committed(row);
         let Some(feed) = &mut self.feed else { return Ok(()) };
         if is_committed {
-            return feed.push(key, row, is_updated, image);
+            let by = self.partitions.as_ref().map_or(&[][..], |partitions| &partitions.by);
+            if !by.is_empty() {
+                feed.from.push(row.file);
+                let partition = || self.files.get(row.file).map(|file| Partition::clone(&file.partition));
+                feed.partitions.entry(row.file).or_insert_with(|| partition().unwrap_or_default());
+            }
+            return feed.push(key, (row, by), is_updated, image);
         }
         match feed.rows.get(&key).and_then(|old| feed.is_updated.get_mut(*old as usize)) {
             Some(old) => *old = is_updated,
@@ -250,7 +338,8 @@ impl Parts {
     pub(super) fn write_feed(&mut self, had_rows: bool, is_end: bool) -> Result<()> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         feed.windows += usize::from(had_rows || !feed.is_updated.is_empty());
-        feed.write(&self.store, &self.files, &self.columns, is_end)
+        let by = self.partitions.as_ref().map_or(&[][..], |partitions| &partitions.by);
+        feed.write(&Place { store: &self.store, files: &self.files, columns: &self.columns, by }, is_end)
     }
 
     /// What was written, for the feed of a commit; `None` when readers see the changes from the files alone, unless it
@@ -272,7 +361,7 @@ impl Parts {
 
     /// Whether rows that were written since the last commit have gone again.
     pub(crate) fn loses_new_rows(&self) -> bool {
-        self.done.iter().any(|(ordinal, _)| self.deletes.contains_key(ordinal))
+        self.done.keys().any(|ordinal| self.deletes.contains_key(ordinal))
     }
 
     /// Names what the next commit's feed is made of.
@@ -295,8 +384,8 @@ impl Parts {
     pub(super) fn discard_feed(&mut self) -> Vec<String> {
         let Some(feed) = &mut self.feed else { return Vec::new() };
         let Feed { open, done, named, .. } = std::mem::replace(feed, Feed::new(&self.columns));
-        if let (Some(open), Some(intents)) = (open, self.store.intents()) {
-            intents.strike([open.name()]);
+        if let Some(intents) = self.store.intents() {
+            intents.strike(open.values().map(PartWriter::name));
         }
         // Of the named ones some are data files, which others remove as well.
         done.into_iter().chain(named).map(|file| file.path).collect()

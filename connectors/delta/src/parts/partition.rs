@@ -18,13 +18,13 @@ use std::sync::Arc;
 use tidewire_core::{Error, Value};
 
 /// Files that a table has open at once. Of more partitions each gets a file whenever the buffer is written.
-const OPEN_FILES_MAX: usize = 32;
+pub(super) const OPEN_FILES_MAX: usize = 32;
 
 /// What the parts of a partitioned table have in addition.
 #[derive(Default)]
 pub(super) struct Partitions {
     /// Positions of the partition columns.
-    by: Vec<usize>,
+    pub(super) by: Vec<usize>,
     known: Vec<Partition>,
     numbers: HashMap<Vec<Option<String>>, u32>,
     /// For each buffered row the number of its partition.
@@ -148,7 +148,8 @@ impl Parts {
         let finish = |column: &mut Column| {
             column.finish().map_err(|cause| Error::bug("delta_column", "finish a column").with_cause(cause))
         };
-        let arrays = self.buffer.iter_mut().map(finish).collect::<Result<Vec<ArrayRef>>>()?;
+        let mut arrays = self.buffer.iter_mut().map(finish).collect::<Result<Vec<ArrayRef>>>()?;
+        arrays.extend(self.feed.as_ref().map(|feed| feed.change_types(rows)));
         let mut by_partition: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         // For each row its partition, and its place among that one's rows.
         let mut within = Vec::with_capacity(rows as usize);
@@ -164,11 +165,7 @@ impl Parts {
         let is_alone = by_partition.len() == 1;
         for (number, kept) in by_partition {
             let indices = UInt32Array::from(kept);
-            let pick = |array: &ArrayRef| {
-                take(array, &indices, None)
-                    .map_err(|cause| Error::bug("delta_column", "pick a partition's rows").with_cause(cause))
-            };
-            let picked = arrays.iter().map(pick).collect::<Result<Vec<_>>>()?;
+            let picked = pick(&arrays, &indices)?;
             let first = self.open_partition(number)?;
             for (row, place) in indices.values().iter().zip(0u32..) {
                 if let Some(slot) = places.get_mut(*row as usize) {
@@ -178,6 +175,9 @@ impl Parts {
             self.write_to(number, holes.remove(&number).unwrap_or_default(), picked, is_alone)?;
         }
         let moved = Moved { file: self.ordinal, base, places };
+        if let Some(feed) = &mut self.feed {
+            feed.follow(self.ordinal, base, Some(&moved));
+        }
         self.files.forget(self.ordinal);
         self.next_file();
         Ok(Some(moved))
@@ -185,13 +185,13 @@ impl Parts {
 
     /// Where the next row of a partition's file will lie.
     fn open_partition(&mut self, number: u32) -> Result<RowLocation> {
+        let columns = self.file_columns();
         let Some(partitions) = &mut self.partitions else { return Err(no_partition()) };
         if let Some((file, open)) = partitions.open.get(&number) {
             return Ok(RowLocation { file: *file, row: open.rows() as u32 });
         }
         let partition = partitions.known.get(number as usize).cloned().ok_or_else(no_partition)?;
-        let writer =
-            PartWriter::create_for(&self.store, &self.columns, &self.key, &partitions.by, Arc::clone(&partition))?;
+        let writer = PartWriter::create_for(&self.store, &columns, &self.key, &partitions.by, Arc::clone(&partition))?;
         let file = self.files.begin_for(partition);
         partitions.open.insert(number, (file, writer));
         Ok(RowLocation { file, row: 0 })
@@ -232,7 +232,7 @@ impl Parts {
         self.nulls.extend(partitions.by.iter().filter(null));
         let file = open.finish()?;
         self.files.end(ordinal, file.path.clone(), file.size);
-        self.done.push((ordinal, file));
+        self.done.insert(ordinal, file);
         Ok(())
     }
 
@@ -246,6 +246,14 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// These rows of each array.
+pub(super) fn pick(arrays: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
+    let pick = |array: &ArrayRef| {
+        take(array, rows, None).map_err(|cause| Error::bug("delta_column", "pick a partition's rows").with_cause(cause))
+    };
+    arrays.iter().map(pick).collect()
 }
 
 fn no_partition() -> Error {

@@ -186,14 +186,16 @@ impl BucketPrefix {
         };
         let found: Vec<ObjectMeta> =
             self.shared.wait(listing.try_collect()).map_err(|e| error::object("list", &self.place(prefix), e))?;
-        let mut objects: Vec<Object> = found
-            .iter()
-            .filter_map(|meta| Some((meta.location.as_ref().strip_prefix(&base)?, meta)))
-            .filter(|(name, _)| !name.contains('/') && *name > start_after)
-            .map(|(name, meta)| object(name.to_owned(), meta))
-            .collect();
-        objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(objects)
+        let is_asked = |name: &str| !name.contains('/') && name > start_after;
+        Ok(objects_of(&found, &base, is_asked))
+    }
+
+    pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
+        let directory = self.path(prefix)?;
+        let listing = self.shared.store.list(Some(&directory));
+        let found: Vec<ObjectMeta> =
+            self.shared.wait(listing.try_collect()).map_err(|e| error::object("list", &self.place(prefix), e))?;
+        Ok(objects_of(&found, &format!("{directory}/"), |_| true))
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {
@@ -430,6 +432,15 @@ fn settings(location: &Url, cause: impl Into<Box<dyn std::error::Error + Send + 
     Error::configuration("storage_settings", format!("set up the store of `{location}`"))
         .with_remedy("correct the settings under `storage`")
         .with_cause(cause)
+}
+
+/// What was found below `base`, by its names there, as far as it is asked for.
+fn objects_of(found: &[ObjectMeta], base: &str, is_asked: impl Fn(&str) -> bool) -> Vec<Object> {
+    let names = found.iter().filter_map(|meta| Some((meta.location.as_ref().strip_prefix(base)?, meta)));
+    let asked = names.filter(|(name, _)| is_asked(name));
+    let mut objects: Vec<Object> = asked.map(|(name, meta)| object(name.to_owned(), meta)).collect();
+    objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    objects
 }
 
 fn object(name: String, meta: &ObjectMeta) -> Object {

@@ -203,6 +203,10 @@ impl FaultyDirectory {
         self.faults.run(Call::Read, prefix, || self.within.list(prefix, start_after))
     }
 
+    pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
+        self.faults.run(Call::Read, prefix, || self.within.list_below(prefix))
+    }
+
     pub(super) fn delete(&self, name: &str) -> Result<()> {
         self.faults.run(Call::Remove, name, || self.within.delete(name))
     }

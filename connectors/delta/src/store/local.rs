@@ -298,6 +298,38 @@ impl LocalDirectory {
         }
     }
 
+    pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
+        let mut objects = self.list(prefix, "")?;
+        for folder in self.folders(prefix)? {
+            let below = self.list_below(&format!("{prefix}/{folder}"))?;
+            objects
+                .extend(below.into_iter().map(|object| Object { name: format!("{folder}/{}", object.name), ..object }));
+        }
+        objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(objects)
+    }
+
+    /// The folders right below one; links are not followed.
+    fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let directory = self.path.join(prefix);
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(e) if is_missing(&e) => return Ok(Vec::new()),
+            Err(e) => return Err(error::local_io("list", &directory.display().to_string(), e)),
+        };
+        let mut folders = Vec::new();
+        for entry in entries {
+            let found = entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.file_name().into_string())));
+            match found {
+                Ok((true, Ok(name))) => folders.push(name),
+                Ok(_) => {}
+                Err(e) if is_missing(&e) => {}
+                Err(e) => return Err(error::local_io("list", &directory.display().to_string(), e)),
+            }
+        }
+        Ok(folders)
+    }
+
     pub(super) fn delete(&self, name: &str) -> Result<()> {
         match fs::remove_file(self.path.join(name)) {
             Ok(()) => Ok(()),

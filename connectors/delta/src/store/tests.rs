@@ -66,6 +66,20 @@ fn objects_are_read_listed_and_removed() {
 }
 
 #[test]
+fn a_folder_is_listed_with_all_that_are_in_it() {
+    for (_directory, store) in backends() {
+        assert!(store.list_below("_change_data").unwrap().is_empty());
+        for name in ["_change_data/b", "_change_data/a=1/c=2/d", "_change_data/a=2/e", "_change_data_not", "a=1/f"] {
+            store.put_new(name, "x".into()).unwrap();
+        }
+        let found = store.list_below("_change_data").unwrap();
+        let names: Vec<&str> = found.iter().map(|object| object.name.as_str()).collect();
+        assert_eq!(names, ["a=1/c=2/d", "a=2/e", "b"]);
+        assert_eq!(self::names(&store, "_change_data", ""), ["b"]);
+    }
+}
+
+#[test]
 fn a_data_file_appears_whole_or_not_at_all_sk_32() {
     for (_directory, store) in backends() {
         for size in [0, 10, (20 << 20) + 1] {

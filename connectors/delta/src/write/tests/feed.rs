@@ -1,6 +1,6 @@
 //! The change data feed of single commits: the net change of each key, whatever was written before the commit's end.
 
-use super::harness::{Harness, Logical, Shape, row, text};
+use super::harness::{Harness, Logical, NULL, Shape, row, text};
 use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED};
 
 /// Key, what happened, `v`.
@@ -48,9 +48,20 @@ fn a_commit_shows_the_net_change_of_each_key() {
             &[(1, BEFORE, "a"), (1, AFTER, "new"), (2, BEFORE, "a"), (2, AFTER, "new"), (5, INSERTED, "c")],
         ),
     ];
+    let ways = [
+        (Shape::Int, false, None),
+        (Shape::Int, true, None),
+        (Shape::Composite, true, None),
+        // Each update goes to another partition; none does; the key holds the column.
+        (Shape::Int, false, Some("v")),
+        (Shape::Int, true, Some("v")),
+        (Shape::Int, true, Some("big")),
+        (Shape::Composite, true, Some("kind")),
+    ];
     for (what, changes, expected) in table {
-        for (shape, spill) in [(Shape::Int, false), (Shape::Int, true), (Shape::Composite, true)] {
+        for (shape, spill, by) in ways {
             let mut h = fed(shape);
+            h.partition(by);
             h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "a", "A")]);
             h.commit();
             h.spill_always(spill);
@@ -61,29 +72,90 @@ fn a_commit_shows_the_net_change_of_each_key() {
             h.commit();
             let mut expected: Vec<_> = expected.iter().map(|(id, word, v)| (*id, text(word), text(v))).collect();
             expected.sort();
-            assert_eq!(h.changes(), expected, "{what}, spilled: {spill}");
+            let way = format!("{what}, spilled: {spill}, partitioned by {by:?}");
+            assert_eq!(h.changes(), expected, "{way}");
+            if !expected.is_empty() {
+                assert_eq!(h.changes_by_kernel(), expected, "{way}, by the kernel");
+            }
         }
     }
 }
 
 #[test]
-fn an_emptied_table_says_so_by_its_files() {
+fn changes_lie_in_their_partitions() {
+    for spill in [false, true] {
+        let mut h = fed(Shape::Int);
+        h.partition(Some("v"));
+        h.spill_always(spill);
+        h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B"), Logical::insert(3, NULL, "C")]);
+        h.commit();
+        assert_eq!(h.change_files(), []);
+        // `big` is not in the log: the old row is read from the old partition, and the new one shown in the new.
+        h.send(&[Logical::update(1, "b", None), Logical::Delete(3), Logical::update(2, "a", None)]);
+        h.commit();
+        let told = |id, word: &str, v: &str| (id, text(word), text(v));
+        let expected = [told(1, AFTER, "b"), told(1, BEFORE, "a"), told(2, AFTER, "a"), told(2, BEFORE, "b")];
+        let changes = h.changes_by_kernel();
+        assert_eq!(changes.iter().filter(|(id, ..)| *id != 3).cloned().collect::<Vec<_>>(), expected);
+        assert_eq!(h.changed_texts("big").iter().flatten().filter(|text| *text == "C").count(), 1);
+        for (path, partition) in h.change_files() {
+            let value = partition["v"].as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__");
+            let is_data = path.starts_with(&format!("v={value}/part-"));
+            assert!(is_data || path.starts_with(&format!("_change_data/v={value}/cdc-")), "{path}");
+        }
+        h.send(&[Logical::Delete(1)]);
+        h.commit();
+        assert_eq!(h.change_files().iter().filter(|(path, _)| path.contains("/v=b/")).count(), 1);
+    }
+}
+
+#[test]
+fn old_rows_of_many_partitions_keep_few_files_open() {
     let mut h = fed(Shape::Int);
+    h.partition(Some("v"));
+    h.spill_always(true);
+    h.send(&(0..100).map(|id| Logical::insert(id, &format!("v{id}"), "big")).collect::<Vec<_>>());
+    h.commit();
+    h.send(&(0..100).map(|id| Logical::update(id, &format!("v{}", 99 - id), None)).collect::<Vec<_>>());
+    let open = h.sink().tables.values().map(|table| table.open_files()).sum::<usize>();
+    assert!(open <= 64, "{open} files");
+    h.commit();
+    let changes = h.changes_by_kernel();
+    assert_eq!((changes.len(), &changes), (200, &h.changes()));
+    assert!(
+        changes
+            .iter()
+            .all(|(id, word, v)| { *v == if *word == AFTER { format!("v{}", 99 - id) } else { format!("v{id}") } })
+    );
+}
+
+#[test]
+fn an_emptied_table_says_so_by_its_files() {
+    for by in [None, Some("v")] {
+        an_emptied_table(by);
+    }
+}
+
+fn an_emptied_table(by: Option<&str>) {
+    let mut h = fed(Shape::Int);
+    h.partition(by);
     h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "a", "A")]);
     h.commit();
     h.send(&[Logical::update(1, "b", None), Logical::Truncate, Logical::insert(2, "c", "C")]);
     h.commit();
     // With a file of changes readers would not look at those that go.
     assert_eq!((h.changes(), h.rows()), (vec![], [row(2, "c", "C")].into()));
-    h.send(&[Logical::insert(1, "a", "A"), Logical::insert(3, "d", "D")]);
+    let told = |id, word: &str, v: &str| (id, text(word), text(v));
+    assert_eq!(h.changes_by_kernel(), [told(1, DELETED, "a"), told(2, DELETED, "a"), told(2, INSERTED, "c")]);
+    h.send(&[Logical::insert(1, "a", "A"), Logical::insert(3, "a", "D")]);
     h.commit();
     h.send(&[Logical::Delete(3)]);
     h.commit();
     // delta-rs forgets the deletion vectors of files that go: there it is told row by row.
     h.send(&[Logical::update(1, "b", None), Logical::Truncate, Logical::insert(2, "e", "E")]);
     h.commit();
-    let told = |id, word: &str, v: &str| (id, text(word), text(v));
     assert_eq!(h.changes(), [told(1, DELETED, "a"), told(2, DELETED, "c"), told(2, INSERTED, "e")]);
+    assert_eq!(h.changes_by_kernel(), h.changes());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{Harness, Rows, Version, text};
 use crate::encode::read::ColumnReader;
 use crate::log::{ForeignWrites, LiveFile, Table};
-use crate::model::reading::{each_row, each_row_of_file};
+use crate::model::kernel;
+use crate::model::reading::{each_row, each_row_of_file, with_partition};
 use crate::parts::feed::{CHANGE_COLUMN, with_change_column};
 use crate::typemap::{TableColumn, parse_schema_string};
 use arrow_array::Array;
@@ -95,6 +96,40 @@ impl Harness {
         changes
     }
 
+    /// What the newest version changed, as the Delta kernel reads it: key, what happened, `v`; sorted.
+    pub(in crate::write::tests) fn changes_by_kernel(&self) -> Vec<(i64, String, String)> {
+        let table = self.table().unwrap();
+        let mut changes = Vec::new();
+        for batch in kernel::changes(table.store(), table.version()) {
+            let text = |name: &str, at: usize| {
+                let array = batch.column_by_name(name).unwrap().as_string::<i32>();
+                array.value(at).to_owned()
+            };
+            let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+            changes.extend((0..batch.num_rows()).map(|at| (ids.value(at), text(CHANGE_COLUMN, at), text("v", at))));
+        }
+        changes.sort();
+        changes
+    }
+
+    /// The paths of the newest version's files of changes, each with what the log says of its partition.
+    pub(in crate::write::tests) fn change_files(&self) -> Vec<(String, BTreeMap<String, Option<String>>)> {
+        let of = |file: &serde_json::Value| {
+            let partition = serde_json::from_value(file["partitionValues"].clone()).unwrap();
+            (file["path"].as_str().unwrap().to_owned(), partition)
+        };
+        self.newest_changes().iter().map(of).collect()
+    }
+
+    /// The actions that name them.
+    fn newest_changes(&self) -> Vec<serde_json::Value> {
+        let table = self.table().unwrap();
+        let entry = table.store().get(&format!("_delta_log/{:020}.json", table.version())).unwrap().unwrap();
+        let lines = entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let actions = lines.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap());
+        actions.filter_map(|action| action.get("cdc").cloned()).collect()
+    }
+
     /// A text column of these files.
     pub(in crate::write::tests) fn changed_texts(&self, name: &str) -> Vec<Option<String>> {
         let mut texts = Vec::new();
@@ -110,13 +145,12 @@ impl Harness {
         let all = with_change_column(&parse_schema_string(table.schema_string()).unwrap());
         let columns: Vec<&TableColumn> =
             names.iter().map(|name| all.iter().find(|column| &*column.name == *name).unwrap()).collect();
-        let entry = table.store().get(&format!("_delta_log/{:020}.json", table.version())).unwrap().unwrap();
-        for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let action: serde_json::Value = serde_json::from_slice(line).unwrap();
-            let Some(file) = action.get("cdc") else { continue };
+        for file in self.newest_changes() {
             let (path, size) = (file["path"].as_str().unwrap(), file["size"].as_u64().unwrap());
             let mut reader = ColumnReader::open(table.store(), path, size, &columns, None).unwrap();
-            while let Some(arrays) = reader.next_arrays().unwrap() {
+            let partition: BTreeMap<_, _> = serde_json::from_value(file["partitionValues"].clone()).unwrap();
+            while let Some(mut arrays) = reader.next_arrays().unwrap() {
+                with_partition(&columns, &partition.clone().into(), &mut arrays);
                 (0..arrays.iter().flatten().next().unwrap().len()).for_each(|at| each(&arrays, at));
             }
         }
