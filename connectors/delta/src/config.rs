@@ -263,13 +263,9 @@ impl Settings {
         let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);
         if config.change_data_feed {
-            check_feed(mode, &mut fault);
+            together::check_feed(mode, (widening, added_defaults), &mut fault);
         }
-        let special = [
-            (config.change_data_feed, "change_data_feed"),
-            (!partition_by.is_empty(), "partition_by"),
-            (!deletion_vectors, "deletion_vectors = false"),
-        ];
+        let special = [(!partition_by.is_empty(), "partition_by"), (!deletion_vectors, "deletion_vectors = false")];
         for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set) {
             together::check_together(key, config.column_mapping, (widening, added_defaults), &mut fault);
         }
@@ -354,12 +350,6 @@ fn partition_by(by: BTreeMap<String, Vec<String>>, fault: &mut impl FnMut(&str, 
         faults.into_iter().for_each(|message| fault("partition_by", message));
         PartitionBy::default()
     })
-}
-
-fn check_feed(mode: Mode, fault: &mut impl FnMut(&str, String)) {
-    if mode != Mode::Mirror {
-        fault("change_data_feed", "is for `mode = \"mirror\"`: the other modes are feeds themselves".to_owned());
-    }
 }
 
 /// The time between barriers; `None`: there are none.
@@ -542,11 +532,16 @@ mod tests {
         ] {
             let with = |more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
             assert!(with("").is_ok(), "{key}");
+            let is_feed = key == "change_data_feed";
             for (more, faulty) in [
                 (r#", "column_mapping": true"#, "column_mapping"),
                 (r#", "widening": "types""#, "widening"),
                 (r#", "added_defaults": "fill""#, "added_defaults"),
             ] {
+                if is_feed && faulty == "column_mapping" {
+                    assert!(with(more).is_ok(), "{more}");
+                    continue;
+                }
                 let faults = with(more).unwrap_err();
                 assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
                 assert!(faults[0].message.contains(key), "{faults:?}");

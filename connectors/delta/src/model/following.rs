@@ -69,13 +69,36 @@ impl Follower {
     fn declare(&mut self, actions: &[Value]) {
         let Some(metadata) = actions.iter().find_map(|action| action.get("metaData")) else { return };
         self.columns = parse_schema_string(metadata["schemaString"].as_str().unwrap()).unwrap();
-        self.key = serde_json::from_str(metadata["configuration"]["tidewire.key"].as_str().unwrap()).unwrap();
+        let key: Vec<String> =
+            serde_json::from_str(metadata["configuration"]["tidewire.key"].as_str().unwrap()).unwrap();
+        let column = |name: &String| self.columns.iter().find(|column| column.file_name().as_ref() == name).unwrap();
+        self.key = key.iter().map(|name| Arc::clone(&column(name).name)).collect();
+    }
+
+    /// The rows so far under the names of today. Where columns have names of their own in files, those are the same columns, and
+    /// one that has gone is in no row any more.
+    fn follow_names(&mut self, before: &[TableColumn]) {
+        if self.columns.iter().all(|column| column.mapped.is_none()) {
+            return;
+        }
+        let today = |name: &Arc<str>| {
+            let held = before.iter().find(|column| column.name == *name)?.file_name();
+            self.columns.iter().find(|column| column.file_name() == held).map(|column| Arc::clone(&column.name))
+        };
+        let mut rows = Bag::new();
+        for (row, count) in &self.rows {
+            let row = row.iter().filter_map(|(name, value)| Some((today(name)?, value.clone()))).collect();
+            *rows.entry(row).or_default() += count;
+        }
+        self.rows = rows;
     }
 
     fn read(&mut self, store: &TableStore, entry: &[u8]) {
         let actions = actions(entry);
         let before = self.columns.clone();
         self.declare(&actions);
+        self.follow_names(&before);
+        let is_mapped = self.columns.iter().any(|column| column.mapped.is_some());
         let all = |kind: &str| actions.iter().filter_map(|action| action.get(kind)).cloned().collect::<Vec<_>>();
         let mut changes = Changes::default();
         let files = all("cdc");
@@ -86,7 +109,7 @@ impl Follower {
             if !files.is_empty() || file["dataChange"] == false {
                 continue;
             }
-            let columns = if is_add { &self.columns } else { &before };
+            let columns = if is_add || is_mapped { &self.columns } else { &before };
             let rows = read_rows(store, file, columns, None).into_iter().map(|(row, _)| row);
             if is_add { changes.more.extend(rows) } else { changes.less.extend(rows) }
         }

@@ -118,7 +118,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     }
     let is_plain = !is_mapped && widening == Widening::Halt && !fills;
     // These do not go together.
-    settings.change_data_feed &= is_plain;
+    settings.change_data_feed &= widening == Widening::Halt && !fills;
     settings.deletion_vectors |= !is_plain;
     let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt, fills);
     if keyless.is_some() {

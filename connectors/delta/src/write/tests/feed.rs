@@ -1,7 +1,10 @@
 //! The change data feed of single commits: the net change of each key, whatever was written before the commit's end.
 
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
-use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED};
+use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED};
+use crate::typemap::parse_schema_string;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use std::collections::BTreeMap;
 
 /// Key, what happened, `v`.
 type Told = &'static [(i64, &'static str, &'static str)];
@@ -10,6 +13,14 @@ fn fed(shape: Shape) -> Harness {
     let mut h = Harness::new(shape);
     h.feed_changes(true);
     h
+}
+
+/// In the place of a partition column: files have other names for the columns.
+const MAPPED: &str = "mapped";
+
+fn map(h: &mut Harness) {
+    h.map_columns(true);
+    h.number_columns();
 }
 
 fn rename(old: i64, id: i64) -> Logical {
@@ -52,6 +63,7 @@ fn a_commit_shows_the_net_change_of_each_key() {
         (Shape::Int, false, None),
         (Shape::Int, true, None),
         (Shape::Composite, true, None),
+        (Shape::Int, true, Some(MAPPED)),
         // Each update goes to another partition; none does; the key holds the column.
         (Shape::Int, false, Some("v")),
         (Shape::Int, true, Some("v")),
@@ -61,7 +73,10 @@ fn a_commit_shows_the_net_change_of_each_key() {
     for (what, changes, expected) in table {
         for (shape, spill, by) in ways {
             let mut h = fed(shape);
-            h.partition(by);
+            match by {
+                Some(MAPPED) => map(&mut h),
+                by => h.partition(by),
+            }
             h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "a", "A")]);
             h.commit();
             h.spill_always(spill);
@@ -171,6 +186,50 @@ fn old_rows_are_shown_as_the_table_had_them() {
     h.commit();
     assert_eq!(h.changes(), [(1, text(DELETED), text("b"))]);
     assert_eq!(h.changed_texts("big"), [Some(text("A"))]);
+}
+
+#[test]
+fn changes_are_told_under_the_names_of_their_version() {
+    for spill in [false, true] {
+        let mut h = fed(Shape::Int);
+        map(&mut h);
+        h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "b", "B"), Logical::insert(3, "c", "C")]);
+        h.commit();
+        h.spill_always(spill);
+        h.replay();
+        // One commit, of changes before and after a rename, a drop and another column of the dropped one's name.
+        h.send(&[Logical::update(1, "a1", None), Logical::Delete(2)]);
+        h.rename_column("v", "w");
+        h.drop_column("big");
+        h.add_numbered("big", 9);
+        h.send(&[Logical::update(1, "a2", Some("new")), Logical::update(3, "c2", Some("new"))]);
+        h.commit();
+        let by_kernel = h.changed_by_kernel(&["w", "big", CHANGE_COLUMN]);
+        let told = |w: &str, big: Option<&str>, word: &str| vec![Some(text(w)), big.map(text), Some(text(word))];
+        let expected = [
+            told("a", None, BEFORE),
+            told("b", None, DELETED),
+            told("c", None, BEFORE),
+            told("x", Some("new"), AFTER),
+            told("x", Some("new"), AFTER),
+        ];
+        assert_eq!(by_kernel, expected, "spilled: {spill}");
+        let columns = parse_schema_string(h.table().unwrap().schema_string()).unwrap();
+        let mapped = columns.iter().filter_map(|column| column.mapped.as_ref());
+        let ids: BTreeMap<_, _> = mapped.map(|mapped| (mapped.physical.to_string(), mapped.id as i32)).collect();
+        for (path, _) in h.change_files() {
+            let reader = SerializedFileReader::new(h.table().unwrap().store().get(&path).unwrap().unwrap()).unwrap();
+            let fields = reader.metadata().file_metadata().schema_descr().root_schema().get_fields().to_vec();
+            for field in &fields {
+                let id = field.get_basic_info().has_id().then(|| field.get_basic_info().id());
+                match field.name() {
+                    CHANGE_COLUMN => assert_eq!(id, None),
+                    name => assert!(id.is_some() && ids.get(name).is_none_or(|held| Some(*held) == id), "{name}"),
+                }
+            }
+            assert!(fields.iter().any(|field| field.name() == CHANGE_COLUMN), "{path}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::parts::feed::{CHANGE_COLUMN, with_change_column};
 use crate::typemap::{TableColumn, parse_schema_string};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_schema::DataType;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Harness {
@@ -98,18 +99,36 @@ impl Harness {
 
     /// What the newest version changed, as the Delta kernel reads it: key, what happened, `v`; sorted.
     pub(in crate::write::tests) fn changes_by_kernel(&self) -> Vec<(i64, String, String)> {
-        let table = self.table().unwrap();
-        let mut changes = Vec::new();
-        for batch in kernel::changes(table.store(), table.version()) {
-            let text = |name: &str, at: usize| {
-                let array = batch.column_by_name(name).unwrap().as_string::<i32>();
-                array.value(at).to_owned()
-            };
-            let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
-            changes.extend((0..batch.num_rows()).map(|at| (ids.value(at), text(CHANGE_COLUMN, at), text("v", at))));
-        }
+        let rows = self.changed_by_kernel(&["id", CHANGE_COLUMN, "v"]);
+        let mut changes: Vec<_> = rows
+            .into_iter()
+            .map(|row| {
+                let mut texts = row.into_iter().map(Option::unwrap_or_default);
+                let mut next = || texts.next().unwrap();
+                (next().parse().unwrap(), next(), next())
+            })
+            .collect();
         changes.sort();
         changes
+    }
+
+    /// The same of any columns, as texts.
+    pub(in crate::write::tests) fn changed_by_kernel(&self, names: &[&str]) -> Vec<Vec<Option<String>>> {
+        let table = self.table().unwrap();
+        let mut rows = Vec::new();
+        for batch in kernel::changes(table.store(), table.version()) {
+            let value = |name: &&str, at: usize| {
+                let array = batch.column_by_name(name).unwrap();
+                array.is_valid(at).then(|| match array.data_type() {
+                    DataType::Int32 => array.as_primitive::<Int32Type>().value(at).to_string(),
+                    DataType::Int64 => array.as_primitive::<Int64Type>().value(at).to_string(),
+                    _ => array.as_string::<i32>().value(at).to_owned(),
+                })
+            };
+            rows.extend((0..batch.num_rows()).map(|at| names.iter().map(|name| value(name, at)).collect::<Vec<_>>()));
+        }
+        rows.sort();
+        rows
     }
 
     /// The paths of the newest version's files of changes, each with what the log says of its partition.
