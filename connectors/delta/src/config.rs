@@ -263,7 +263,7 @@ impl Settings {
         let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);
         if config.change_data_feed {
-            together::check_feed(mode, (widening, added_defaults), &mut fault);
+            together::check_feed(mode, &mut fault);
         }
         let special = [(!partition_by.is_empty(), "partition_by"), (!deletion_vectors, "deletion_vectors = false")];
         for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set) {
@@ -526,22 +526,16 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_named() {
         for (special, key) in [
-            (r#""change_data_feed": true"#, "change_data_feed"),
             (r#""partition_by": {"public.a": ["b"]}"#, "partition_by"),
             (r#""deletion_vectors": false"#, "deletion_vectors = false"),
         ] {
             let with = |more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
             assert!(with("").is_ok(), "{key}");
-            let is_feed = key == "change_data_feed";
             for (more, faulty) in [
                 (r#", "column_mapping": true"#, "column_mapping"),
                 (r#", "widening": "types""#, "widening"),
                 (r#", "added_defaults": "fill""#, "added_defaults"),
             ] {
-                if is_feed && faulty == "column_mapping" {
-                    assert!(with(more).is_ok(), "{more}");
-                    continue;
-                }
                 let faults = with(more).unwrap_err();
                 assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
                 assert!(faults[0].message.contains(key), "{faults:?}");

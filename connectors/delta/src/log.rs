@@ -161,6 +161,8 @@ pub(crate) struct Commit {
     pub(crate) blind_append: bool,
     /// Whether rows only move to other files: whoever follows the table's changes sees none (`dataChange`).
     pub(crate) only_moves: bool,
+    /// As `only_moves`, of single files among `adds` and `removes`, by path.
+    pub(crate) moves: BTreeSet<String>,
 }
 
 /// An id for a table that is to be created.

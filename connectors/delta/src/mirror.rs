@@ -17,6 +17,7 @@ mod rows;
 mod widening;
 
 pub(crate) use ending::current_rows;
+pub(crate) use feeding::{Filled, Told};
 pub(crate) use load::Teller;
 
 use crate::encode::column::Unfit;

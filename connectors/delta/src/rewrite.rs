@@ -31,9 +31,16 @@ pub(crate) struct Rewriter {
     pub(crate) teller: Teller,
 }
 
+/// A copy.
+pub(crate) struct Copied {
+    pub(crate) file: NewFile,
+    /// Whether its rows have values that the original's have not.
+    pub(crate) is_filled: bool,
+}
+
 impl Rewriter {
     /// A copy of a file of so many bytes and rows; `None` when it is as the table's columns ask for.
-    pub(crate) fn copy(&mut self, path: &str, size: u64, rows: u64) -> Result<Option<NewFile>> {
+    pub(crate) fn copy(&mut self, path: &str, size: u64, rows: u64) -> Result<Option<Copied>> {
         let columns = self.columns.iter().collect::<Vec<_>>();
         let mut reader = ColumnReader::open_whole(&self.store, path, size, rows, &columns)?;
         let mut present = reader.present();
@@ -57,7 +64,8 @@ impl Rewriter {
             }
             self.teller.add(length);
         }
-        out.finish().map(Some)
+        let is_filled = fillings.iter().any(Option::is_some);
+        Ok(Some(Copied { file: out.finish()?, is_filled }))
     }
 
     /// For each column that a file lacks and that has a filling, the value in one row.

@@ -16,6 +16,7 @@ mod committing;
 mod compacting;
 mod cuts;
 mod declaring;
+mod feeding;
 mod filling;
 mod found;
 mod opening;

@@ -3,36 +3,23 @@
 use crate::layout::{AddedDefaults, Mode, Widening};
 
 /// What a change data feed goes with.
-pub(super) fn check_feed(
-    mode: Mode,
-    (widening, added_defaults): (Widening, AddedDefaults),
-    fault: &mut impl FnMut(&str, String),
-) {
+pub(super) fn check_feed(mode: Mode, fault: &mut impl FnMut(&str, String)) {
     if mode != Mode::Mirror {
         fault("change_data_feed", "is for `mode = \"mirror\"`: the other modes are feeds themselves".to_owned());
     }
-    check_shapes("change_data_feed", (widening, added_defaults), fault);
 }
 
 /// What changes the shape of files is not written yet where `key` is set.
 pub(super) fn check_together(
     key: &str,
     column_mapping: bool,
-    shapes: (Widening, AddedDefaults),
-    fault: &mut impl FnMut(&str, String),
-) {
-    if column_mapping {
-        fault("column_mapping", format!("is not available yet together with `{key}`"));
-    }
-    check_shapes(key, shapes, fault);
-}
-
-fn check_shapes(
-    key: &str,
     (widening, added_defaults): (Widening, AddedDefaults),
     fault: &mut impl FnMut(&str, String),
 ) {
     added_defaults.check_together(key, fault);
+    if column_mapping {
+        fault("column_mapping", format!("is not available yet together with `{key}`"));
+    }
     if widening != Widening::Halt {
         fault("widening", format!("must be `halt`, or not set, together with `{key}`"));
     }

@@ -72,7 +72,8 @@ impl Entry {
             actions.extend(metadata_actions(state, metadata)?);
         }
         let data_change = !commit.only_moves;
-        let mut plan = Plan { store, state, now_millis, data_change, actions, kept: Vec::new(), vectors: Vec::new() };
+        let (kept, vectors, moves) = (Vec::new(), Vec::new(), &commit.moves);
+        let mut plan = Plan { store, state, now_millis, data_change, moves, actions, kept, vectors };
         plan.files(commit, deleted)?;
         let Plan { mut actions, kept, mut vectors, .. } = plan;
         let descriptors = deletion_vector::store_all(store, &mut vectors)?;
@@ -111,6 +112,8 @@ struct Plan<'a> {
     state: &'a State,
     now_millis: i64,
     data_change: bool,
+    /// Files whose rows only move all the same.
+    moves: &'a BTreeSet<String>,
     actions: Vec<Action>,
     /// Files that stay with a new vector: the same index in `vectors`.
     kept: Vec<Add>,
@@ -162,7 +165,7 @@ impl Plan<'_> {
         let remove = Remove {
             path: Arc::clone(path),
             deletion_timestamp: Some(self.now_millis),
-            data_change: self.data_change,
+            data_change: self.data_change && !self.moves.contains(&**path),
             extended_file_metadata: Some(true),
             partition_values: Some(Arc::clone(&file.partition)),
             size: i64::try_from(file.size).ok(),
@@ -180,7 +183,7 @@ impl Plan<'_> {
                 partition_values: Arc::clone(&file.partition),
                 size: i64::try_from(file.size).map_err(|e| failed(e.into()))?,
                 modification_time: self.now_millis,
-                data_change: self.data_change,
+                data_change: self.data_change && !self.moves.contains(&file.path),
                 stats: Some(stats),
                 deletion_vector: vector,
             })

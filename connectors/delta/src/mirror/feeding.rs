@@ -26,6 +26,27 @@ use tidewire_core::{Error, Value};
 /// New rows, by the ordinal of their file.
 type Rows = BTreeMap<u32, RoaringBitmap>;
 
+/// What is told in a commit's feed beside the changes of rows.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Files of which all rows go, with what was deleted of them before.
+    pub(crate) emptied: Vec<(NewFile, Arc<RoaringBitmap>)>,
+    /// Files whose rows get values in new columns.
+    pub(crate) filled: Vec<Filled>,
+    /// Columns have got wider types, which files of changes are to have as well.
+    pub(crate) is_widened: bool,
+}
+
+/// A file whose rows get values in new columns.
+pub(crate) struct Filled {
+    /// As it was.
+    pub(crate) before: NewFile,
+    /// The same rows in the same places.
+    pub(crate) after: NewFile,
+    /// Rows that were deleted, or are so now.
+    pub(crate) gone: RoaringBitmap,
+}
+
 impl Mirror {
     /// The row of a key goes; `row` is the change that has its values, if any does.
     pub(super) fn leaves(
@@ -49,22 +70,17 @@ impl Mirror {
         left.map_err(|(at, unfit)| unfit_error(row.schema, layout, at, unfit, |source| row.old_value(source)))
     }
 
-    /// Settles what the coming commit's feed names. After `close`, before `seal`. Of `emptied` files, with what was deleted of
-    /// them before, all rows go.
-    pub(crate) fn settle_feed(
-        &mut self,
-        parts: &mut Parts,
-        layout: &Layout,
-        emptied: Vec<(NewFile, Arc<RoaringBitmap>)>,
-    ) -> Result<()> {
-        let written = parts.take_written(!emptied.is_empty());
+    /// Settles what the coming commit's feed names. After `close`, before `seal`.
+    pub(crate) fn settle_feed(&mut self, parts: &mut Parts, layout: &Layout, told: Told) -> Result<()> {
+        let Told { emptied, filled, is_widened } = told;
+        let written = parts.take_written(!emptied.is_empty() || !filled.is_empty());
         let Some(Written { mut old, new, updates, is_open }) = written else { return Ok(()) };
         let mut is_updated = updates.clone();
-        if is_open {
+        if is_open || is_widened {
             is_updated = Rows::new();
             for file in &mut old {
-                let again = self.look_again(parts, layout, file, &mut is_updated)?;
-                if let Some(again) = again {
+                let (again, is_right) = self.look_again(parts, layout, file, &mut is_updated)?;
+                if !is_right || is_widened {
                     let called = |row| Some(if again.contains(row) { BEFORE } else { DELETED });
                     let fixed = copy(parts, layout, file, called)?;
                     parts.store().delete_unnamed(&file.path);
@@ -89,25 +105,31 @@ impl Mirror {
         for (file, dead) in emptied {
             old.push(copy(parts, layout, &file, |row| (!dead.contains(row)).then_some(DELETED))?);
         }
+        for Filled { before, after, gone } in
+            filled.iter().filter(|filled| filled.gone.len() < filled.after.num_records)
+        {
+            old.push(copy(parts, layout, before, |row| (!gone.contains(row)).then_some(BEFORE))?);
+            old.push(copy(parts, layout, after, |row| (!gone.contains(row)).then_some(AFTER))?);
+        }
         parts.name_changes(old);
         Ok(())
     }
 
     /// Looks for the keys of a file of old rows. Adds to `updates` the new rows that have one; returns the old rows whose
-    /// key has a new one, unless the file says so already.
+    /// key has a new one, and whether the file says so already.
     fn look_again(
         &mut self,
         parts: &Parts,
         layout: &Layout,
         file: &NewFile,
         updates: &mut Rows,
-    ) -> Result<Option<RoaringBitmap>> {
+    ) -> Result<(RoaringBitmap, bool)> {
         let all = with_change_column(&layout.columns);
         let columns = layout.key.iter().filter_map(|at| all.get(*at)).chain(all.last()).collect::<Vec<_>>();
         let bad = || error::damaged(&parts.store().place(&file.path), "it is not what was written a moment ago");
         let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &columns)?;
         let mut codec = self.codec.clone();
-        let (mut row, mut ids, mut again, mut is_wrong) = (0u32, Vec::new(), RoaringBitmap::new(), false);
+        let (mut row, mut ids, mut again, mut is_right) = (0u32, Vec::new(), RoaringBitmap::new(), true);
         while let Some(mut arrays) = reader.next_arrays()? {
             ids.clear();
             let called = arrays.pop().flatten().ok_or_else(bad)?;
@@ -121,11 +143,11 @@ impl Mirror {
                     again.insert(row);
                     updates.entry(found.file).or_default().insert(found.row);
                 }
-                is_wrong |= called != Some(if found.is_some() { BEFORE } else { DELETED });
+                is_right &= called == Some(if found.is_some() { BEFORE } else { DELETED });
                 row += 1;
             }
         }
-        Ok(is_wrong.then_some(again))
+        Ok((again, is_right))
     }
 }
 

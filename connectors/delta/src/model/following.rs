@@ -157,8 +157,11 @@ impl Follower {
                 words.push(word.to_owned());
             }
         }
+        // Of rows that go with a file it shows the columns that the table has afterwards.
+        let is_held = |name: &Arc<str>| self.columns.iter().any(|column| column.name == *name);
         let sorted = |rows: &[Row]| {
             let mut rows = rows.to_vec();
+            rows.iter_mut().for_each(|row| row.retain(|name, _| is_held(name)));
             rows.sort();
             rows
         };

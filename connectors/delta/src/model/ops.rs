@@ -101,7 +101,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     let keyless = keyless(seed);
     let is_adopted = matches!(seed % 4, 0 | 3) && keyless.is_none();
     let foreign_writes = if is_adopted { ForeignWrites::Adopt } else { ForeignWrites::Pause };
-    let fills = matches!(seed % 7, 3 | 5);
+    let fills = matches!(seed % 7, 3 | 5) || seed % 11 == 7;
     let added_defaults = if fills { AddedDefaults::Fill } else { AddedDefaults::Null };
     let mut settings = Settings {
         column_mapping: is_mapped,
@@ -118,7 +118,6 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     }
     let is_plain = !is_mapped && widening == Widening::Halt && !fills;
     // These do not go together.
-    settings.change_data_feed &= widening == Widening::Halt && !fills;
     settings.deletion_vectors |= !is_plain;
     let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt, fills);
     if keyless.is_some() {

@@ -49,6 +49,8 @@ pub(crate) fn with_change_column(columns: &[TableColumn]) -> Vec<TableColumn> {
 /// The feed of one table's uncommitted rows.
 #[derive(Default)]
 pub(crate) struct Feed {
+    /// The table's columns. None has a value for rows that are older than it: the last commit did not show it.
+    columns: Arc<[TableColumn]>,
     /// Old rows in the making.
     buffer: Vec<Column>,
     holes: Holes,
@@ -78,7 +80,14 @@ pub(crate) struct Feed {
 impl Feed {
     /// No changes yet, of a table of these columns.
     pub(super) fn new(columns: &[TableColumn]) -> Feed {
-        Feed { buffer: columns.iter().map(|column| Column::new(&column.column_type)).collect(), ..Feed::default() }
+        let mut feed = Feed::default();
+        feed.set_columns(columns);
+        feed
+    }
+
+    fn set_columns(&mut self, columns: &[TableColumn]) {
+        self.buffer = columns.iter().map(|column| Column::new(&column.column_type)).collect();
+        self.columns = columns.iter().map(|column| TableColumn { filling: None, ..column.clone() }).collect();
     }
 
     /// What the buffered new rows are called, as a column.
@@ -269,7 +278,7 @@ impl Parts {
     /// The columns are others. The old rows so far must have been written.
     pub(super) fn feed_columns(&mut self, columns: &[TableColumn]) {
         if let Some(feed) = &mut self.feed {
-            feed.buffer = Feed::new(columns).buffer;
+            feed.set_columns(columns);
         }
     }
 
@@ -339,7 +348,8 @@ impl Parts {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         feed.windows += usize::from(had_rows || !feed.is_updated.is_empty());
         let by = self.partitions.as_ref().map_or(&[][..], |partitions| &partitions.by);
-        feed.write(&Place { store: &self.store, files: &self.files, columns: &self.columns, by }, is_end)
+        let columns = Arc::clone(&feed.columns);
+        feed.write(&Place { store: &self.store, files: &self.files, columns: &columns, by }, is_end)
     }
 
     /// What was written, for the feed of a commit; `None` when readers see the changes from the files alone, unless it
@@ -372,7 +382,7 @@ impl Parts {
     }
 
     /// The columns of data files.
-    pub(super) fn file_columns(&self) -> Vec<TableColumn> {
+    pub(crate) fn file_columns(&self) -> Vec<TableColumn> {
         if self.has_feed() { with_change_column(&self.columns) } else { self.columns.clone() }
     }
 

@@ -5,7 +5,7 @@ use crate::changelog::Changelog;
 use crate::config::{Settings, mode_changed};
 use crate::error::Result;
 use crate::layout::{Earlier, Evolution, Layout, Mode, Widening, feed_columns};
-use crate::log::{Commit, LiveFile, NewFile, Table, Weight, new_table_id};
+use crate::log::{Commit, Table, Weight, new_table_id};
 use crate::mirror::{IndexHome, Mirror};
 use crate::parts::Parts;
 use crate::store::TableStore;
@@ -15,7 +15,6 @@ use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held};
 use crate::write::opening::{Fitted, fit};
 use crate::write::widening::Widened;
 use crate::write::{filling, no_floor, telling};
-use roaring::RoaringBitmap;
 use std::sync::Arc;
 use tidewire_core::{Batch, Change, Error, Mark, Op, Position, TableSchema};
 
@@ -223,12 +222,12 @@ impl TableWriter {
         }
         self.close().map_err(|error| self.or_overtaken(error))?;
         self.allow_nulls();
-        let widened = self.rewrite_files()?;
+        let mut widened = self.rewrite_files()?;
         if !self.has_changes() {
             self.rewrite_due = false;
             return Ok(());
         }
-        self.settle_feed()?;
+        self.settle_feed(&mut widened)?;
         let floor = self.snapshot_due.as_ref().or(self.snapshot_floor.as_ref());
         let places = position.into_iter().chain(floor).chain(&self.place);
         let reached = places.max().cloned().ok_or_else(|| no_floor(&self.schema.name))?;
@@ -253,40 +252,6 @@ impl TableWriter {
         (self.metadata_due, self.rewrite_due) = (false, false);
         self.forget_filling();
         Ok(())
-    }
-
-    /// What the coming commit's feed names.
-    fn settle_feed(&mut self) -> Result<()> {
-        let emptied = self.emptied_files()?;
-        let is_told_by_files = self.replaces_all && emptied.is_empty();
-        match &mut self.rows {
-            Rows::Mirror(mirror) if !is_told_by_files || self.table.is_none() => {
-                mirror.settle_feed(&mut self.parts, &self.layout, emptied)
-            }
-            _ => {
-                self.parts.take_written(false);
-                Ok(())
-            }
-        }
-    }
-
-    /// The files whose rows the feed must name one by one as all files go. Where whole files go readers see it by themselves;
-    /// but delta-rs forgets the deletion vectors of files that go.
-    fn emptied_files(&mut self) -> Result<Vec<(NewFile, Arc<RoaringBitmap>)>> {
-        let Some(table) = self.table.as_mut().filter(|_| self.replaces_all && self.settings.change_data_feed) else {
-            return Ok(Vec::new());
-        };
-        let mut files = Vec::new();
-        // Rows of another shape than the table's new one are told by their files all the same.
-        let has_vectors = table.files().any(|file| file.deletion_vector.is_some()) || self.parts.loses_new_rows();
-        if !self.metadata_due && has_vectors {
-            for file in table.files().cloned().collect::<Vec<_>>() {
-                let deleted = Arc::clone(table.deleted_rows(&file.path)?);
-                let LiveFile { path, size, num_records, partition, .. } = file;
-                files.push((NewFile { path, size, num_records, stats: None, partition }, deleted));
-            }
-        }
-        Ok(files)
     }
 
     /// What its commits have written since the last call for changes of rows.
@@ -495,7 +460,8 @@ impl TableWriter {
     /// The commit, and the files with their ordinals whose rows it adds or deletes.
     fn take_commit(&mut self, reached: &Position, widened: Widened) -> Result<(Commit, Vec<(u32, String)>)> {
         let mut sealed = self.parts.seal();
-        let Widened { adds, mut removes, deletes } = widened;
+        let moves = self.moved_files(&widened, &sealed.deletes);
+        let Widened { adds, mut removes, deletes, .. } = widened;
         removes.extend(self.files_to_replace());
         sealed.adds.extend(adds);
         for (path, rows) in deletes {
@@ -528,6 +494,7 @@ impl TableWriter {
             user_metadata: Some(self.user_metadata(reached)),
             blind_append,
             only_moves: false,
+            moves,
         };
         Ok((commit, sealed.touched))
     }

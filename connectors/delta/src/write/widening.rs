@@ -7,8 +7,10 @@ use super::table::TableWriter;
 use crate::error::Result;
 use crate::layout::{Mode, Widening};
 use crate::log::{Commit, NewFile};
+use crate::mirror::Filled;
 use crate::mirror::Teller;
-use crate::rewrite::Rewriter;
+use crate::parts::feed::with_change_column;
+use crate::rewrite::{Copied, Rewriter};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ pub(super) struct Widened {
     pub(super) removes: Vec<String>,
     /// The deleted rows of the originals, by the path of the copy.
     pub(super) deletes: BTreeMap<String, RoaringBitmap>,
+    /// Of a table with a change data feed, those of them whose rows have got values.
+    pub(super) filled: Vec<Filled>,
 }
 
 impl TableWriter {
@@ -53,7 +57,12 @@ impl TableWriter {
             current: self.layout.current(),
             teller: Teller::new(what, self.store.place(""), rows),
         };
-        self.parts.replace_done(|file| rewriter.copy(&file.path, file.size, file.num_records))?;
+        let columns = std::mem::take(&mut rewriter.columns);
+        rewriter.columns = if self.parts.has_feed() { with_change_column(&columns) } else { columns.clone() };
+        self.parts.replace_done(|file| {
+            Ok(rewriter.copy(&file.path, file.size, file.num_records)?.map(|copied| copied.file))
+        })?;
+        rewriter.columns = columns;
         let mut rewritten = Widened::default();
         if let Err(error) = self.copy_live(&mut rewriter, &mut rewritten) {
             for file in &rewritten.adds {
@@ -76,8 +85,15 @@ impl TableWriter {
             self.parts.files().named().map(|(ordinal, path)| (path.to_owned(), ordinal)).collect();
         let files = table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
         for (path, size, rows) in files {
-            let Some(copy) = rewriter.copy(&path, size, rows)? else { continue };
+            let Some(Copied { file: copy, is_filled }) = rewriter.copy(&path, size, rows)? else { continue };
             let deleted = Arc::clone(table.deleted_rows(&path)?);
+            if is_filled && self.parts.has_feed() {
+                let gone = ordinals.get(&path).and_then(|ordinal| self.parts.deletes_of(*ordinal));
+                let gone = gone.map_or_else(|| deleted.as_ref().clone(), |gone| gone | deleted.as_ref());
+                let partition = Arc::clone(&copy.partition);
+                let before = NewFile { path: path.clone(), size, num_records: rows, stats: None, partition };
+                rewritten.filled.push(Filled { before, after: copy.clone(), gone });
+            }
             if !deleted.is_empty() {
                 rewritten.deletes.insert(copy.path.clone(), deleted.as_ref().clone());
             }

@@ -1,5 +1,7 @@
 //! The change data feed of single commits: the net change of each key, whatever was written before the commit's end.
 
+mod shapes;
+
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
 use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED};
 use crate::typemap::parse_schema_string;
