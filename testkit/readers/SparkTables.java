@@ -16,8 +16,8 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * A Spark session that reads Delta tables and runs SQL, for as long as lines come. A line is `read PATH`, `read@VERSION PATH` or
- * `sql TEXT`. The answer to a read is a table in the form of read_delta.py; every answer ends with the line `done`, or with
+ * A Spark session that reads Delta tables and runs SQL, for as long as lines come. A line is `read PATH`, `read@VERSION PATH`,
+ * `changes PATH` (the change data feed from the first version on) or `sql TEXT`. The answer to a read is a table in the form of read_delta.py; every answer ends with the line `done`, or with
  * `failed TEXT`.
  */
 public final class SparkTables {
@@ -61,6 +61,9 @@ public final class SparkTables {
         DataFrameReader reader = spark.read().format("delta");
         if (parts[0].startsWith("read@")) {
             reader = reader.option("versionAsOf", parts[0].substring(5));
+        }
+        if (parts[0].equals("changes")) {
+            reader = reader.option("readChangeFeed", "true").option("startingVersion", "0");
         }
         Dataset<Row> table = reader.load(parts[1]);
         StringBuilder out = new StringBuilder();

@@ -175,11 +175,17 @@ pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64
     }
 }
 
-/// Reads a table's change data feed, from its first version on, with delta-rs.
-pub fn read_changes(at: impl Into<Location>) -> Result<Table> {
+/// Reads a table's change data feed, from its first version on, with delta-rs or Spark.
+pub fn read_changes(reader: Reader, at: impl Into<Location>) -> Result<Table> {
+    let at = at.into();
+    match reader {
+        Reader::Spark => return parse("spark", spark::read_changes(&at.address)?.iter().map(String::as_str)),
+        Reader::Deltalake => {}
+        other => bail!("{} is asked for no feed here", other.name()),
+    }
     let mut command = process::guarded(&fetch::python::interpreter()?);
     command.args(["-c", SCRIPT, "changes"]);
-    run("load_cdf", command, at.into(), None)
+    run("load_cdf", command, at, None)
 }
 
 /// How many rows some sixty of a table's versions have, and the sum of a column in each, with delta-rs: columns `version`,

@@ -87,6 +87,11 @@ pub fn run(sql: &str) -> Result<()> {
     ask(&format!("sql {}", sql.replace('\n', " "))).map(|_| ())
 }
 
+/// The lines of a table's change data feed, from its first version on.
+pub(crate) fn read_changes(path: &str) -> Result<Vec<String>> {
+    ask(&format!("changes {path}"))
+}
+
 /// A table's lines, in the form of the other readers.
 pub(crate) fn read(path: &str, version: Option<u64>) -> Result<Vec<String>> {
     let at = version.map(|version| format!("@{version}")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! What a mirror's commits say that they changed is what the source changed: delta-rs reads the change data feed, and folding
-//! it gives the source's table.
+//! What a mirror's commits say that they changed is what the source changed: delta-rs and Spark read the change data feed, and
+//! folding it gives the source's table.
 
 use crate::rig::{POSTGRES, Rig, Sinks};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tidewire_testkit::PostgresOptions;
 use tidewire_testkit::oracle::check_feed;
 use tidewire_testkit::readers::Reader;
@@ -38,9 +38,50 @@ fn a_feed_folds_to_its_source() -> Result<()> {
         rig.catch_up()?;
     }
     for table in TABLES.into_iter().chain(["whole", "plain"]) {
-        check_feed(&client, "public", table, rig.table(table).as_path())?;
+        check_feed(&client, "public", table, rig.table(table).as_path(), Reader::Deltalake)?;
     }
     rig.check_lake(&Reader::ALL)?;
     assert_eq!(rig.daemon.terminate()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_feed_goes_with_partitions_mapped_columns_and_files_written_anew() -> Result<()> {
+    use Reader::{Deltalake, Spark};
+    let shapes: [(&str, &[Reader], &[&str]); 4] = [
+        ("[sinks.lake.delta.partition_by]\n\"public.t\" = [\"region\", \"flag\"]\n", &[Deltalake, Spark], &[]),
+        // delta-rs refuses the feed of a mapped table.
+        ("column_mapping = true\n", &[Spark], &["ALTER TABLE t ADD COLUMN later int"]),
+        ("added_defaults = \"fill\"\n", &[Deltalake, Spark], &["ALTER TABLE t ADD COLUMN later int DEFAULT 5"]),
+        // Spark refuses versions of two types in one question.
+        ("widening = \"rewrite\"\n", &[Deltalake], &["ALTER TABLE t ALTER COLUMN n TYPE bigint"]),
+    ];
+    for (more, readers, changes) in shapes {
+        let more = format!("change_data_feed = true\n{more}");
+        let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), &more)?;
+        let client = rig.client()?;
+        client.execute("CREATE TABLE t (id int PRIMARY KEY, region text, flag bool, n int, v text)")?;
+        let rows = "SELECT i, (ARRAY['a', 'b_c', 'd-e', NULL])[i % 4 + 1], i % 2 = 0, i, 'v' || i";
+        client.execute(&format!("INSERT INTO t {rows} FROM generate_series(1, 200) i"))?;
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        for change in
+            ["UPDATE t SET v = 'w' WHERE id % 3 = 0", "DELETE FROM t WHERE id % 11 = 0"].iter().chain(changes).chain(&[
+                "UPDATE t SET region = 'moved', n = n + 1 WHERE id % 7 = 0",
+                "UPDATE t SET id = id + 1000 WHERE id % 13 = 0",
+                "TRUNCATE t",
+                "INSERT INTO t (id, region, flag, n) SELECT i, 'a', i % 2 = 0, i FROM generate_series(1, 50) i",
+                "UPDATE t SET flag = NOT flag WHERE id < 30",
+            ])
+        {
+            client.execute(change)?;
+            rig.catch_up()?;
+        }
+        for reader in readers {
+            check_feed(&client, "public", "t", rig.table("t").as_path(), *reader)
+                .with_context(|| format!("by {} with {more}", reader.name()))?;
+        }
+        assert_eq!(rig.daemon.terminate()?, 0);
+    }
     Ok(())
 }

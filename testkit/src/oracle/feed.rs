@@ -1,7 +1,7 @@
 //! A mirror's change data feed, folded: what comes is added, what goes is taken away, and the source's table must remain.
 
 use super::{Origin, settled};
-use crate::readers::{self, Location, Table};
+use crate::readers::{self, Location, Reader, Table};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,16 +11,17 @@ const TYPE: &str = "_change_type";
 const VERSION: &str = "_commit_version";
 const TIME: &str = "_commit_timestamp";
 
-/// Whether the feed of a mirror, version by version, ends in the source's table, every column of every row. Gives how
+/// Whether the feed of a mirror as a reader sees it, version by version, ends in the source's table, every column of every row. Gives how
 /// many changes of each kind it had.
 pub fn check_feed(
     client: &impl Origin,
     schema: &str,
     table: &str,
     at: impl Into<Location>,
+    with: Reader,
 ) -> Result<BTreeMap<String, usize>> {
     let (columns, source) = (client.columns(schema, table)?, client.table(schema, table)?);
-    let feed = readers::read_changes(at)?;
+    let feed = readers::read_changes(with, at)?;
     let place = |name: &str| {
         feed.columns.iter().position(|column| column == name).with_context(|| format!("a feed without `{name}`"))
     };
