@@ -4,8 +4,8 @@
 use crate::ambient::{Limit, limit};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of all claims together: the whole index of some ten million rows. Of a larger table's only small runs are claimed.
-pub(crate) const CLAIMED_MAX: u64 = 192 << 20;
+/// Bytes of all claims together: the whole index of some nine million rows. Of a larger table's only small runs are claimed.
+pub(crate) const CLAIMED_MAX: u64 = 128 << 20;
 
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
