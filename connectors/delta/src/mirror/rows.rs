@@ -5,7 +5,8 @@
 //! Of a change both rows must be told whole. What the log left out, or a row that the table does not have, halts the table: any
 //! other row in its place would be a guess.
 
-use super::{Counts, Mirror, Row, add, unfit_error, whole_rows};
+use super::faults::whole_rows;
+use super::{Counts, Mirror, Row, add, unfit_error};
 use crate::encode::column::{Column, Unfit};
 use crate::encode::key::KeyId;
 use crate::encode::row::IdCodec;
