@@ -54,3 +54,51 @@ fn a_stop_gives_the_exit_code() {
     wait::until("the first line", wait::PATIENCE, || Ok(daemon.log()?.contains("INFO").then_some(()))).unwrap();
     assert_eq!(daemon.terminate().unwrap(), 5);
 }
+
+/// A status page of a daemon whose sink has moved once more after every third question, `moves` times in all.
+fn moving_page(daemon: &Daemon, moves: usize) {
+    let page = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, daemon.port)).unwrap();
+    std::thread::spawn(move || {
+        for (asked, stream) in page.incoming().enumerate() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = std::io::BufReader::new(&stream);
+            let mut line = String::new();
+            while std::io::BufRead::read_line(&mut head, &mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            let sink = serde_json::json!({ "changes_committed": (asked / 3).min(moves), "position": "p" });
+            let body = serde_json::json!({ "sources": { "a": { "sinks": { "b": sink } } } }).to_string();
+            // The daemon is gone by then when nobody reads it.
+            let _ = std::io::Write::write_all(
+                &mut stream,
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes(),
+            );
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_moves_is_waited_for_and_one_that_stands_still_is_not() {
+    let patience = Duration::from_secs(1);
+    let folder = tempfile::tempdir().unwrap();
+    // Four hundred moves take longer than the patience.
+    for (moves, longest, expected) in [
+        (400, Duration::from_secs(60), "done"),
+        (3, Duration::from_secs(60), "last status"),
+        (usize::MAX, Duration::from_millis(300), "waited 0 s in vain for the end"),
+    ] {
+        let script = "while :; do sleep 0.01; done";
+        let mut daemon = Daemon::new(stand_in(folder.path(), script), "").unwrap();
+        daemon.set_patience(patience);
+        moving_page(&daemon, moves);
+        daemon.run().unwrap();
+        let begin = Instant::now();
+        let is_done = |status: &Value| status["sources"]["a"]["sinks"]["b"]["changes_committed"] == 400;
+        let told = match daemon.wait_while_moving("the end", longest, is_done) {
+            Ok(_) => "done".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        assert!(told.contains(expected), "{moves} moves: {told}");
+        assert!(begin.elapsed() > patience || longest < patience, "{moves} moves: {told}");
+    }
+}
