@@ -166,8 +166,8 @@ impl Mirror {
         let applied =
             self.apply_known(parts, layout, batch, changes.iter().map(|change| (*change, row(change))), (&has, &known));
         // Whatever came of the changes: rows that were added are in `parts`.
-        self.tell_index();
-        applied
+        let told = self.tell_index();
+        applied.and(told)
     }
 
     /// Applies changes whose keys are present; `has` tells whether each has a new key and an old one, `known` are those.

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::index::{Index, RowLocation};
 use crate::log::Table;
 use crate::parts::Parts;
+use tidewire_core::Error;
 
 /// The row of a key.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +65,12 @@ impl Mirror {
     }
 
     /// Tells the index what the changes have made of the batch's rows.
-    pub(super) fn tell_index(&mut self) {
+    pub(super) fn tell_index(&mut self) -> Result<()> {
         let Present(slots) = std::mem::take(&mut self.present);
+        if slots.len() != self.index.asked().len() {
+            return Err(Error::bug("index_batch", "the index was asked for other keys in the midst of a batch"));
+        }
         self.index.learn(slots.into_iter().map(|Slot { row, is_new }| is_new.then_some(row)));
+        Ok(())
     }
 }
