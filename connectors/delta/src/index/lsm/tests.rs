@@ -284,6 +284,37 @@ impl World<'_> {
     }
 }
 
+/// A compaction may end before a memtable that was frozen before it is on disk: the run that comes of that is older.
+#[test]
+fn no_merge_crosses_a_memtable_that_is_being_written_sk_3e() {
+    let mut index = Index::open_with(None, binding(true, 0), LIMITS).unwrap().index;
+    let (key, old, new) = (KeyId([7, 0]), RowLocation { file: 0, row: 0 }, RowLocation { file: 1, row: 0 });
+    let none = RoaringBitmap::new();
+    index.insert(key, old);
+    index.spill(Vec::new()).unwrap();
+    index.settle(&none).unwrap();
+    index.insert(key, new);
+    index.spill(Vec::new()).unwrap();
+    // Not taken over yet, whether it is written or not.
+    for other in 100..100 + LIMITS.tier_runs as u64 {
+        let mark = index.mark();
+        let mut builder = index.run_builder();
+        builder.push(KeyId([other, 0]), RowLocation { file: 2, row: other as u32 }).unwrap();
+        index.add_run(mark, builder.finish().unwrap(), Vec::new(), &none).unwrap();
+    }
+    index.start_merge().unwrap();
+    index.take_merge().unwrap();
+    index.settle(&none).unwrap();
+    // All that there is, in one run.
+    for other in 200..200 + LIMITS.runs_max as u64 + 1 {
+        index.insert(KeyId([other, 0]), RowLocation { file: 3, row: other as u32 });
+        index.spill(Vec::new()).unwrap();
+        index.settle(&none).unwrap();
+    }
+    index.prefetch(&[key]).unwrap();
+    assert_eq!(index.candidates(key).unwrap().collect::<Vec<_>>(), [new]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

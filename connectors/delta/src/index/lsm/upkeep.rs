@@ -103,7 +103,7 @@ impl Index {
         self.gather()
     }
 
-    fn start_merge(&mut self) -> Result<()> {
+    pub(super) fn start_merge(&mut self) -> Result<()> {
         if self.merging.is_some() {
             return Ok(());
         }
@@ -124,13 +124,16 @@ impl Index {
         Ok(())
     }
 
-    /// The marks that a run may still come for.
+    /// The places that a run may still come for: marks that are held, and that of the memtable that is being written. A merge across
+    /// one would take older facts along to a newer place, from where the next merge puts them in the place of those that
+    /// have come since.
     pub(super) fn live_marks(&self) -> Vec<u64> {
-        self.marks.iter().filter_map(Weak::upgrade).map(|mark| *mark).collect()
+        let held = self.marks.iter().filter_map(Weak::upgrade).map(|mark| *mark);
+        held.chain(self.frozen.as_ref().map(|frozen| frozen.sequence)).collect()
     }
 
     /// Puts the merged run in the place of its parts.
-    fn take_merge(&mut self) -> Result<()> {
+    pub(super) fn take_merge(&mut self) -> Result<()> {
         let Some(Merging { job, inputs }) = self.merging.take() else {
             return Ok(());
         };
