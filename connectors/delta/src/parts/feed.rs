@@ -59,8 +59,6 @@ pub(crate) struct Feed {
     rows: HashMap<KeyId, u32>,
     /// In a partitioned table, for each of them the file that it was in.
     from: Vec<u32>,
-    /// What the rows of those files have in the partition columns.
-    partitions: HashMap<u32, Partition>,
     /// The files in the making: one for each partition, one in all without.
     open: BTreeMap<Partition, PartWriter>,
     /// Files of old rows.
@@ -159,7 +157,7 @@ impl Feed {
     fn write(&mut self, to: &Place<'_>, is_end: bool) -> Result<()> {
         let called = std::mem::take(&mut self.is_updated);
         let holes = std::mem::take(&mut self.holes);
-        let groups = self.take_groups();
+        let groups = self.take_groups(to.files)?;
         self.rows.clear();
         if !called.is_empty() {
             let finish = |column: &mut Column| {
@@ -189,17 +187,17 @@ impl Feed {
     }
 
     /// The buffered rows of each partition; of a table without partitions nothing.
-    fn take_groups(&mut self) -> BTreeMap<Partition, Vec<u32>> {
-        let (from, partitions) = (std::mem::take(&mut self.from), std::mem::take(&mut self.partitions));
+    fn take_groups(&mut self, files: &Files) -> Result<BTreeMap<Partition, Vec<u32>>> {
         let mut by_file: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (row, file) in (0..).zip(from) {
+        for (row, file) in (0..).zip(std::mem::take(&mut self.from)) {
             by_file.entry(file).or_default().push(row);
         }
         let mut groups: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
         for (file, rows) in by_file {
-            groups.entry(partitions.get(&file).cloned().unwrap_or_default()).or_default().extend(rows);
+            let of = files.get(file).ok_or_else(|| Error::bug("delta_feed_file", "an old row's file is not known"))?;
+            groups.entry(Partition::clone(&of.partition)).or_default().extend(rows);
         }
-        groups
+        Ok(groups)
     }
 
     /// Writes rows of one partition.
@@ -331,8 +329,6 @@ impl Parts {
             let by = self.partitions.as_ref().map_or(&[][..], |partitions| &partitions.by);
             if !by.is_empty() {
                 feed.from.push(row.file);
-                let partition = || self.files.get(row.file).map(|file| Partition::clone(&file.partition));
-                feed.partitions.entry(row.file).or_insert_with(|| partition().unwrap_or_default());
             }
             return feed.push(key, (row, by), is_updated, image);
         }
