@@ -459,8 +459,9 @@ impl Table {
     fn clean_log(&mut self, now_millis: i64) -> Result<()> {
         let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
         let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
-        let removed =
-            removed + clean::checksums(&self.store)? + clean::change_files(&self.store, &self.state, now_millis)?;
+        let removed = removed
+            + clean::beside_entries(&self.store, now_millis)?
+            + clean::change_files(&self.store, &self.state, now_millis)?;
         ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
         self.upkeep.cleaned();
         Ok(())

@@ -5,9 +5,9 @@
 use crate::ambient::{self, Limit, limit};
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
-use crate::log::{checkpoint, checksum, load, protocol};
+use crate::log::{checkpoint, checksum, protocol};
 use crate::metrics;
-use crate::store::TableStore;
+use crate::store::{Object, TableStore};
 use std::collections::BTreeSet;
 
 /// Most files removed in one go, so that house-keeping stays short.
@@ -95,17 +95,31 @@ fn file_name(path: &str) -> Option<String> {
     plain.then(|| path.to_owned())
 }
 
-/// Removes the checksums of versions whose entries have been cleaned away, and returns their number: what cleans the log
-/// knows entries and checkpoints only.
-pub(super) fn checksums(store: &TableStore) -> Result<usize> {
+/// Removes what lies beside the entries of the log and no load of the table begins with, and returns the number: checksums of
+/// versions before the newest checkpoint, and of the checkpoints before the last hour all but one of each hour. No version
+/// goes with them: the entries lead to each from the checkpoint before it.
+pub(super) fn beside_entries(store: &TableStore, now_millis: i64) -> Result<usize> {
     let listing = store.list("_delta_log", "")?;
-    let kept = listing
-        .iter()
-        .filter_map(|object| load::entry_version(&object.name).or_else(|| checkpoint::version_of(&object.name)));
-    let Some(oldest) = kept.min() else { return Ok(0) };
-    let mut removed = 0;
+    let checkpoint = |object: &Object| Some((checkpoint::version_of(&object.name)?, object.modified_millis));
+    let mut checkpoints: Vec<(i64, i64)> = listing.iter().filter_map(checkpoint).collect();
+    checkpoints.sort_unstable();
+    // Whoever began to load the table a moment ago may still be about to read them.
+    let old = now_millis.saturating_sub(HOUR_MILLIS);
+    let newest = checkpoints.last().map(|(version, _)| *version);
+    let (mut removed, mut last_kept) = (0, None);
+    for (version, written) in checkpoints {
+        // The oldest stays: entries before it may be gone.
+        let is_near = last_kept.is_some_and(|kept: i64| written.saturating_sub(kept) < HOUR_MILLIS);
+        if is_near && written < old && Some(version) != newest {
+            store.delete(&checkpoint::name(version))?;
+            removed += 1;
+        } else {
+            last_kept = Some(written);
+        }
+    }
     for object in &listing {
-        if checksum::version_of(&object.name).is_some_and(|version| version < oldest) {
+        let is_before = |version: i64| newest.is_some_and(|newest| version < newest);
+        if checksum::version_of(&object.name).is_some_and(is_before) && object.modified_millis < old {
             store.delete(&format!("_delta_log/{}", object.name))?;
             removed += 1;
         }

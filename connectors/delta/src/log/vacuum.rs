@@ -1,21 +1,25 @@
-//! Removing at once what has expired of a table that nobody holds open otherwise, and when there will be something. Knows
-//! no rows and decides about no file that the log does not name.
+//! Leaving a table that nobody holds open otherwise in good order: what has expired is removed at once, and a long tail of
+//! entries gets a checkpoint. Knows no rows and decides about no file that the log does not name.
 
 use crate::ambient::now_millis;
 use crate::error::Result;
 use crate::log::state::Tombstone;
 use crate::log::{Table, clean};
 
+/// Entries of fewer bytes are no burden for readers: they are parsed in a millisecond.
+const REST_ENTRY_BYTES: u64 = 64 << 10;
+
 impl Table {
     /// Removes files whose removal has expired, all of them or, with `whole`, those that have not expired either. What is
-    /// left of the log then is a checkpoint that no longer names them. Returns the number of removals forgotten.
+    /// left of the log then is a checkpoint that no longer names them. Nobody changes the table for now, so one is written,
+    /// too, when each of its readers would have much to read beside the last. Returns the number of removals forgotten.
     pub(crate) fn vacuum(&mut self, whole: bool) -> Result<usize> {
         let before = self.state.tombstones.len();
         // A removal of this very moment has not expired by its clock.
         let now = if whole { i64::MAX } else { now_millis() };
         while !clean::expired_files(&self.store, &mut self.state, now)? {}
         let forgotten = before - self.state.tombstones.len();
-        if forgotten > 0 {
+        if forgotten > 0 || self.entry_bytes >= REST_ENTRY_BYTES {
             self.checkpoint()?;
         }
         Ok(forgotten)

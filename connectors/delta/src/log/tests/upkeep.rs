@@ -94,6 +94,21 @@ fn a_table_that_rests_is_cleaned_too_sk_3d() {
 }
 
 #[test]
+fn a_table_is_left_with_few_entries_to_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    table.commit(adding(1)).unwrap();
+    table.vacuum(false).unwrap();
+    assert_eq!(checkpoints(&table), [0; 0], "one small entry is no burden");
+    let adds = (0..1_000).map(|n| file(&format!("many-{n}.parquet"), 10)).collect();
+    table.commit(Commit { adds, ..commit(2) }).unwrap();
+    table.vacuum(false).unwrap();
+    assert_eq!(checkpoints(&table), [2]);
+    table.vacuum(false).unwrap();
+    assert_eq!((checkpoints(&table), table.entry_bytes), (vec![2], 0));
+}
+
+#[test]
 fn entries_expire_while_a_table_rests() {
     let directory = tempfile::tempdir().unwrap();
     let mut table = forgetful(&directory);
@@ -118,6 +133,39 @@ fn entries_expire_while_a_table_rests() {
     assert_eq!(entries(&table), [3], "the entry at the checkpoint stays");
     // Our place needs no entry: the checkpoint keeps it.
     assert_eq!(reopen(&directory).txn(APP), Some(3));
+}
+
+#[test]
+fn of_old_checkpoints_one_an_hour_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    for version in 1..=8 {
+        table.commit(adding(version)).unwrap();
+        table.checkpoint().unwrap();
+    }
+    let log = table.store().local_path().unwrap().join("_delta_log");
+    let write_times = |minutes: [u64; 8]| {
+        for (version, minutes) in (1..).zip(minutes) {
+            let Ok(file) = File::options().write(true).open(log.join(format!("{version:020}.checkpoint.parquet")))
+            else {
+                continue;
+            };
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60 * minutes)).unwrap();
+        }
+    };
+    for (what, minutes, expect) in [
+        ("none is old", [50, 40, 30, 20, 15, 10, 5, 0], &[1, 2, 3, 4, 5, 6, 7, 8][..]),
+        ("the first and one an hour", [300, 290, 245, 239, 200, 70, 50, 10], &[1, 4, 6, 7, 8]),
+        ("the newest stays, however old", [990, 980, 970, 960, 950, 945, 942, 941], &[1, 8]),
+    ] {
+        write_times(minutes);
+        clean::beside_entries(table.store(), now_millis()).unwrap();
+        assert_eq!(checkpoints(&table), expect, "{what}");
+        assert_eq!(content(&mut reopen(&directory)), content(&mut table), "{what}");
+    }
+    // Entries lead to the newest version from the one before, should the newest be damaged.
+    std::fs::write(log.join(format!("{:020}.checkpoint.parquet", 8)), "torn").unwrap();
+    assert_eq!(content(&mut reopen(&directory)), content(&mut table));
 }
 
 #[test]
