@@ -18,6 +18,8 @@ use tidewire_delta::{Config, SinkOptions, connector};
 const BATCH: u64 = 8_192;
 /// Rows of a snapshot between two commits, the sink's default.
 const COMMIT: u64 = 100_000;
+/// Between two looks at files that are being rewritten.
+const LOOK: Duration = Duration::from_millis(5);
 /// Where the snapshot lies in the log.
 const FLOOR: u64 = 10;
 const SOURCE: &str = "bench";
@@ -135,6 +137,14 @@ impl Feed {
         let begun = Instant::now();
         self.sink.maintain().map_err(|error| error.chain())?;
         Ok(begun.elapsed())
+    }
+
+    /// Goes on with house-keeping until no file is being rewritten.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        while self.sink.maintain().map_err(|error| error.chain())? {
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     fn write(&mut self, batch: &Batch) -> Result<()> {

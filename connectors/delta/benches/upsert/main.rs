@@ -36,8 +36,14 @@ struct Scenario {
 enum Task {
     /// Makes the table, measures so many commits, and goes on for some seconds with house-keeping in between.
     Churn { lake: PathBuf, state: PathBuf, commits: u64, seconds: u64 },
-    /// Opens the sink again, and applies one round.
-    Resume { lake: PathBuf, state: PathBuf, round: u64 },
+    /// Opens the sink again, and applies one round. With `settle` it then waits until no file is rewritten any more.
+    Resume {
+        lake: PathBuf,
+        state: PathBuf,
+        round: u64,
+        #[serde(default)]
+        settle: bool,
+    },
     /// Has deleted rows removed, as `tidewire purge` does.
     Purge { lake: PathBuf, state: PathBuf },
     /// Writes the next rounds as `0.csv`, `1.csv` and so on.
@@ -58,14 +64,18 @@ fn main() -> Result<()> {
             let feed = Feed::open(&lake, &state, key, rounds, 0)?;
             churn(feed, &lake, commits, changes, Duration::from_secs(seconds))
         }
-        Task::Resume { lake, state, round } => {
+        Task::Resume { lake, state, round, settle } => {
             let begun = Instant::now();
             let mut feed = Feed::open(&lake, &state, key, rounds, round)?;
             let opened = begun.elapsed();
             let batches = feed.next_round();
             let applied = feed.apply(&batches)?;
             tell("resume", json!({ "seconds": (opened + applied).as_secs_f64(), "peak_kib": peak_kib()? }));
-            feed.maintain().map(drop)
+            feed.maintain()?;
+            if settle {
+                feed.settle()?;
+            }
+            Ok(())
         }
         Task::Purge { lake, state } => {
             let begun = Instant::now();
