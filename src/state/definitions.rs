@@ -4,7 +4,7 @@ use super::{StateDirectory, failed};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
 use tidewire_core::definitions::{DefinitionStore, StoredDefinition};
-use tidewire_core::{Mark, Position, Result};
+use tidewire_core::{Mark, Position, Result, failpoint};
 
 /// Makes the tables.
 pub(super) const SCHEMA: &str = "
@@ -27,6 +27,21 @@ impl SourceDefinitions {
     /// Those of `source`.
     pub(crate) fn new(state: Arc<StateDirectory>, source: Arc<str>) -> SourceDefinitions {
         SourceDefinitions { state, source }
+    }
+}
+
+impl SourceDefinitions {
+    /// Writes all of it or nothing; it is on the disk when this returns.
+    fn durably(&self, act: &str, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
+        failpoint::step("definitions_before_commit")?;
+        let all = || {
+            let mut database = self.state.database();
+            let transaction = database.transaction()?;
+            write(&transaction)?;
+            transaction.commit()
+        };
+        all().map_err(|error| failed(act, error))?;
+        failpoint::step("definitions_after_commit")
     }
 }
 
@@ -60,19 +75,11 @@ impl DefinitionStore for SourceDefinitions {
     }
 
     fn record(&self, definitions: &[StoredDefinition]) -> Result<()> {
-        let write = || {
-            let mut database = self.state.database();
-            let transaction = database.transaction()?;
-            add(&transaction, &self.source, definitions)?;
-            transaction.commit()
-        };
-        write().map_err(|error| failed("record the schema history", error))
+        self.durably("record the schema history", |transaction| add(transaction, &self.source, definitions))
     }
 
     fn cover(&self, place: &Position, needed: Mark) -> Result<()> {
-        let write = || {
-            let mut database = self.state.database();
-            let transaction = database.transaction()?;
+        self.durably("record how far the schema history goes", |transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO definition_cover (source, mark, text) VALUES (?1, ?2, ?3)",
                 params![self.source, to_bytes(place.mark), &*place.text],
@@ -83,15 +90,12 @@ impl DefinitionStore for SourceDefinitions {
                         AND new.table_name = old.table_name AND new.since > old.since AND new.since <= ?2) > ?3",
                 params![self.source, to_bytes(needed), SPARE_VERSIONS],
             )?;
-            transaction.commit()
-        };
-        write().map_err(|error| failed("record how far the schema history goes", error))
+            Ok(())
+        })
     }
 
     fn rewind(&self, place: &Position, ahead: &[(String, Mark)], records: &[StoredDefinition]) -> Result<()> {
-        let write = || {
-            let mut database = self.state.database();
-            let transaction = database.transaction()?;
+        self.durably("go back in the schema history", |transaction| {
             let beyond: Vec<(String, [u8; 16])> = transaction
                 .prepare("SELECT table_name, since FROM definition WHERE source = ?1 AND since > ?2")?
                 .query_map(params![self.source, to_bytes(place.mark)], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -104,25 +108,21 @@ impl DefinitionStore for SourceDefinitions {
                     params![self.source, table, since],
                 )?;
             }
-            add(&transaction, &self.source, records)?;
+            add(transaction, &self.source, records)?;
             transaction.execute(
                 "UPDATE definition_cover SET mark = ?2, text = ?3 WHERE source = ?1 AND mark > ?2",
                 params![self.source, to_bytes(place.mark), &*place.text],
             )?;
-            transaction.commit()
-        };
-        write().map_err(|error| failed("go back in the schema history", error))
+            Ok(())
+        })
     }
 
     fn clear(&self) -> Result<()> {
-        let clear = || {
-            let mut database = self.state.database();
-            let transaction = database.transaction()?;
+        self.durably("forget the schema history", |transaction| {
             transaction.execute("DELETE FROM definition_cover WHERE source = ?1", params![self.source])?;
             transaction.execute("DELETE FROM definition WHERE source = ?1", params![self.source])?;
-            transaction.commit()
-        };
-        clear().map_err(|error| failed("forget the schema history", error))
+            Ok(())
+        })
     }
 }
 

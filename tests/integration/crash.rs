@@ -1,13 +1,13 @@
 //! Killed at random moments and at every named place, and failing at each, under load: nothing is lost, nothing is there
 //! twice.
-//! SK-05, SK-08, SK-32, SK-33, SK-64, PG-18, PG-60, PG-63, PG-64.
+//! SK-05, SK-08, SK-32, SK-33, SK-64, PG-18, PG-60, PG-63, PG-64, PG-75.
 
 use crate::rig::{Rig, Sinks};
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 use tidewire_testkit::oracle::Witness;
 use tidewire_testkit::readers::Reader;
-use tidewire_testkit::workload::{Dice, Workload};
+use tidewire_testkit::workload::{Dice, Running, Workload};
 use tidewire_testkit::{Daemon, wait};
 
 /// Kills in one run of the test.
@@ -127,26 +127,78 @@ fn the_events_survive_fifty_kills() -> Result<()> {
     kill_many_times(Sinks::Events, 12)
 }
 
+/// A daemon with a source of any kind.
+pub(crate) trait Subject {
+    /// The daemon.
+    fn daemon(&mut self) -> &mut Daemon;
+
+    /// Begins to write to the source.
+    fn begin_load(&self, seed: u64) -> Result<Running>;
+
+    /// Waits until the sinks hold what is committed.
+    fn must_catch_up(&mut self) -> Result<()>;
+}
+
+impl Subject for Rig {
+    fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    fn begin_load(&self, seed: u64) -> Result<Running> {
+        load(seed, 10_000).start(&self.postgres.url("postgres"))
+    }
+
+    fn must_catch_up(&mut self) -> Result<()> {
+        self.catch_up()
+    }
+}
+
+/// Each place ends a daemon, and the next one goes on. It is stopped before and afterwards.
+pub(crate) fn end_at_each(subject: &mut impl Subject, places: &[&str], seed: u64) -> Result<()> {
+    for (number, place) in places.iter().enumerate() {
+        let running = subject.begin_load(seed + number as u64)?;
+        subject.daemon().set_failpoint(Some(place));
+        subject.daemon().run()?;
+        let status = subject.daemon().wait_exit()?;
+        running.stop()?;
+        ensure!(!status.success(), "{place} was passed and ended the daemon");
+        subject.daemon().set_failpoint(None);
+        subject.daemon().run()?;
+        subject.must_catch_up().with_context(|| format!("after {place}"))?;
+        ensure!(subject.daemon().terminate()? == 0, "after {place}");
+    }
+    Ok(())
+}
+
+/// At each place a step fails once, half done, or done and its answer lost. The daemon goes on by itself. It runs before and
+/// afterwards.
+pub(crate) fn fail_at_each(subject: &mut impl Subject, places: &[&str], seed: u64) -> Result<()> {
+    subject.daemon().allow_log("which is armed to fail");
+    for (number, place) in places.iter().enumerate() {
+        ensure!(subject.daemon().terminate()? == 0, "before {place}");
+        let before = failures(subject.daemon())?;
+        subject.daemon().set_failpoint(Some(&format!("{place}:error")));
+        let running = subject.begin_load(seed + number as u64)?;
+        subject.daemon().run()?;
+        wait::until(&format!("a failure at {place}"), PATIENCE, || {
+            ensure!(!subject.daemon().has_ended()?, "{place} ended the daemon");
+            Ok((failures(subject.daemon())? > before).then_some(()))
+        })?;
+        running.stop()?;
+        subject.must_catch_up().with_context(|| format!("after {place}"))?;
+    }
+    subject.daemon().set_failpoint(None);
+    Ok(())
+}
+
 fn end_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
     let mut rig = Rig::new(sinks)?;
-    let url = rig.postgres.url("postgres");
     rig.daemon.allow_log("slot_active");
     rig.daemon.run()?;
     rig.catch_up()?;
     ensure!(rig.daemon.terminate()? == 0);
     let witness = Witness::start(rig.client()?, "witness")?;
-    for (number, place) in places.iter().enumerate() {
-        let running = load(seed + number as u64, 10_000).start(&url)?;
-        rig.daemon.set_failpoint(Some(place));
-        rig.daemon.run()?;
-        let status = rig.daemon.wait_exit()?;
-        running.stop()?;
-        ensure!(!status.success(), "{place} was passed and ended the daemon");
-        rig.daemon.set_failpoint(None);
-        rig.daemon.run()?;
-        rig.catch_up()?;
-        ensure!(rig.daemon.terminate()? == 0, "after {place}");
-    }
+    end_at_each(&mut rig, places, seed)?;
     check(&rig, sinks, &[Reader::Deltalake], &witness)
 }
 
@@ -165,27 +217,12 @@ pub(crate) fn failures(daemon: &Daemon) -> Result<usize> {
     Ok(daemon.log()?.matches("which is armed to fail").count())
 }
 
-/// A step fails once it is half done, or done and its answer lost. The daemon goes on by itself.
 fn fail_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
     let mut rig = Rig::new(sinks)?;
-    let url = rig.postgres.url("postgres");
-    rig.daemon.allow_log("which is armed to fail");
     rig.daemon.run()?;
     rig.catch_up()?;
     let witness = Witness::start(rig.client()?, "witness")?;
-    for (number, place) in places.iter().enumerate() {
-        ensure!(rig.daemon.terminate()? == 0, "before {place}");
-        let before = failures(&rig.daemon)?;
-        rig.daemon.set_failpoint(Some(&format!("{place}:error")));
-        let running = load(seed + number as u64, 10_000).start(&url)?;
-        rig.daemon.run()?;
-        wait::until(&format!("a failure at {place}"), PATIENCE, || {
-            ensure!(!rig.daemon.has_ended()?, "{place} ended the daemon");
-            Ok((failures(&rig.daemon)? > before).then_some(()))
-        })?;
-        running.stop()?;
-        rig.catch_up().with_context(|| format!("after {place}"))?;
-    }
+    fail_at_each(&mut rig, places, seed)?;
     check(&rig, sinks, &[Reader::Deltalake], &witness)?;
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
@@ -199,6 +236,33 @@ fn the_lake_survives_a_failure_at_every_place() -> Result<()> {
 #[test]
 fn the_events_survive_a_failure_at_every_place() -> Result<()> {
     fail_at_every_place(Sinks::Events, &EVENTS_STEPS, 100)
+}
+
+/// A slot that was made and that nobody has read by, since the daemon ended or its answer was lost: all rows come once, and
+/// no slot is left over (PG-75).
+#[test]
+fn pg_75_a_slot_that_was_just_made_is_taken_up() -> Result<()> {
+    for act in ["", ":error"] {
+        let mut rig = Rig::new(Sinks::Lake)?;
+        rig.daemon.allow_log("which is armed to fail");
+        let running = rig.begin_load(120)?;
+        rig.daemon.set_failpoint(Some(&format!("slot_created:1{act}")));
+        rig.daemon.run()?;
+        if act.is_empty() {
+            ensure!(!rig.daemon.wait_exit()?.success(), "it was passed and ended the daemon");
+            rig.daemon.set_failpoint(None);
+            rig.daemon.run()?;
+        }
+        rig.catch_up().with_context(|| format!("after slot_created{act}"))?;
+        running.stop()?;
+        rig.catch_up()?;
+        rig.check_lake(&[Reader::Deltalake])?;
+        let slots = rig.client()?.value("SELECT count(*) FROM pg_replication_slots")?;
+        ensure!(slots == "1", "{slots} slots are there");
+        ensure!(act.is_empty() || failures(&rig.daemon)? == 1, "the step failed");
+        ensure!(rig.daemon.terminate()? == 0);
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,20 +1,28 @@
 //! Killed at random moments and at every named place, under load: nothing is lost, nothing is there twice. MY-07, MY-08,
-//! MY-16, MY-59, MY-5A, SK-05, SK-08.
+//! MY-16, MY-40, MY-59, MY-5A, SK-05, SK-08.
 
 use super::rig::{NEWEST, Rig};
-use crate::crash::{EVENTS_PLACES, LAKE_PLACES, live_and_die};
+use crate::crash::{EVENTS_PLACES, LAKE_PLACES, Subject, end_at_each, fail_at_each, live_and_die};
 use crate::rig::Sinks;
 use anyhow::{Result, ensure};
 use std::time::Duration;
-use tidewire_testkit::MysqlVersion;
 use tidewire_testkit::oracle::Witness;
 use tidewire_testkit::readers::Reader;
-use tidewire_testkit::workload::{Dice, Workload};
+use tidewire_testkit::workload::{Dice, Running, Workload};
+use tidewire_testkit::{Daemon, MysqlVersion};
 
 /// Kills with the newest MySQL, for each sink.
 const KILLS: u64 = 50;
 /// Kills with each other version, with both sinks.
 const FEW_KILLS: u64 = 10;
+
+/// Places that are passed when definitions are kept: at a start, and once a second.
+const DEFINITION_PLACES: [&str; 4] = [
+    "definitions_before_commit:1",
+    "definitions_after_commit:1",
+    "definitions_before_commit:2",
+    "definitions_after_commit:2",
+];
 
 fn load(seed: u64, transactions: u64) -> Workload {
     Workload { seed, transactions, largest: 300, pause: Duration::from_millis(4), ..Workload::default() }
@@ -86,6 +94,20 @@ fn ten_kills_with_mariadb_11_8() -> Result<()> {
     kill_many_times(Sinks::Both, MysqlVersion::MariaDb118, FEW_KILLS, 217)
 }
 
+impl Subject for Rig {
+    fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    fn begin_load(&self, seed: u64) -> Result<Running> {
+        load(seed, 10_000).start(&self.server)
+    }
+
+    fn must_catch_up(&mut self) -> Result<()> {
+        self.catch_up()
+    }
+}
+
 fn end_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
     let mut rig = Rig::new(sinks, NEWEST)?;
     allow(&mut rig);
@@ -93,18 +115,7 @@ fn end_at_every_place(sinks: Sinks, places: &[&str], seed: u64) -> Result<()> {
     rig.catch_up()?;
     ensure!(rig.daemon.terminate()? == 0);
     let witness = Witness::of_log(&rig.server)?;
-    for (number, place) in places.iter().enumerate() {
-        let running = load(seed + number as u64, 10_000).start(&rig.server)?;
-        rig.daemon.set_failpoint(Some(place));
-        rig.daemon.run()?;
-        let status = rig.daemon.wait_exit()?;
-        running.stop()?;
-        ensure!(!status.success(), "{place} was passed and ended the daemon");
-        rig.daemon.set_failpoint(None);
-        rig.daemon.run()?;
-        rig.catch_up()?;
-        ensure!(rig.daemon.terminate()? == 0, "after {place}");
-    }
+    end_at_each(&mut rig, places, seed)?;
     if sinks != Sinks::Events {
         rig.check_lake(&[Reader::Deltalake])?;
     }
@@ -122,6 +133,22 @@ fn the_lake_survives_an_end_at_every_place() -> Result<()> {
 #[test]
 fn the_events_survive_an_end_at_every_place() -> Result<()> {
     end_at_every_place(Sinks::Events, &EVENTS_PLACES, 240)
+}
+
+/// What the source keeps of its tables' definitions is written before anything that needs it is handed out (MY-40).
+#[test]
+fn my_40_the_history_of_definitions_may_end_or_fail_half_written() -> Result<()> {
+    end_at_every_place(Sinks::Both, &DEFINITION_PLACES, 280)?;
+    let mut rig = Rig::new(Sinks::Both, NEWEST)?;
+    allow(&mut rig);
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let witness = Witness::of_log(&rig.server)?;
+    fail_at_each(&mut rig, &DEFINITION_PLACES, 290)?;
+    rig.check_lake(&[Reader::Deltalake])?;
+    rig.check_events(Some(&witness))?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
 }
 
 /// A snapshot that is killed again and again begins anew, and holds no lock on the server (MY-16).

@@ -21,7 +21,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::source::{OpenSource, Resume};
-use tidewire_core::{BatchLimits, Error, ErrorKind, Result, Severity, SnapshotMode, SourceDescriptor, TableName};
+use tidewire_core::{
+    BatchLimits, Error, ErrorKind, Result, Severity, SnapshotMode, SourceDescriptor, TableName, failpoint,
+};
 
 /// How long a new slot may wait for transactions that are older (PG-16).
 const SLOT_CREATION: Duration = Duration::from_secs(600);
@@ -394,6 +396,7 @@ async fn take_slot(
         Error::retry(SLOT_TIMEOUT, "the new slot waits too long for older transactions")
             .with_remedy("end the oldest transactions of `pg_stat_activity` and `pg_prepared_xacts`")
     })??;
+    failpoint::step("slot_created")?;
     let exported = rows
         .first()
         .and_then(|row| Some(Exported { point: row.get(1)?.as_deref()?.parse().ok()?, snapshot: row.get(2)?.clone() }));
