@@ -2,6 +2,7 @@
 //! end the proof, by readers that are not ours, that every change is in every sink exactly once. One number, the seed, says
 //! what the load and the faults of a round are; only their moments are the machine's.
 
+mod brokers;
 mod check;
 mod fault;
 mod load;
@@ -55,6 +56,8 @@ pub struct Options {
     pub faults: Which,
     /// Whether a replica takes over in every round whose server can have one, not just in every third.
     pub failover: bool,
+    /// Whether there are three brokers in every round with topics, not just in every fifth.
+    pub three_brokers: bool,
     /// How long they come.
     pub length: Duration,
     /// Most rows of a statement.
@@ -71,8 +74,12 @@ pub fn round(options: &Options) -> Result<Round> {
     // Of dice of their own: the other faults of a seed are the same with a replica and without.
     let is_wanted = options.failover || options.faults == Which::All && Dice::new(!options.seed).one_in(3);
     let replica = is_wanted && Replica::is_possible(&setup);
+    let is_fifth = options.faults == Which::All && Dice::new(options.seed.rotate_left(32)).one_in(5);
+    let three_brokers = sinks.events && (options.three_brokers || is_fifth);
     let modes = Modes::of_round(options.seed, sinks.lake);
-    let mut build = Build { kind, sinks, setup, replica, commit_interval, barriers, modes, may_lose_state: true };
+    let may_lose_state = true;
+    let mut build =
+        Build { kind, sinks, setup, replica, three_brokers, commit_interval, barriers, modes, may_lose_state };
     let load = Load {
         kind,
         seed: dice.any(),
@@ -152,8 +159,11 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     site.bring(&mut witness)?;
     let committed = witness.committed()?;
     let second = [Reader::Duckdb, Reader::Polars].get(dice.below(2) as usize).copied().unwrap_or(Reader::Duckdb);
-    let checked =
-        Check { site, committed: &committed, is_early, readers: [Reader::Deltalake, second] }.all(&journals)?;
+    let (readers, spares_bulk) = match options.faults {
+        Which::None => (Reader::ALL.to_vec(), false),
+        Which::All | Which::Kills => (vec![Reader::Deltalake, second], true),
+    };
+    let checked = Check { site, committed: &committed, is_early, readers, spares_bulk }.all(&journals)?;
     (round.changes, round.transactions) = (checked.changes, checked.transactions);
     (round.records, round.rows, round.versions) = (checked.records, checked.rows, checked.versions);
     let code = site.daemon.terminate()?;

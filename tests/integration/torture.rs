@@ -11,7 +11,8 @@ fn round(kind: Kind, seed: u64, failover: bool) -> Result<Round> {
     let sinks = Sinks { events: true, lake: true };
     let length = Duration::from_secs(12);
     let faults = Which::All;
-    let options = Options { binary: BINARY.into(), seed, kind, sinks, faults, failover, length, bulk: 2_000 };
+    let (binary, three_brokers, bulk) = (BINARY.into(), false, 2_000);
+    let options = Options { binary, seed, kind, sinks, faults, failover, three_brokers, length, bulk };
     let round = torture::round(&options)?;
     match &round.fault {
         Some(fault) => bail!("seed {seed}, {}: {fault}\n{:?}", round.pair(), round.faults),

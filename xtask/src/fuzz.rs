@@ -1,11 +1,13 @@
 //! Runs the fuzz targets of `fuzz/`, built with the toolchain that builds everything else: what cargo-fuzz asks of the
 //! compiler beyond stable is asked for by `RUSTC_BOOTSTRAP`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use tidewire_testkit::folder::RunFolder;
 use tidewire_testkit::{cache, process};
 
 const VERSION: &str = "0.13.2";
@@ -22,6 +24,13 @@ pub(crate) struct Options {
     /// How long each target runs.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Targets that run at a time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: u64,
+    /// Begins with the corpus of the repository alone and takes the same turns each time, instead of going on from what
+    /// earlier runs found.
+    #[arg(long, value_name = "N", conflicts_with = "keep")]
+    seed: Option<u32>,
     /// Adds what was found to `fuzz/corpus`, as few and as small inputs as reach the same places.
     #[arg(long)]
     keep: bool,
@@ -29,7 +38,7 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
-/// Builds and runs; the first target that finds something ends it.
+/// Builds and runs; once a target has found something, no other begins.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let bench = Bench::new()?;
     let known = bench.targets()?;
@@ -40,14 +49,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for target in targets {
         bench.cargo_fuzz("build", target, &[])?;
     }
-    for target in targets {
-        eprintln!("{target}: {} s", options.seconds);
-        bench.search(target, options.seconds)?;
-        if options.keep {
-            bench.keep(target)?;
+    let left = Mutex::new(targets.iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(target) = next() {
+            eprintln!("{target}: {} s", options.seconds);
+            if let Err(found) = bench.run_one(target, options) {
+                while next().is_some() {}
+                return Err(found);
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        let ends = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a worker panicked"))?);
+        // All are waited for, whatever the first of them says.
+        ends.collect::<Vec<Result<()>>>().into_iter().collect()
+    })
 }
 
 /// The places of a run.
@@ -82,15 +101,27 @@ impl Bench {
         Ok(names)
     }
 
-    /// Searches for inputs that break a target, from what is known. What is new goes to the cache.
-    fn search(&self, target: &str, seconds: u64) -> Result<()> {
-        let (found, corpus) = (self.folder(&self.found, target)?, self.folder(&self.fuzz.join("corpus"), target)?);
+    fn run_one(&self, target: &str, options: &Options) -> Result<()> {
+        match options.seed {
+            Some(seed) => {
+                let folder = RunFolder::new("fuzz")?;
+                self.search(target, folder.path(), options.seconds, Some(seed))
+            }
+            None => self.search(target, &self.folder(&self.found, target)?, options.seconds, None),
+        }?;
+        if options.keep { self.keep(target) } else { Ok(()) }
+    }
+
+    /// Searches for inputs that break a target, from the corpus and what is `found` already; what is new goes there.
+    fn search(&self, target: &str, found: &Path, seconds: u64, seed: Option<u32>) -> Result<()> {
+        let corpus = self.folder(&self.fuzz.join("corpus"), target)?;
         let time = format!("-max_total_time={seconds}");
-        let limits = [
+        let mut limits = vec![
             format!("-max_len={INPUT_BYTES_MAX}"),
             format!("-rss_limit_mb={MEMORY_MIB_MAX}"),
             format!("-timeout={SECONDS_PER_INPUT_MAX}"),
         ];
+        limits.extend(seed.map(|seed| format!("-seed={seed}")));
         let mut arguments: Vec<&OsStr> = vec![found.as_ref(), corpus.as_ref()];
         arguments.extend(["--", "-print_final_stats=1", "-verbosity=0", &time].map(OsStr::new));
         arguments.extend(limits.iter().map(OsStr::new));

@@ -26,9 +26,15 @@ pub(crate) struct Options {
     /// Only SIGKILLs, of the daemon and the servers, one right after the other.
     #[arg(long)]
     kills: bool,
+    /// No faults: what a long load by itself comes to, and all five readers in the end.
+    #[arg(long, conflicts_with_all = ["kills", "failover"])]
+    calm: bool,
     /// In each round whose server can have a replica, one takes over; without this in every third.
     #[arg(long)]
     failover: bool,
+    /// In each round with topics there are three brokers; without this in every fifth.
+    #[arg(long)]
+    three_brokers: bool,
     /// How long faults come in each round, in seconds.
     #[arg(long, default_value_t = 60)]
     round: u64,
@@ -88,8 +94,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             seed,
             kind: source.kind(),
             sinks: sinks(&options.sinks, seed),
-            faults: if options.kills { Which::Kills } else { Which::All },
+            faults: match options {
+                Options { calm: true, .. } => Which::None,
+                Options { kills: true, .. } => Which::Kills,
+                _ => Which::All,
+            },
             failover: options.failover,
+            three_brokers: options.three_brokers,
             length: Duration::from_secs(options.round),
             bulk: options.bulk.max(1),
         })

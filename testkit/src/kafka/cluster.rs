@@ -3,6 +3,7 @@
 
 use super::node::{Node, Setting};
 use super::records::{self, Isolation, Record};
+use crate::proxy::Proxy;
 use crate::{fetch, process};
 use anyhow::{Context, Result, anyhow};
 use rustix::process::Signal;
@@ -39,17 +40,28 @@ struct Member {
     id: i32,
     port: u16,
     controller: u16,
+    /// Before a listener of its own.
+    proxy: Option<Proxy>,
     node: Node,
 }
 
 impl Cluster {
     /// Starts all; each knows of the others when this returns.
     pub fn start() -> Result<Cluster> {
+        Cluster::attempts(false)
+    }
+
+    /// As `start`, and clients may come by way of proxies, one before each node.
+    pub fn start_proxied() -> Result<Cluster> {
+        Cluster::attempts(true)
+    }
+
+    fn attempts(proxied: bool) -> Result<Cluster> {
         let jars = fetch::kafka::jars()?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Cluster::attempt(&jars) {
+            match Cluster::attempt(&jars, proxied) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
                 result => break result,
@@ -57,9 +69,11 @@ impl Cluster {
         }
     }
 
-    fn attempt(jars: &Path) -> Result<Cluster> {
+    fn attempt(jars: &Path, proxied: bool) -> Result<Cluster> {
         let member = |id| -> Result<Member> {
-            Ok(Member { id, port: process::free_port()?, controller: process::free_port()?, node: Node::new(jars)? })
+            let (port, controller) = (process::free_port()?, process::free_port()?);
+            let proxy = if proxied { Some(Proxy::start(process::free_port()?)?) } else { None };
+            Ok(Member { id, port, controller, proxy, node: Node::new(jars)? })
         };
         let mut members = IDS.into_iter().map(member).collect::<Result<Vec<_>>>()?;
         let voter = |member: &Member| format!("{}@127.0.0.1:{}", member.id, member.controller);
@@ -84,6 +98,11 @@ impl Cluster {
     /// Addresses of the brokers, whether they run or not.
     pub fn brokers(&self) -> Vec<String> {
         self.members.iter().map(Member::address).collect()
+    }
+
+    /// The ways through the proxies, when there are any.
+    pub fn proxies(&self) -> Vec<&Proxy> {
+        self.members.iter().filter_map(|member| member.proxy.as_ref()).collect()
     }
 
     fn servers(&self) -> String {
@@ -141,6 +160,21 @@ impl Cluster {
         records::consume(&self.servers(), topic, isolation, records::MARKER_LIMIT)
     }
 
+    /// The names of all topics, as [`super::Kafka::topics`] gives them.
+    pub fn topics(&self) -> Result<Vec<String>> {
+        records::topics(&self.servers())
+    }
+
+    /// The records of a topic, as [`super::Kafka::visit`] gives them.
+    pub fn visit(&self, topic: &str, isolation: Isolation, act: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+        records::visit(&self.servers(), topic, isolation, records::MARKER_LIMIT, act)
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    pub fn delete_topic(&self, topic: &str) -> Result<()> {
+        records::delete_topic(&self.servers(), topic)
+    }
+
     fn member(&self, node: i32) -> Result<&Member> {
         self.members.iter().find(|member| member.id == node).with_context(|| format!("no node {node}"))
     }
@@ -155,13 +189,21 @@ impl Member {
         format!("127.0.0.1:{}", self.port)
     }
 
+    fn listener(&self) -> String {
+        format!("PLAINTEXT://{}", self.address())
+    }
+
     fn settings(&self, voters: &str) -> Vec<Setting> {
-        let plain = format!("PLAINTEXT://{}", self.address());
+        let (mut listeners, mut advertised) = (self.listener(), self.listener());
+        if let Some(proxy) = &self.proxy {
+            listeners.push_str(&format!(",PROXIED://127.0.0.1:{}", proxy.target()));
+            advertised.push_str(&format!(",PROXIED://127.0.0.1:{}", proxy.port()));
+        }
         let own = [
             ("node.id", self.id.to_string()),
             ("controller.quorum.voters", voters.to_owned()),
-            ("listeners", format!("{plain},CONTROLLER://127.0.0.1:{}", self.controller)),
-            ("advertised.listeners", format!("{plain},CONTROLLER://127.0.0.1:{}", self.controller)),
+            ("listeners", format!("{listeners},CONTROLLER://127.0.0.1:{}", self.controller)),
+            ("advertised.listeners", format!("{advertised},CONTROLLER://127.0.0.1:{}", self.controller)),
         ];
         let shared = TOGETHER.iter().map(|(key, value)| (*key, (*value).to_owned()));
         own.into_iter().chain(shared).map(|(key, value)| (key.to_owned(), value)).collect()

@@ -34,8 +34,10 @@ pub(super) struct Check<'a> {
     pub(super) committed: &'a Committed,
     /// The first rows were read while changes came: what was committed before a table was read need not come.
     pub(super) is_early: bool,
-    /// The first reads every table, the second one the smaller ones too.
-    pub(super) readers: [Reader; 2],
+    /// All of them read each table.
+    pub(super) readers: Vec<Reader>,
+    /// The first of them alone reads the table of many rows, which takes them a while.
+    pub(super) spares_bulk: bool,
 }
 
 impl Check<'_> {
@@ -61,8 +63,8 @@ impl Check<'_> {
         let (site, schema) = (self.site, self.site.kind.schema());
         for table in KEYED {
             let folder = site.table(table).context("a table has a folder")?;
-            // A table of many rows takes its readers a while.
-            let with = if table == "bulk" { &self.readers[..1] } else { &self.readers[..] };
+            let readers = if table == "bulk" && self.spares_bulk { 1 } else { self.readers.len() };
+            let with = self.readers.get(..readers).unwrap_or_default();
             checked.rows += oracle::check_columns(session, schema, table, &folder, with)? as u64;
         }
         self.loose()?;

@@ -13,6 +13,8 @@ pub enum Which {
     All,
     /// The daemon, the database and the broker are killed, one right after the other.
     Kills,
+    /// None: what hours of load by themselves come to. All readers that there are read the tables in the end.
+    None,
 }
 
 /// A fault. Those with a span last so long.
@@ -125,6 +127,7 @@ impl Fault {
         let all = match which {
             Which::All => FAULTS.map(|(fault, weight, _)| (fault, weight)).to_vec(),
             Which::Kills => KILLS.to_vec(),
+            Which::None => Vec::new(),
         };
         let mut chosen = Vec::new();
         for (fault, weight) in all {

@@ -1,24 +1,28 @@
 //! What each fault does to a site, and how it is made good again. Which come, and when, the seed says.
 
+use super::brokers::Brokers;
 use super::fault::{Done, Fault, Which};
 use super::site::Site;
 use super::watch::Watch;
+use crate::Proxy;
 use crate::proxy::Direction;
 use crate::shim::Disk;
 use crate::workload::Dice;
-use crate::{Kafka, Proxy};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 /// Places at which a daemon may end itself.
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 19] = [
     "before_write",
     "after_write",
     "before_commit",
     "after_commit",
     "before_acknowledge",
     "after_acknowledge",
+    "slot_created",
+    "definitions_before_commit",
+    "definitions_after_commit",
     "kafka_before_commit",
     "kafka_after_commit",
     "delta_store_written",
@@ -35,11 +39,13 @@ const PLACES: [&str; 16] = [
 const FAILOVER: u64 = 12;
 
 /// Places at which a step may fail.
-const STEPS: [&str; 14] = [
+const STEPS: [&str; 16] = [
     "before_write",
     "after_write",
     "before_commit",
     "after_commit",
+    "definitions_before_commit",
+    "definitions_after_commit",
     "kafka_before_commit",
     "kafka_after_commit",
     "delta_store_written",
@@ -80,10 +86,14 @@ impl Nemesis {
         Nemesis { dice, faults, kept_state: None, spares_lake: false, until_failover, done: Done::new(), own_ends: 0 }
     }
 
-    /// Lets the site live for a moment, then does the next fault and makes it good. The daemon runs afterwards.
+    /// Lets the site live for a moment, then does the next fault, if there are any, and makes it good. The daemon runs
+    /// afterwards.
     pub(super) fn strike(&mut self, site: &mut Site, watch: &Watch) -> Result<()> {
         let longest = if self.dice.one_in(8) { 4_000 } else { 900 };
         self.live(site, watch, longest)?;
+        if self.faults.is_empty() {
+            return Ok(());
+        }
         let place = self.dice.below(self.faults.len() as u64) as usize;
         let mut fault = self.faults.get(place).copied().unwrap_or(Fault::KillDaemon);
         self.until_failover = match self.until_failover {
@@ -172,9 +182,9 @@ impl Nemesis {
             Fault::RestartDatabase => {}
             Fault::FreezeDatabase => site.server.signal(Signal::STOP),
             Fault::EndSessions => site.server.end_sessions()?,
-            Fault::KillBroker => site.kafka.as_mut().map_or(Ok(()), Kafka::kill)?,
+            Fault::KillBroker => brokers(site)?.kill(&mut self.dice)?,
             Fault::RestartBroker => {}
-            Fault::FreezeBroker => site.kafka()?.signal(Signal::STOP),
+            Fault::FreezeBroker => brokers(site)?.freeze(&mut self.dice)?,
             Fault::CutSource => site.line.cut(),
             Fault::CloseSource => site.line.close(),
             Fault::CutSourceLater => site.line.cut_after(Direction::ToClient, bytes),
@@ -184,13 +194,16 @@ impl Nemesis {
                 site.line.cut();
             }
             Fault::DribbleSource => site.line.split(1),
-            Fault::CutBroker => proxy(site)?.cut(),
+            Fault::CutBroker => each_way(site, Proxy::cut)?,
             Fault::CutBrokerLater => {
                 let way = if self.dice.one_in(2) { Direction::ToServer } else { Direction::ToClient };
-                proxy(site)?.cut_after(way, bytes);
+                each_way(site, |proxy| proxy.cut_after(way, bytes))?;
             }
-            Fault::StallBroker => proxy(site)?.stall(),
-            Fault::SlowBroker => proxy(site)?.delay(Duration::from_millis(1 + self.dice.below(300))),
+            Fault::StallBroker => each_way(site, Proxy::stall)?,
+            Fault::SlowBroker => {
+                let delay = Duration::from_millis(1 + self.dice.below(300));
+                each_way(site, |proxy| proxy.delay(delay))?;
+            }
             Fault::FullState => site.shim.disk(Disk::FULL, &[&site.daemon.state_folder()])?,
             Fault::FullLake => site.shim.disk(Disk::full_after(bytes), &[site.lake()?])?,
             Fault::SyncFails => {
@@ -260,12 +273,12 @@ impl Nemesis {
             }
             Fault::KillBroker | Fault::RestartBroker => {
                 self.wait(500);
-                site.kafka.as_mut().map_or(Ok(()), Kafka::restart)
+                brokers(site)?.restart(&mut self.dice)
             }
             Fault::FreezeBroker => {
-                self.wait(4_000);
-                site.kafka()?.signal(Signal::CONT);
-                Ok(())
+                // Others lead once a session of three seconds has passed.
+                self.wait(6_000);
+                brokers(site)?.thaw()
             }
             Fault::EndSessions | Fault::CutSource | Fault::CloseSource | Fault::CutBroker => Ok(()),
             Fault::CutSourceLater | Fault::StallSource | Fault::RefuseSource | Fault::DribbleSource => {
@@ -275,8 +288,7 @@ impl Nemesis {
             }
             Fault::CutBrokerLater | Fault::StallBroker | Fault::SlowBroker => {
                 self.wait(4_000);
-                proxy(site)?.resume();
-                Ok(())
+                each_way(site, Proxy::resume)
             }
             Fault::FullState | Fault::FullLake | Fault::ShortWrites => {
                 self.wait(2_500);
@@ -345,16 +357,21 @@ impl Nemesis {
         site.line.resume();
         site.shim.heal()?;
         site.shim.clock_offset(0)?;
-        if let Some(proxy) = site.kafka.as_ref().and_then(Kafka::proxy) {
-            proxy.resume();
+        if site.kafka.is_some() {
+            each_way(site, Proxy::resume)?;
         }
         site.daemon.set_failpoint(None);
         self.mind(site, watch)
     }
 }
 
-fn proxy(site: &Site) -> Result<&Proxy> {
-    site.kafka()?.proxy().context("this broker has no proxy")
+fn brokers(site: &mut Site) -> Result<&mut Brokers> {
+    site.kafka.as_mut().context("this site has no broker")
+}
+
+fn each_way(site: &Site, act: impl Fn(&Proxy)) -> Result<()> {
+    site.kafka()?.proxies().into_iter().for_each(act);
+    Ok(())
 }
 
 fn remove(folder: &std::path::Path) -> Result<()> {

@@ -1,12 +1,13 @@
 //! What is tortured: a database, a broker, a folder of tables, a daemon between them, and proxies on its lines. Knows
 //! how to start it, heal it, and ask whether all has arrived.
 
+use super::brokers::Brokers;
 use super::modes::Modes;
 use super::replica::Replica;
 use super::source::{Address, Kind, Server, Setup};
 use crate::folder::RunFolder;
 use crate::oracle::Witness;
-use crate::{Daemon, Kafka, KafkaOptions, Proxy, Shim};
+use crate::{Daemon, Proxy, Shim};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(super) struct Site {
     pub(super) daemon: Daemon,
     /// To the source.
     pub(super) line: Proxy,
-    pub(super) kafka: Option<Kafka>,
+    pub(super) kafka: Option<Brokers>,
     pub(super) server: Server,
     /// Where the database's own sessions find it.
     pub(super) address: Address,
@@ -62,6 +63,8 @@ pub(super) struct Build {
     pub(super) setup: Setup,
     /// Whether a second server follows, which takes over once.
     pub(super) replica: bool,
+    /// Whether there are three brokers, of which any may go.
+    pub(super) three_brokers: bool,
     /// Of the lake, in milliseconds.
     pub(super) commit_interval: u64,
     /// Whether the lake tells when all of its tables are at one place.
@@ -75,7 +78,9 @@ pub(super) struct Build {
 impl Build {
     /// For the report.
     pub(super) fn name(&self) -> String {
-        self.setup.name() + if self.replica { ", replica" } else { "" } + &self.modes.name()
+        let replica = if self.replica { ", replica" } else { "" };
+        let brokers = if self.three_brokers { ", three brokers" } else { "" };
+        self.setup.name() + replica + brokers + &self.modes.name()
     }
 }
 
@@ -85,16 +90,15 @@ impl Site {
         let mut server = Server::start(&build.setup)?;
         let replica = build.replica.then(|| Replica::of(&mut server, &build.setup)).transpose()?;
         let line = Proxy::start(server.port())?;
-        let broker = KafkaOptions { proxied: true, ..KafkaOptions::default() };
-        let kafka = build.sinks.events.then(|| Kafka::start(&broker)).transpose()?;
+        let kafka = build.sinks.events.then(|| Brokers::start(build.three_brokers)).transpose()?;
         let lake = build.sinks.lake.then(|| RunFolder::new("lake")).transpose()?;
         let mut config =
             format!("[sources.shop]\ntables = [\"{}.*\"]\n{}", build.kind.schema(), server.config(line.port()));
-        if let Some(proxy) = kafka.as_ref().and_then(Kafka::proxy) {
-            config.push_str(&format!(
-                "[sinks.events.kafka]\nbrokers = [\"127.0.0.1:{}\"]\ntransaction_timeout = \"10s\"\n",
-                proxy.port()
-            ));
+        if let Some(kafka) = &kafka {
+            let ways = kafka.proxies();
+            let ways: Vec<String> = ways.iter().map(|proxy| format!("\"127.0.0.1:{}\"", proxy.port())).collect();
+            let ways = ways.join(", ");
+            config.push_str(&format!("[sinks.events.kafka]\nbrokers = [{ways}]\ntransaction_timeout = \"10s\"\n"));
         }
         if let Some(lake) = &lake {
             config.push_str(&format!(
@@ -224,7 +228,7 @@ impl Site {
         format!("shop.{}.{table}", self.kind.schema())
     }
 
-    pub(super) fn kafka(&self) -> Result<&Kafka> {
+    pub(super) fn kafka(&self) -> Result<&Brokers> {
         self.kafka.as_ref().context("this site has no broker")
     }
 

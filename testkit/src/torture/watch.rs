@@ -1,9 +1,9 @@
 //! Watches a site from the side while it is tortured: that the source was never told to forget what a sink does not hold,
 //! that no sink goes back, that the daemon's memory stays in bounds, that nothing stands still for long.
 
+use super::brokers::Brokers;
 use super::site::Site;
 use super::source::{Address, Place, Server, Session};
-use crate::Kafka;
 use crate::kafka::Tail;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
@@ -53,7 +53,7 @@ impl Watch {
             address: site.address.clone(),
             session: None,
             progress: site.lake.as_ref().map(|lake| lake.path().join("_tidewire/progress/shop/_delta_log")),
-            brokers: site.kafka.as_ref().map(Kafka::brokers),
+            brokers: site.kafka.as_ref().map(Brokers::addresses),
             tail: None,
             lake: None,
             events: None,

@@ -133,7 +133,7 @@ impl Scene<'_> {
             Act::DeleteTopic => self.site.kafka()?.delete_topic(&topic),
             Act::RenewTopic => {
                 self.site.kafka()?.delete_topic(&topic)?;
-                self.site.kafka()?.create_topic(&topic, 1, &[])
+                self.site.kafka()?.create_topic(&topic)
             }
             Act::RemoveTable => move_folder(&self.folder(victim)?, &self.away()),
             Act::WriteTable => {
@@ -341,4 +341,34 @@ fn put_back(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 
 fn move_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     std::fs::rename(from, to).with_context(|| format!("move {} to {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_was_taken_away_comes_back_beside_what_lies_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (away, table) = (folder.path().join("away"), folder.path().join("table"));
+        let write = |path: std::path::PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write(away.join("_delta_log/0.json"), "0");
+        write(away.join("p=1/a.parquet"), "a");
+        write(away.join("p=2/b.parquet"), "b");
+        write(table.join("p=1/on-its-way.parquet"), "c");
+        put_back(&away, &table).unwrap();
+        for (name, text) in [
+            ("_delta_log/0.json", "0"),
+            ("p=1/a.parquet", "a"),
+            ("p=2/b.parquet", "b"),
+            ("p=1/on-its-way.parquet", "c"),
+        ] {
+            assert_eq!(fs::read_to_string(table.join(name)).unwrap(), text, "{name}");
+        }
+        assert!(!away.join("p=1/a.parquet").exists());
+    }
 }
