@@ -4,8 +4,11 @@
 use crate::ambient::{Limit, limit};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of all claims together: the whole index of some nine million rows. Of a larger table's only small runs are claimed.
-pub(crate) const CLAIMED_MAX: u64 = 128 << 20;
+/// Bytes of all claims together, up to which small runs of an index are claimed that is too large to be claimed whole.
+const PARTS_MAX: u64 = 128 << 20;
+/// Bytes of all claims together, up to which the runs of an index are claimed that is no larger: all of some twelve million
+/// rows. Each of its look-ups is saved a system call, which a part of a larger one would save few of.
+pub(crate) const WHOLE_MAX: u64 = 288 << 20;
 
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
@@ -14,9 +17,9 @@ static CLAIMED: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Claim(u64);
 
 impl Claim {
-    /// `None` when no more than others' claims fit.
-    pub(crate) fn new(bytes: u64) -> Option<Claim> {
-        let most = limit(Limit::ClaimedBytes, CLAIMED_MAX);
+    /// For a run of an index that is small as a `whole`, or for a small run. `None` when no more than others' claims fit.
+    pub(crate) fn new(bytes: u64, whole: bool) -> Option<Claim> {
+        let most = limit(Limit::ClaimedBytes, if whole { WHOLE_MAX } else { PARTS_MAX });
         let claim = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
         CLAIMED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).ok().map(|_| Claim(bytes))
     }

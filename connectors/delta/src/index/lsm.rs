@@ -13,7 +13,7 @@ mod upkeep;
 
 use crate::encode::key::KeyId;
 use crate::index::batch::Batch;
-use crate::index::claim::CLAIMED_MAX;
+use crate::index::claim::WHOLE_MAX;
 use crate::index::folder::Folder;
 use crate::index::manifest::Binding;
 use crate::index::mix::Order;
@@ -130,7 +130,7 @@ impl Index {
     /// Sweeps the runs for the keys of the batch.
     fn gather(&mut self) -> Result<()> {
         let mut found = Vec::new();
-        let may_claim = self.run_bytes() <= CLAIMED_MAX;
+        let may_claim = self.run_bytes() <= WHOLE_MAX;
         let swept = self.runs.iter().try_for_each(|placed| placed.run.seek(self.batch.keys(), may_claim, &mut found));
         if swept.is_err() {
             // Half an answer would be taken for all of it.

@@ -190,20 +190,24 @@ impl Run {
     /// How the next sweep reads entries. A small run is read through its map as long as the allowance of all runs lasts, of which
     /// there may be many: tables of their own, or what a large table has not merged yet.
     fn patience(&self, may_claim: bool) -> Patience {
-        if !self.sealed.is_mapped() || (!self.sealed.is_large() && self.has_claim()) {
+        if !self.sealed.is_mapped() || (!self.sealed.is_large() && self.has_claim(may_claim)) {
             return Patience::Mapped;
         }
         let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed);
         if sweep.is_multiple_of(SWEEPS_MAPPED) || !self.is_warm.load(Ordering::Relaxed) {
             return Patience::None;
         }
-        if self.claim.get().is_some() || (may_claim && self.has_claim()) { Patience::Mapped } else { Patience::None }
+        if self.claim.get().is_some() || (may_claim && self.has_claim(true)) {
+            Patience::Mapped
+        } else {
+            Patience::None
+        }
     }
 
     /// Claims a part of the allowance, if there is enough left and it has none yet.
-    fn has_claim(&self) -> bool {
+    fn has_claim(&self, whole: bool) -> bool {
         if self.claim.get().is_none()
-            && let Some(claim) = Claim::new(self.file_bytes())
+            && let Some(claim) = Claim::new(self.file_bytes(), whole)
         {
             // Another thread's claim does as well.
             drop(self.claim.set(claim));
