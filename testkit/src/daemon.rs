@@ -289,14 +289,29 @@ impl Daemon {
 
     /// Lines of WARN and ERROR that nobody allowed, and lines that are no log lines at all, such as a panic.
     pub fn unexpected(&self) -> Result<Vec<String>> {
-        let odd = |line: &&str| {
-            let level =
-                serde_json::from_str::<Value>(line).ok().and_then(|v| Some(v.get("level")?.as_str()?.to_owned()));
-            let quiet = level.is_some_and(|l| !matches!(l.to_ascii_uppercase().as_str(), "WARN" | "ERROR"));
-            !quiet && !self.allowed.iter().any(|text| line.contains(text.as_str()))
-        };
-        Ok(self.log()?.lines().filter(|line| !line.trim().is_empty()).filter(odd).map(str::to_owned).collect())
+        Ok(odd_lines(&self.log()?, &self.allowed))
     }
+}
+
+/// Lines of a log that are warnings, errors or none of the daemon's own, and hold none of the allowed texts. An indented one
+/// after a line that was allowed goes on with it, as a remedy does.
+fn odd_lines(log: &str, allowed: &[String]) -> Vec<String> {
+    let is_quiet = |line: &str| {
+        let level = serde_json::from_str::<Value>(line).ok().and_then(|v| Some(v.get("level")?.as_str()?.to_owned()));
+        level.is_some_and(|l| !matches!(l.to_ascii_uppercase().as_str(), "WARN" | "ERROR"))
+    };
+    let (mut odd, mut follows_allowed) = (Vec::new(), false);
+    for line in log.lines().filter(|line| !line.trim().is_empty()) {
+        if follows_allowed && line.starts_with(' ') {
+            continue;
+        }
+        let is_allowed = allowed.iter().any(|text| line.contains(text.as_str()));
+        follows_allowed = is_allowed;
+        if !is_allowed && !is_quiet(line) {
+            odd.push(line.to_owned());
+        }
+    }
+    odd
 }
 
 impl Drop for Daemon {

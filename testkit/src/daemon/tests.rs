@@ -102,3 +102,20 @@ fn a_daemon_that_moves_is_waited_for_and_one_that_stands_still_is_not() {
         assert!(begin.elapsed() > patience || longest < patience, "{moves} moves: {told}");
     }
 }
+
+#[test]
+fn what_goes_on_with_an_allowed_line_is_allowed() {
+    let allowed = ["state_unusable".to_owned(), "retried".to_owned()];
+    let warning = r#"{"level":"WARN","message":"source retried"}"#;
+    let quiet = r#"{"level":"INFO","message":"runs"}"#;
+    for (log, odd) in [
+        (&["tidewire: lock it [state_unusable]", "    free some space"][..], &[][..]),
+        (&["tidewire: lock it [state_unusable]", "    free some", "    more of it", quiet], &[]),
+        (&["    free some space"], &["    free some space"]),
+        (&[quiet, "    free some space"], &["    free some space"]),
+        (&[warning, "thread panicked", "   0: here"], &["thread panicked", "   0: here"]),
+        (&["tidewire: [other]", "    do that"], &["tidewire: [other]", "    do that"]),
+    ] {
+        assert_eq!(odd_lines(&log.join("\n"), &allowed), odd, "{log:?}");
+    }
+}

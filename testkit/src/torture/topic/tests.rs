@@ -183,6 +183,18 @@ fn of_an_early_round_a_row_may_go_that_never_came() {
     }
 }
 
+/// Without names nothing tells what came as rows from what is missing.
+#[test]
+fn of_an_early_round_without_names_only_what_came_too_often_is_found() {
+    let count = |times: usize| Counts::from([((String::new(), 'c'), times)]);
+    let committed = Committed { tables: [("t".to_owned(), count(9))].into(), order: vec![String::new()] };
+    for (came, is_right, is_right_early) in [(9, true, true), (4, false, true), (10, false, false)] {
+        for (is_early, is_right) in [(false, is_right), (true, is_right_early)] {
+            assert_eq!(must_equal("t", &committed, &count(came), is_early).is_ok(), is_right, "{came} {is_early}");
+        }
+    }
+}
+
 #[test]
 fn of_an_early_round_only_what_came_before_the_first_may_be_missing() {
     let count = |names: &[&str]| names.iter().map(|name| (((*name).to_owned(), 'c'), 1)).collect::<Counts>();
