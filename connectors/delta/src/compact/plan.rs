@@ -107,19 +107,22 @@ fn too_many_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
     up_to_target(files, budget, chosen)
 }
 
-/// The files to rewrite of a table with partitions, whose files are of these; all are of one.
+/// The files to rewrite of a table with partitions, whose files are of these; all are of one. The partitions after the `last`
+/// one that was rewritten come first: some always have too many files again by the time that the next one may be.
 pub(crate) fn plan_partitioned(
     files: &[Candidate],
     partitions: &[Partition],
-    budget: &Budget,
-    occasion: Occasion,
+    (budget, occasion): (&Budget, Occasion),
+    last: Option<&Partition>,
 ) -> Vec<usize> {
     let mut by_partition: BTreeMap<&Partition, Vec<usize>> = BTreeMap::new();
     for (at, partition) in partitions.iter().enumerate() {
         by_partition.entry(partition).or_default().push(at);
     }
     let of = |places: &[usize]| places.iter().filter_map(|at| files.get(*at)).copied().collect::<Vec<_>>();
-    let own = by_partition.values().find_map(|places| {
+    let mut turn = by_partition.iter().collect::<Vec<_>>();
+    turn.sort_by_key(|(partition, _)| Some(**partition) <= last);
+    let own = turn.into_iter().find_map(|(_, places)| {
         let chosen = plan(&of(places), budget, occasion);
         (!chosen.is_empty()).then(|| chosen.iter().filter_map(|at| places.get(*at)).copied().collect())
     });
@@ -212,15 +215,28 @@ mod tests {
         let (small, names) = ([file(MB, 0, 0); 32], [of("a"), of("b")]);
         let partitions: Vec<Partition> = (0..32).map(|at| Partition::clone(&names[usize::from(at >= 15)])).collect();
         assert_eq!(
-            plan_partitioned(&small, &partitions, &BUDGET, BUSY),
+            plan_partitioned(&small, &partitions, (&BUDGET, BUSY), None),
             (15..32).collect::<Vec<_>>(),
             "those of one partition"
         );
         let vectors = [file(140 * MB, 10, 3 * MB), file(140 * MB, 12, 3 * MB), file(140 * MB, 11, MB)];
         let partitions = [of("a"), of("b"), of("b")];
-        assert_eq!(plan_partitioned(&vectors, &partitions, &BUDGET, BUSY), [1], "all vectors together");
+        assert_eq!(plan_partitioned(&vectors, &partitions, (&BUDGET, BUSY), None), [1], "all vectors together");
         let many = vec![file(140 * MB, 1, 9); 257];
         assert_eq!(plan(&many, &BUDGET, BUSY), [0], "the number of files with vectors");
+    }
+
+    #[test]
+    fn partitions_take_turns() {
+        let of = |name: &str| Partition::new(BTreeMap::from([("p".to_owned(), Some(name.to_owned()))]));
+        let (files, names) = ([file(MB, 0, 0); 64], ["a", "b", "c", "d"].map(of));
+        let partitions: Vec<Partition> = (0..64).map(|at| Partition::clone(&names[at % 4])).collect();
+        let turns = [None, Some(0), Some(1), Some(2), Some(3)].map(|last| {
+            let last = last.and_then(|at: usize| names.get(at));
+            let chosen = plan_partitioned(&files, &partitions, (&BUDGET, BUSY), last);
+            (chosen.len(), chosen[0])
+        });
+        assert_eq!(turns, [(16, 0), (16, 1), (16, 2), (16, 3), (16, 0)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::compact::{
     Candidate, Compaction, Exchange, Facts, Input, Occasion, Shown, Work, candidate, next_due, plan, plan_partitioned,
 };
 use crate::error::Result;
-use crate::log::{LiveFile, Table};
+use crate::log::{LiveFile, Partition, Table};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,12 +30,22 @@ pub(super) struct Compacting {
     is_rested: bool,
     /// When rows will have been deleted for too long, in milliseconds since 1970.
     aged: Option<i64>,
+    /// The partition whose files were rewritten last.
+    last: Option<Partition>,
 }
 
 impl Compacting {
     /// Of a table that is about to be changed.
     pub(super) fn new() -> Compacting {
-        Compacting { running: None, is_due: false, failed: None, changed: now_millis(), is_rested: false, aged: None }
+        Compacting {
+            running: None,
+            is_due: false,
+            failed: None,
+            changed: now_millis(),
+            is_rested: false,
+            aged: None,
+            last: None,
+        }
     }
 
     /// A commit has changed rows.
@@ -161,10 +171,11 @@ impl TableWriter {
             plan(&candidates, &budget, occasion)
         } else {
             let partitions = files.iter().map(|file| Arc::clone(&file.partition)).collect::<Vec<_>>();
-            plan_partitioned(&candidates, &partitions, &budget, occasion)
+            plan_partitioned(&candidates, &partitions, (&budget, occasion), self.compacting.last.as_ref())
         };
         let chosen = chosen.into_iter().filter_map(|at| files.get(at));
         let chosen = chosen.map(|file| (*file).clone()).collect::<Vec<_>>();
+        self.compacting.last = chosen.first().map(|file| Arc::clone(&file.partition));
         self.compacting.is_due = !chosen.is_empty();
         self.compacting.is_rested = chosen.is_empty() && occasion.rests;
         self.compacting.aged = next_due(&candidates, &budget);
