@@ -5,6 +5,7 @@ use crate::admin;
 use crate::cli::{Global, exit};
 use crate::commands::{connectors, load, print_error, runtime};
 use crate::config::Config;
+use crate::memory;
 use crate::notify;
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::pipeline::ingest::{Ingest, Lane, LaneState, Outcome};
@@ -31,6 +32,8 @@ use tracing::{Instrument, error, info, info_span, warn};
 const REPORTS_PER_SINK: usize = 8 * QUEUE_BATCHES;
 /// How often the histograms are drained and the process is measured.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often free memory goes back to the system.
+const GIVE_BACK: Duration = Duration::from_mins(1);
 /// Time that tasks get to end by themselves at a stop.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -264,13 +267,17 @@ async fn refuse_reload(stop: CancellationToken) {
 }
 
 async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(UPKEEP);
+    let (mut tick, mut giving) = (tokio::time::interval(UPKEEP), tokio::time::interval(GIVE_BACK));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {
                 metrics.run_upkeep();
                 telemetry::measure_process();
+            }
+            _ = giving.tick() => {
+                // Not on a thread that others' tasks wait for. It cannot fail, and nothing depends on it.
+                let _ = tokio::task::spawn_blocking(memory::give_back).await;
             }
         }
     }

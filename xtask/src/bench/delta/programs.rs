@@ -13,7 +13,8 @@ const SCRIPT: &str = include_str!("../delta.py");
 /// A reader that takes longer is taken for hung.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 /// What the daemon tells the allocator (`src/memory.rs`).
-const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_MMAP_THRESHOLD_", "262144"), ("MALLOC_TRIM_THRESHOLD_", "1048576")];
+const ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_MMAP_THRESHOLD_", "262144"), ("MALLOC_TRIM_THRESHOLD_", "1048576"), ("MALLOC_ARENA_MAX", "4")];
 
 /// Where they are.
 pub(super) struct Programs {
