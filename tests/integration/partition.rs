@@ -1,7 +1,7 @@
 //! A partitioned mirror is its source's table for every reader, with null among the values.
 
 use crate::rig::{POSTGRES, Rig, Sinks};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tidewire_testkit::PostgresOptions;
 use tidewire_testkit::oracle::check_mirror;
 use tidewire_testkit::readers::Reader;
@@ -32,4 +32,84 @@ fn partitions_are_read_by_all() -> Result<()> {
     check_mirror(&client, "public", "parts", rig.table("parts").as_path(), &Reader::ALL)?;
     assert_eq!(rig.daemon.terminate()?, 0);
     Ok(())
+}
+
+#[test]
+fn files_are_written_anew_within_their_partitions() -> Result<()> {
+    let more = "widening = \"rewrite\"\nadded_defaults = \"fill\"\n[sinks.lake.delta.partition_by]\n\"public.parts\" = [\"region\", \"number\"]\n";
+    let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), more)?;
+    let client = rig.client()?;
+    client.execute(
+        "CREATE TABLE parts (id int, region text, number int, price numeric(7,2), v text, PRIMARY KEY (id, number));
+         INSERT INTO parts SELECT i, (ARRAY['a', 'b_c', NULL])[i % 3 + 1], i % 4, i * 0.25, 'v' || i FROM generate_series(1, 200) i",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    for (round, change) in (1..).zip([
+        "ALTER id TYPE bigint, ALTER price TYPE numeric(9,4)",
+        // A column of the key and of the partitions.
+        "ALTER number TYPE bigint",
+        "ADD c int NOT NULL DEFAULT 5, ADD d text DEFAULT 'd'",
+    ]) {
+        client.execute(&format!(
+            "DELETE FROM parts WHERE id % 11 = {round}; UPDATE parts SET v = 'w' WHERE id % 13 = 0"
+        ))?;
+        rig.catch_up()?;
+        // Rows before and after in one transaction, also such as go to another partition.
+        client.execute(&format!(
+            "BEGIN; UPDATE parts SET v = v || '.' WHERE id < 20; ALTER TABLE parts {change};
+             INSERT INTO parts (id, region, number, v) VALUES (1000 + {round}, 'late', 4, 'new');
+             UPDATE parts SET region = 'moved' WHERE id % 7 = {round}; DELETE FROM parts WHERE id = 2 + {round}; COMMIT"
+        ))?;
+        rig.catch_up()?;
+        check_mirror(&client, "public", "parts", rig.table("parts").as_path(), &Reader::ALL)?;
+    }
+    client.execute("INSERT INTO parts VALUES (5000000000, 'late', 3000000000, 1.2345, 'wide')")?;
+    rig.catch_up()?;
+    // While the daemon is stopped, and killed after that.
+    ensure!(rig.daemon.terminate()? == 0);
+    client
+        .execute("ALTER TABLE parts ADD e bigint DEFAULT 6; UPDATE parts SET number = number + 1 WHERE id % 17 = 0")?;
+    rig.daemon.run()?;
+    rig.daemon.kill9()?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    check_mirror(&client, "public", "parts", rig.table("parts").as_path(), &Reader::ALL)?;
+    assert_eq!(rig.daemon.terminate()?, 0);
+    Ok(())
+}
+
+/// A partitioned mirror, set up by `more`, through these changes of its columns, as these readers see it.
+fn follows(more: &str, changes: &[&str], readers: &[Reader]) -> Result<()> {
+    let more = format!("{more}[sinks.lake.delta.partition_by]\n\"public.parts\" = [\"region\", \"number\"]\n");
+    let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), &more)?;
+    let client = rig.client()?;
+    client.execute(
+        "CREATE TABLE parts (id int PRIMARY KEY, gone int, region text, number int, v text, n smallint);
+         INSERT INTO parts SELECT i, i, (ARRAY['a', 'b_c', NULL])[i % 3 + 1], i % 4, 'v' || i, i FROM generate_series(1, 100) i",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    for (round, change) in (1..).zip(changes) {
+        client.execute(&format!(
+            "BEGIN; UPDATE parts SET v = v || '.' WHERE id < 20; ALTER TABLE parts {change}; UPDATE parts SET v = 'w' WHERE id % 7 = {round};
+             INSERT INTO parts (id, v) VALUES ({round}000, 'new');
+             DELETE FROM parts WHERE id = 3 + {round}; COMMIT"
+        ))?;
+        rig.catch_up()?;
+        check_mirror(&client, "public", "parts", rig.table("parts").as_path(), readers)?;
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    client.execute("UPDATE parts SET v = 'late' WHERE id % 5 = 0")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    check_mirror(&client, "public", "parts", rig.table("parts").as_path(), readers)?;
+    assert_eq!(rig.daemon.terminate()?, 0);
+    Ok(())
+}
+
+#[test]
+fn partitions_follow_the_types_of_their_columns() -> Result<()> {
+    let changes = ["ALTER n TYPE int", "ALTER number TYPE bigint, ALTER n TYPE bigint", "ALTER id TYPE bigint"];
+    follows("widening = \"types\"\n", &changes, &[Reader::Duckdb, Reader::Kernel, Reader::Spark])
 }

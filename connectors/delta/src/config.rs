@@ -265,9 +265,12 @@ impl Settings {
         if config.change_data_feed {
             together::check_feed(mode, &mut fault);
         }
+        if !deletion_vectors {
+            together::check_rewriting((widening, added_defaults), &mut fault);
+        }
         let special = [(!partition_by.is_empty(), "partition_by"), (!deletion_vectors, "deletion_vectors = false")];
-        for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set) {
-            together::check_together(key, config.column_mapping, (widening, added_defaults), &mut fault);
+        for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set && config.column_mapping) {
+            fault("column_mapping", format!("is not available yet together with `{key}`"));
         }
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
             (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
@@ -525,21 +528,20 @@ mod tests {
 
     #[test]
     fn what_does_not_go_together_is_named() {
-        for (special, key) in [
-            (r#""partition_by": {"public.a": ["b"]}"#, "partition_by"),
-            (r#""deletion_vectors": false"#, "deletion_vectors = false"),
+        let with =
+            |special: &str, more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
+        let (partitions, plain) = (r#""partition_by": {"public.a": ["b"]}"#, r#""deletion_vectors": false"#);
+        assert!(with(plain, "").is_ok());
+        for (more, faulty) in [
+            (r#", "column_mapping": true"#, "column_mapping"),
+            (r#", "widening": "types""#, "widening"),
+            (r#", "widening": "rewrite""#, "widening"),
+            (r#", "added_defaults": "fill""#, "added_defaults"),
         ] {
-            let with = |more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
-            assert!(with("").is_ok(), "{key}");
-            for (more, faulty) in [
-                (r#", "column_mapping": true"#, "column_mapping"),
-                (r#", "widening": "types""#, "widening"),
-                (r#", "added_defaults": "fill""#, "added_defaults"),
-            ] {
-                let faults = with(more).unwrap_err();
-                assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
-                assert!(faults[0].message.contains(key), "{faults:?}");
-            }
+            let faults = with(plain, more).unwrap_err();
+            assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
+            assert!(faults[0].message.contains("deletion_vectors = false"), "{faults:?}");
+            assert_eq!(with(partitions, more).is_ok(), faulty != "column_mapping", "{more}");
         }
     }
 

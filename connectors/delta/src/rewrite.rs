@@ -39,10 +39,11 @@ pub(crate) struct Copied {
 }
 
 impl Rewriter {
-    /// A copy of a file of so many bytes and rows; `None` when it is as the table's columns ask for.
-    pub(crate) fn copy(&mut self, path: &str, size: u64, rows: u64) -> Result<Option<Copied>> {
+    /// A copy of a file, in the same partition; `None` when it is as the table's columns ask for.
+    pub(crate) fn copy(&mut self, file: &NewFile) -> Result<Option<Copied>> {
+        let rows = file.num_records;
         let columns = self.columns.iter().collect::<Vec<_>>();
-        let mut reader = ColumnReader::open_whole(&self.store, path, size, rows, &columns)?;
+        let mut reader = ColumnReader::open_whole(&self.store, &file.path, file.size, rows, &columns)?;
         let mut present = reader.present();
         let fillings = self.fillings(&present)?;
         let is_narrow = self.widens && !reader.is_as_declared();
@@ -52,7 +53,8 @@ impl Rewriter {
         }
         present.iter_mut().zip(&fillings).for_each(|(present, filling)| *present |= filling.is_some());
         let step = fillings.iter().flatten().map(rows_at_once).min().unwrap_or(usize::MAX);
-        let mut out = PartWriter::create_some(&self.store, &self.columns, &self.stats, &present, Partition::default())?;
+        let partition = Partition::clone(&file.partition);
+        let mut out = PartWriter::create_some(&self.store, &self.columns, &self.stats, &present, partition)?;
         while let Some(arrays) = reader.next_arrays()? {
             let length = arrays.iter().flatten().next().map_or(0, |array| array.len());
             let mut start = 0;

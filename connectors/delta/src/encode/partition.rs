@@ -32,6 +32,16 @@ pub(crate) fn may_partition(column_type: &ColumnType) -> bool {
     }
 }
 
+/// Whether the log's texts of a type's values are those that the wider type's values have: readers know no other ones, and
+/// what the log holds of a file is never written again.
+pub(crate) fn keeps_texts(narrow: &ColumnType, wider: &ColumnType) -> bool {
+    let digits_of_fraction = |column_type: &ColumnType| match column_type {
+        ColumnType::Decimal(_, scale) => *scale,
+        _ => 0,
+    };
+    may_partition(wider) && digits_of_fraction(narrow) == digits_of_fraction(wider)
+}
+
 /// The log's text of a value; `None` for null.
 ///
 /// # Errors

@@ -31,13 +31,6 @@ impl AddedDefaults {
             }
         }
     }
-
-    /// Files with values of new columns are not written yet where `key` is set.
-    pub(crate) fn check_together(self, key: &str, fault: &mut impl FnMut(&str, String)) {
-        if self == AddedDefaults::Fill {
-            fault("added_defaults", format!("`fill` is not available yet together with `{key}`"));
-        }
-    }
 }
 
 /// The table as it was before a version of the source's schema.

@@ -196,7 +196,10 @@ impl Layout {
             left_out: BTreeSet::new(),
             last_id: self.last_id,
         };
-        let mut fit = Fit { schema, rules, layout, was_left_out: &self.left_out, evolution: Evolution::default() };
+        let by = self.partition.iter().filter_map(|at| self.columns.get(*at));
+        let by = by.map(|column| Arc::clone(column.file_name())).collect();
+        let (was_left_out, evolution) = (&self.left_out, Evolution::default());
+        let mut fit = Fit { schema, rules, layout, by, was_left_out, evolution };
         fit.remove_gone();
         fit.rename();
         let wanted = wanted(schema, rules, self.is_mapped());
@@ -238,6 +241,8 @@ pub(super) struct Fit<'a> {
     pub(super) schema: &'a TableSchema,
     pub(super) rules: Rules<'a>,
     pub(super) layout: Layout,
+    /// The columns that the table is partitioned by, by the names that never change.
+    by: BTreeSet<Arc<str>>,
     was_left_out: &'a BTreeSet<Arc<str>>,
     pub(super) evolution: Evolution,
 }
@@ -263,6 +268,9 @@ impl Fit<'_> {
             Some(misfit) => {
                 let is_key = self.schema.key.contains(&at);
                 let grows = self.grows(held, &column);
+                if grows && !self.keeps_partitions(held, &column) {
+                    return Err(refusal::partition_retyped(self.schema, source, &misfit, is_key));
+                }
                 return Err(refusal::retyped(self.schema, source, &misfit, is_key, grows));
             }
         }
@@ -307,6 +315,11 @@ impl Fit<'_> {
         });
         self.add(at, column);
         Ok(())
+    }
+
+    /// Whether the table is partitioned by the `held`-th of its columns.
+    pub(super) fn is_partition(&self, held: usize) -> bool {
+        self.layout.columns.get(held).is_some_and(|held| self.by.contains(held.file_name()))
     }
 
     /// Whether the source's column `at` may go to a column of another name. A key may not: the rows before would have

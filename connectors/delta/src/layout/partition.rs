@@ -93,6 +93,13 @@ impl Layout {
         self.partition.iter().filter_map(|at| self.columns.get(*at)).map(|column| column.name.to_string()).collect()
     }
 
+    /// A table that is there, with the partition columns that it names.
+    pub(crate) fn partitioned_by(mut self, names: &[String]) -> Layout {
+        let place = |name: &String| self.columns.iter().position(|column| *column.name == **name);
+        self.partition = names.iter().filter_map(place).collect();
+        self
+    }
+
     /// A table that is there must be partitioned as it is.
     pub(crate) fn refuse_partition_change(&self, schema: &TableSchema, present: &[String]) -> Result<()> {
         let wanted = self.partition_names();

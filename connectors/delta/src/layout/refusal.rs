@@ -77,6 +77,19 @@ pub(super) fn retyped(
     refuse(schema, "column_type_changed", message, remedy)
 }
 
+/// A partition column whose type has grown to one that the log's values of partitions are not of.
+pub(super) fn partition_retyped(schema: &TableSchema, source: &ColumnSchema, misfit: &Misfit, is_key: bool) -> Error {
+    let message = format!(
+        "column `{}` of `{}` has changed its type {misfit}; the table is partitioned by it, and the values of its partitions in \
+         the table's log are not texts of the new type",
+        source.name, schema.name
+    );
+    let remedy = make_lenient(source, is_key);
+    let remedy =
+        format!("{remedy}; a column of dates with times, or of floats, must be left out of `partition_by` then");
+    refuse(schema, "partition_column_type", message, remedy)
+}
+
 pub(super) fn returned(schema: &TableSchema, source: &ColumnSchema, is_key: bool) -> Error {
     let message = format!(
         "column `{}` of `{}` was dropped at the source and has come back; its old rows would be wrong",

@@ -4,6 +4,7 @@
 use super::evolve::{Fit, Step};
 use super::refusal::Misfit;
 use super::{Mode, SchemaChanges};
+use crate::encode::partition::keeps_texts;
 use crate::typemap::TableColumn;
 use std::sync::Arc;
 
@@ -61,7 +62,15 @@ impl Fit<'_> {
                 .is_some_and(|held| held.family == wanted.family && wanted.column_type.holds(&held.column_type)),
             Widening::Rewrite => true,
         };
-        may && self.rules.changes != SchemaChanges::Ignore && self.grows(held, wanted)
+        let follows = may && self.rules.changes != SchemaChanges::Ignore;
+        follows && self.grows(held, wanted) && self.keeps_partitions(held, wanted)
+    }
+
+    /// Whether files stay in their partitions as a column takes the type that is wanted: a partition column's values lie in the
+    /// log, as texts.
+    pub(super) fn keeps_partitions(&self, held: usize, wanted: &TableColumn) -> bool {
+        let column = self.layout.columns.get(held).filter(|_| self.is_partition(held));
+        column.is_none_or(|held| keeps_texts(&held.column_type, &wanted.column_type))
     }
 
     /// Gives the column the type that is wanted.

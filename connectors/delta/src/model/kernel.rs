@@ -31,16 +31,22 @@ pub(crate) fn changes(store: &TableStore, version: i64) -> Vec<RecordBatch> {
     scan.execute(engine).unwrap().map(|data| data.unwrap().try_into_record_batch().unwrap()).collect()
 }
 
-/// The version that is the newest, and all rows, sorted.
-pub(super) fn read(store: &TableStore, mode: Mode) -> (i64, Vec<Seen>) {
+/// The version that is the newest, and all rows.
+pub(crate) fn rows(store: &TableStore) -> (i64, Vec<RecordBatch>) {
     let (engine, place) = engine_of(store);
     let snapshot = Snapshot::builder_for(place.as_str()).build(engine.as_ref());
     let snapshot = snapshot.unwrap_or_else(|error| panic!("{place} by the kernel: {error}"));
     let version = i64::try_from(snapshot.version()).unwrap();
     let scan = snapshot.scan_builder().build().unwrap();
+    let rows = scan.execute(engine).unwrap().map(|data| data.unwrap().try_into_record_batch().unwrap()).collect();
+    (version, rows)
+}
+
+/// The same, sorted, as the model has rows.
+pub(super) fn read(store: &TableStore, mode: Mode) -> (i64, Vec<Seen>) {
+    let (version, batches) = rows(store);
     let mut seen = Vec::new();
-    for data in scan.execute(engine).unwrap() {
-        let batch = data.try_into_record_batch().unwrap();
+    for batch in batches {
         let schema = batch.schema();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let arrays: Vec<_> = batch.columns().iter().map(|array| Some(Arc::clone(array))).collect();

@@ -123,10 +123,10 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     if keyless.is_some() {
         source.drop_keys(&mut Chance::new(!seed));
     }
-    // As above: those with a feed had no partitions once.
+    // As above: those with a feed, or of files of more than one shape, had no partitions once.
     let mut apart = Chance::new(!seed);
-    let drawn = if settings.change_data_feed { &mut apart } else { &mut chance };
-    if is_plain && drawn.percent(40) {
+    let drawn = if is_plain && !settings.change_data_feed { &mut chance } else { &mut apart };
+    if !is_mapped && drawn.percent(40) {
         settings.partition_by = partition_by(drawn, &mut source);
     }
     let planned = 25 + chance.below(40);

@@ -386,7 +386,9 @@ impl SourceTable {
         let wider = match self.schema.columns[at].data_type {
             DataType::Int { bits: 32 } => DataType::Int { bits: 64 },
             DataType::Decimal { precision: Some(precision), scale: Some(scale) } if precision < 36 => {
-                let fraction = chance.below(2) as u32;
+                // One more digit of a fraction would halt a table that is partitioned by it.
+                let is_kept = self.kept.as_ref() == Some(&self.schema.columns[at].name);
+                let fraction = if is_kept { 0 } else { chance.below(2) as u32 };
                 DataType::Decimal { precision: Some(precision + 1 + fraction), scale: Some(scale + fraction as i32) }
             }
             _ => return None,

@@ -42,7 +42,8 @@ pub(crate) fn fit(
                 return Err(mode_changed(schema, made_as, mode));
             }
             let present = Layout::read(mode, table.schema_string(), table.configuration())
-                .ok_or_else(|| foreign_table(store, &schema.name.to_string()))?;
+                .ok_or_else(|| foreign_table(store, &schema.name.to_string()))?
+                .partitioned_by(table.partition_columns());
             if rules.column_mapping && !present.is_mapped() {
                 return Err(not_mapped(store, schema));
             }

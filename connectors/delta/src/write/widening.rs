@@ -6,7 +6,7 @@ use super::declaring::stats_columns;
 use super::table::TableWriter;
 use crate::error::Result;
 use crate::layout::{Mode, Widening};
-use crate::log::{Commit, NewFile};
+use crate::log::{Commit, LiveFile, NewFile};
 use crate::mirror::Filled;
 use crate::mirror::Teller;
 use crate::parts::feed::with_change_column;
@@ -59,9 +59,7 @@ impl TableWriter {
         };
         let columns = std::mem::take(&mut rewriter.columns);
         rewriter.columns = if self.parts.has_feed() { with_change_column(&columns) } else { columns.clone() };
-        self.parts.replace_done(|file| {
-            Ok(rewriter.copy(&file.path, file.size, file.num_records)?.map(|copied| copied.file))
-        })?;
+        self.parts.replace_done(|file| Ok(rewriter.copy(file)?.map(|copied| copied.file)))?;
         rewriter.columns = columns;
         let mut rewritten = Widened::default();
         if let Err(error) = self.copy_live(&mut rewriter, &mut rewritten) {
@@ -83,15 +81,17 @@ impl TableWriter {
         let Some(table) = self.table.as_mut().filter(|_| !self.replaces_all) else { return Ok(()) };
         let ordinals: BTreeMap<String, u32> =
             self.parts.files().named().map(|(ordinal, path)| (path.to_owned(), ordinal)).collect();
-        let files = table.files().map(|file| (file.path.clone(), file.size, file.num_records)).collect::<Vec<_>>();
-        for (path, size, rows) in files {
-            let Some(Copied { file: copy, is_filled }) = rewriter.copy(&path, size, rows)? else { continue };
+        let original = |file: &LiveFile| {
+            let (path, partition) = (file.path.clone(), Arc::clone(&file.partition));
+            NewFile { path, size: file.size, num_records: file.num_records, stats: None, partition }
+        };
+        for before in table.files().map(original).collect::<Vec<_>>() {
+            let Some(Copied { file: copy, is_filled }) = rewriter.copy(&before)? else { continue };
+            let path = before.path.clone();
             let deleted = Arc::clone(table.deleted_rows(&path)?);
             if is_filled && self.parts.has_feed() {
                 let gone = ordinals.get(&path).and_then(|ordinal| self.parts.deletes_of(*ordinal));
                 let gone = gone.map_or_else(|| deleted.as_ref().clone(), |gone| gone | deleted.as_ref());
-                let partition = Arc::clone(&copy.partition);
-                let before = NewFile { path: path.clone(), size, num_records: rows, stats: None, partition };
                 rewritten.filled.push(Filled { before, after: copy.clone(), gone });
             }
             if !deleted.is_empty() {

@@ -195,6 +195,39 @@ fn a_refusal_says_what_changed_and_what_to_run() {
 }
 
 #[test]
+fn a_partition_column_grows_where_the_texts_in_the_log_stay_as_they_are() {
+    const STUCK: &str = "partition_column_type";
+    let decimal = |precision, scale| DataType::Decimal { precision: Some(precision), scale: Some(scale) };
+    let with = |data_type: &DataType| vec![column("id", INT, false), column("b", data_type.clone(), true)];
+    for (narrow, wider, expected) in [
+        (INT, DataType::Int { bits: 64 }, Ok("id<id b<b")),
+        (INT, decimal(12, 0), Ok("id<id b<b")),
+        (decimal(5, 2), decimal(7, 2), Ok("id<id b<b")),
+        // Readers want as many digits of a fraction as the type has.
+        (decimal(5, 2), decimal(7, 3), Err(STUCK)),
+        (INT, decimal(12, 2), Err(STUCK)),
+        (INT, DataType::Float64, Err(STUCK)),
+        (DataType::Date, DataType::Timestamp { precision: 6 }, Err(STUCK)),
+        // No growth at all.
+        (INT, DataType::Text, Err(RETYPED)),
+    ] {
+        for (widening, changes) in [Widening::Types, Widening::Rewrite]
+            .into_iter()
+            .flat_map(|widening| [Evolve, Lenient].map(|changes| (widening, changes)))
+        {
+            let what = format!("{narrow:?} {wider:?} {widening:?} {changes:?}");
+            let rules = Rules { widening, ..rules(Mode::Mirror, changes) };
+            let held = Layout::create(&table(with(&narrow)), rules).unwrap();
+            let fitted = held.partitioned_by(&["b".to_owned()]).evolve(&table(with(&wider)), rules);
+            let fitted = fitted.map(|(layout, _)| shown(&layout, &with(&wider))).map_err(|error| error.code());
+            // Elsewhere its values go on in a column that tells no partition.
+            let expected = if changes == Lenient { expected.or(Ok("id<id (b) b__2<b")) } else { expected };
+            assert_eq!(fitted, expected.map(str::to_owned), "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_key_that_would_lose_a_column_is_refused() {
     let mut schema = table([before(), vec![column("part", INT, false)]].concat());
     schema.key = vec![0, 3];

@@ -1,6 +1,8 @@
 //! Partitioned tables: rows move between partitions, values of partition columns come from the log, files are of one
 //! partition each and few of them are open.
 
+mod shapes;
+
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
 use crate::layout::Mode;
 use std::collections::BTreeMap;

@@ -14,9 +14,10 @@ fn int(bits: u8) -> DataType {
 }
 
 /// Rows 1 to 4, of which the last has been deleted from its file; `n` has 16 bits, the key 32.
-fn narrow(widening: Widening) -> Harness {
+fn narrow(widening: Widening, by: Option<&str>) -> Harness {
     let mut h = super::fed(Shape::Int);
     h.widen(widening);
+    h.partition(by);
     h.type_column("id", int(32));
     h.type_column("n", int(16));
     h.send(&(1..=4).map(|id| Logical::insert(id, "a", "A")).collect::<Vec<_>>());
@@ -40,15 +41,21 @@ fn narrow_changes(h: &Harness) -> usize {
 
 #[test]
 fn wider_types_change_no_row() {
-    for (widening, spill, is_key) in [
-        (Widening::Types, false, false),
-        (Widening::Types, true, true),
-        (Widening::Rewrite, false, false),
-        (Widening::Rewrite, false, true),
-        (Widening::Rewrite, true, true),
+    for (widening, spill, is_key, by) in [
+        (Widening::Types, false, false, None),
+        (Widening::Types, true, true, None),
+        (Widening::Rewrite, false, false, None),
+        (Widening::Rewrite, false, true, None),
+        (Widening::Rewrite, true, true, None),
+        // Rows move between partitions, and their column itself grows.
+        (Widening::Types, true, true, Some("v")),
+        (Widening::Types, false, false, Some("n")),
+        (Widening::Rewrite, true, true, Some("v")),
+        (Widening::Rewrite, true, true, Some("n")),
+        (Widening::Rewrite, false, false, Some("v")),
     ] {
-        let what = format!("{widening:?}, spilled: {spill}, of the key: {is_key}");
-        let mut h = narrow(widening);
+        let what = format!("{widening:?}, spilled: {spill}, of the key: {is_key}, partitioned by {by:?}");
+        let mut h = narrow(widening, by);
         h.spill_always(spill);
         h.replay();
         // One commit, of changes before and after the new type.
@@ -74,8 +81,8 @@ fn wider_types_change_no_row() {
 
 #[test]
 fn a_table_that_is_written_anew_shows_only_what_changed() {
-    for is_key in [false, true] {
-        let mut h = narrow(Widening::Rewrite);
+    for (is_key, by) in [(false, None), (true, None), (false, Some("v")), (true, Some("v"))] {
+        let mut h = narrow(Widening::Rewrite, by);
         h.type_column("n", int(64));
         h.type_column("id", int(if is_key { 64 } else { 32 }));
         // Without a file of changes readers look at files that come and go: the copies are none of them.
@@ -92,10 +99,14 @@ fn a_table_that_is_written_anew_shows_only_what_changed() {
 
 #[test]
 fn rows_that_get_a_value_are_told_one_by_one() {
-    for (spill, is_mapped) in [(false, false), (true, false), (true, true)] {
+    use super::MAPPED;
+    for (spill, by) in
+        [(false, None), (true, None), (true, Some(MAPPED)), (false, Some("v")), (true, Some("v")), (true, Some("big"))]
+    {
         let mut h = super::fed(Shape::Int);
-        if is_mapped {
-            super::map(&mut h);
+        match by {
+            Some(MAPPED) => super::map(&mut h),
+            by => h.partition(by),
         }
         h.added_defaults(AddedDefaults::Fill);
         h.send(&(1..=5).map(|id| Logical::insert(id, "a", "A")).collect::<Vec<_>>());
@@ -123,7 +134,7 @@ fn rows_that_get_a_value_are_told_one_by_one() {
             told(6, INSERTED, Some("five")),
             told(7, INSERTED, Some("x")),
         ];
-        let what = format!("spilled: {spill}, mapped: {is_mapped}");
+        let what = format!("spilled: {spill}, {by:?}");
         assert_eq!(h.changed_by_kernel(&["id", CHANGE_COLUMN, "c"]), expected, "{what}");
         h.send(&[Logical::Delete(4)]);
         h.commit();

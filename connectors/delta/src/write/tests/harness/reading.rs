@@ -7,9 +7,9 @@ use crate::model::kernel;
 use crate::model::reading::{each_row, each_row_of_file, with_partition};
 use crate::parts::feed::{CHANGE_COLUMN, with_change_column};
 use crate::typemap::{TableColumn, parse_schema_string};
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,20 +115,15 @@ impl Harness {
     /// The same of any columns, as texts.
     pub(in crate::write::tests) fn changed_by_kernel(&self, names: &[&str]) -> Vec<Vec<Option<String>>> {
         let table = self.table().unwrap();
-        let mut rows = Vec::new();
-        for batch in kernel::changes(table.store(), table.version()) {
-            let value = |name: &&str, at: usize| {
-                let array = batch.column_by_name(name).unwrap();
-                array.is_valid(at).then(|| match array.data_type() {
-                    DataType::Int32 => array.as_primitive::<Int32Type>().value(at).to_string(),
-                    DataType::Int64 => array.as_primitive::<Int64Type>().value(at).to_string(),
-                    _ => array.as_string::<i32>().value(at).to_owned(),
-                })
-            };
-            rows.extend((0..batch.num_rows()).map(|at| names.iter().map(|name| value(name, at)).collect::<Vec<_>>()));
-        }
-        rows.sort();
-        rows
+        texts_of(&kernel::changes(table.store(), table.version()), names)
+    }
+
+    /// What the table holds, as the Delta kernel reads it: any columns, as texts; sorted.
+    pub(in crate::write::tests) fn rows_by_kernel(&self, names: &[&str]) -> Vec<Vec<Option<String>>> {
+        let table = self.table().unwrap();
+        let (version, rows) = kernel::rows(table.store());
+        assert_eq!(version, table.version());
+        texts_of(&rows, names)
     }
 
     /// The paths of the newest version's files of changes, each with what the log says of its partition.
@@ -273,6 +268,24 @@ impl Harness {
         });
         lists
     }
+}
+
+/// These columns of all rows, sorted.
+fn texts_of(batches: &[RecordBatch], names: &[&str]) -> Vec<Vec<Option<String>>> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let value = |name: &&str, at: usize| {
+            let array = batch.column_by_name(name).unwrap();
+            array.is_valid(at).then(|| match array.data_type() {
+                DataType::Int32 => array.as_primitive::<Int32Type>().value(at).to_string(),
+                DataType::Int64 => array.as_primitive::<Int64Type>().value(at).to_string(),
+                _ => array.as_string::<i32>().value(at).to_owned(),
+            })
+        };
+        rows.extend((0..batch.num_rows()).map(|at| names.iter().map(|name| value(name, at)).collect::<Vec<_>>()));
+    }
+    rows.sort();
+    rows
 }
 
 fn text_at(array: Option<&arrow_array::ArrayRef>, at: usize) -> Option<String> {
