@@ -266,11 +266,7 @@ impl Settings {
             together::check_feed(mode, &mut fault);
         }
         if !deletion_vectors {
-            together::check_rewriting((widening, added_defaults), &mut fault);
-        }
-        let special = [(!partition_by.is_empty(), "partition_by"), (!deletion_vectors, "deletion_vectors = false")];
-        for (_, key) in special.into_iter().filter(|(is_set, _)| *is_set && config.column_mapping) {
-            fault("column_mapping", format!("is not available yet together with `{key}`"));
+            together::check_rewriting(config.column_mapping, (widening, added_defaults), &mut fault);
         }
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
             (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
@@ -541,7 +537,7 @@ mod tests {
             let faults = with(plain, more).unwrap_err();
             assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
             assert!(faults[0].message.contains("deletion_vectors = false"), "{faults:?}");
-            assert_eq!(with(partitions, more).is_ok(), faulty != "column_mapping", "{more}");
+            assert!(with(partitions, more).is_ok(), "{more}");
         }
     }
 

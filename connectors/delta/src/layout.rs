@@ -261,6 +261,7 @@ fn wanted(schema: &TableSchema, rules: Rules<'_>, is_mapped: bool) -> Vec<TableC
             source: None,
             type_changes: Vec::new(),
             mapped: None,
+            partition: None,
         }
     };
     schema.columns.iter().map(column).collect()

@@ -15,6 +15,7 @@ mod clean;
 mod entry;
 mod intent;
 mod load;
+mod mapped;
 mod others;
 #[cfg(test)]
 mod past;
@@ -116,6 +117,8 @@ pub(crate) enum Features {
 pub(crate) struct NewMetadata {
     /// The schema in Delta's JSON.
     pub(crate) schema_string: String,
+    /// Names of the columns that it is partitioned by: the same columns, though they may have other names.
+    pub(crate) partition_columns: Vec<String>,
     /// Properties to set.
     pub(crate) configuration: BTreeMap<String, String>,
 }

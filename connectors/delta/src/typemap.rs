@@ -269,6 +269,8 @@ pub(crate) struct TableColumn {
     pub(crate) type_changes: Vec<Json>,
     /// With column mapping, what stays when the name changes.
     pub(crate) mapped: Option<Mapped>,
+    /// With column mapping, the name by which the configuration has the table partitioned by it: it may have another one since.
+    pub(crate) partition: Option<Arc<str>>,
 }
 
 impl TableColumn {
@@ -286,6 +288,7 @@ impl TableColumn {
             source: None,
             type_changes: Vec::new(),
             mapped: None,
+            partition: None,
         }
     }
 
@@ -322,6 +325,7 @@ const FAMILY_KEY: &str = "tidewire.type";
 const DROPPED_KEY: &str = "tidewire.dropped";
 const SOURCE_KEY: &str = "tidewire.source";
 const ADDED_KEY: &str = "tidewire.added";
+const PARTITION_KEY: &str = "tidewire.partition";
 /// Of [`ADDED_KEY`]: the rows from before had null.
 const AS_NULL: &str = "null";
 /// Of [`ADDED_KEY`]: they had some value.
@@ -349,6 +353,9 @@ pub(crate) fn schema_string(columns: &[TableColumn]) -> String {
         }
         if let Some(mapped) = &column.mapped {
             mapped.write(&mut metadata);
+        }
+        if let Some(partition) = &column.partition {
+            metadata.insert(PARTITION_KEY.to_owned(), Json::String(partition.to_string()));
         }
         json!({
             "name": &*column.name,
@@ -381,6 +388,7 @@ pub(crate) fn parse_schema_string(text: &str) -> Option<Vec<TableColumn>> {
                 .and_then(|metadata| metadata.get(TYPE_CHANGES_KEY)?.as_array().cloned())
                 .unwrap_or_default(),
             mapped: metadata.and_then(Mapped::read),
+            partition: note(PARTITION_KEY).map(Arc::from),
         })
     };
     schema.get("fields")?.as_array()?.iter().map(column).collect()
@@ -486,6 +494,7 @@ mod tests {
                         number: number.map(|column| Number { table: u64::from(id) << 8, column }),
                     }),
                     source: moved.then(|| format!("{name}'s").into()),
+                    partition: added_as_null.then(|| format!("{name} once").into()),
                     name: name.into(), column_type, nullable, family: "text".into(), dropped,
                     added: added_as_null, added_as_null, filling: None,
                 })

@@ -205,7 +205,7 @@ impl Work {
                 ids.clear();
                 let length = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
                 let part = |at: &usize| match (arrays.get(*at)?, self.columns.get(*at)?) {
-                    (None, column) if input.partition.contains_key(&*column.name) => {
+                    (None, column) if input.partition.contains_key(&**column.file_name()) => {
                         array_of(column, &input.partition, length).map(Some)
                     }
                     (array, _) => Some(array.clone()),

@@ -94,7 +94,7 @@ pub(crate) fn folder(partition: &Partition) -> String {
 
 /// A partition column of so many rows of a file; `None` when the log's text is not one of the type.
 pub(crate) fn array_of(column: &TableColumn, partition: &Partition, rows: usize) -> Option<ArrayRef> {
-    let text = partition.get(&*column.name)?.as_deref();
+    let text = partition.get(&**column.file_name())?.as_deref();
     let mut out = Column::new(&column.column_type);
     for row in 0..rows {
         match row {

@@ -354,7 +354,7 @@ impl Fit<'_> {
     }
 
     /// The column stays, null from here on. Returns its name.
-    fn retire(&mut self, held: usize) -> Arc<str> {
+    pub(super) fn retire(&mut self, held: usize) -> Arc<str> {
         let Some(held) = self.layout.columns.get_mut(held) else { return "?".into() };
         held.dropped = true;
         held.nullable = true;

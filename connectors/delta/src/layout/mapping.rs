@@ -43,10 +43,15 @@ impl Layout {
             let number = source.and_then(|source| number(schema, source));
             let is_same = |held: &&TableColumn| {
                 let same_number = held.mapped.as_ref().is_some_and(|mapped| mapped.number == number);
-                held.name == column.name && held.column_type == column.column_type && same_number && !held.dropped
+                // A number is the same column's, whatever it is called.
+                let is_same = same_number && (number.is_some() || held.name == column.name);
+                is_same && held.column_type == column.column_type && !held.dropped
             };
             match earlier.and_then(|earlier| earlier.columns.iter().find(is_same)) {
-                Some(held) => column.mapped.clone_from(&held.mapped),
+                Some(held) => {
+                    column.mapped.clone_from(&held.mapped);
+                    column.partition.clone_from(&held.partition);
+                }
                 None => self.map(column, number),
             }
         }
@@ -96,6 +101,7 @@ impl Fit<'_> {
         if !self.follows_names() {
             return;
         }
+        self.retire_partitions();
         let is_kept = |held: usize| (0..self.schema.columns.len()).any(|at| self.is_of(held, at));
         let stays =
             |(held, column): (usize, &TableColumn)| column.dropped || is_own(column, self.rules.mode) || is_kept(held);
@@ -105,6 +111,19 @@ impl Fit<'_> {
         self.evolution.steps.extend(gone.into_iter().map(|(column, _)| Step::Removed(column.name)));
         self.layout.columns = kept.into_iter().map(|(column, _)| column).collect();
         self.layout.sources.truncate(self.layout.columns.len());
+    }
+
+    /// A column that the table is partitioned by cannot go from it, for it tells every file's partition: it stays, null from here
+    /// on.
+    fn retire_partitions(&mut self) {
+        for held in 0..self.layout.columns.len() {
+            let has_gone = |held| !(0..self.schema.columns.len()).any(|at| self.is_of(held, at));
+            let is_dropped = self.layout.columns.get(held).is_none_or(|column| column.dropped);
+            if !is_dropped && self.is_partition(held) && has_gone(held) {
+                let name = self.retire(held);
+                self.evolution.steps.push(Step::Dropped(name));
+            }
+        }
     }
 
     /// Gives the columns that the source calls otherwise now their new names. All at once: two may have changed places.

@@ -3,7 +3,7 @@
 use super::Layout;
 use super::refusal::READ_ANEW;
 use crate::encode::partition::{is_plain, may_partition};
-use crate::typemap::column_name;
+use crate::typemap::{TableColumn, column_name};
 use std::collections::BTreeMap;
 use tidewire_core::tables::TableFilter;
 use tidewire_core::{Error, Result, TableName, TableSchema};
@@ -30,11 +30,6 @@ impl PartitionBy {
         if faults.is_empty() { Ok(PartitionBy(patterns)) } else { Err(faults) }
     }
 
-    /// Whether any table is partitioned.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The columns of a table, by the source's names. Its own name counts more than a pattern, a longer pattern more than a
     /// shorter one.
     pub(crate) fn of(&self, table: &TableName) -> &[String] {
@@ -56,9 +51,10 @@ impl Layout {
             Err(Error::operator(code, message).with_remedy(remedy).with_table(schema.name.clone()))
         };
         self.partition.clear();
+        let is_mapped = self.is_mapped();
         for name in by.of(&schema.name) {
-            let at = self.columns.iter().position(|column| column.name == column_name(name));
-            let Some((at, column)) = at.and_then(|at| Some((at, self.columns.get(at)?))) else {
+            let at = self.column_to_partition_by(name);
+            let Some((at, column)) = at.and_then(|at| Some((at, self.columns.get_mut(at)?))) else {
                 let what = format!("`{name}`, which is no column of it");
                 return refuse("partition_column_missing", what, "correct `partition_by` of the sink");
             };
@@ -67,7 +63,8 @@ impl Layout {
                 let remedy = "choose columns of integers, decimals, booleans, dates or text in `partition_by`";
                 return refuse("partition_column_type", what, remedy);
             }
-            if !is_plain(&column.name) {
+            // The names of mapped columns are in no path.
+            if !is_mapped && !is_plain(&column.name) {
                 let what = format!("`{name}`, whose name not all readers find in a path");
                 let remedy = "rename the column at the source to letters, digits, `-`, `_` and `.`, or choose another";
                 return refuse("partition_column_name", what, remedy);
@@ -79,6 +76,9 @@ impl Layout {
                     "correct `partition_by` of the sink",
                 );
             }
+            if is_mapped && column.partition.is_none() {
+                column.partition = Some(name.as_str().into());
+            }
             self.partition.push(at);
         }
         if !self.key.is_empty() && self.key.iter().all(|at| self.partition.contains(at)) {
@@ -86,6 +86,18 @@ impl Layout {
             return refuse("partition_per_row", "its whole key: each row would be a partition".to_owned(), remedy);
         }
         Ok(self)
+    }
+
+    /// The column that the configuration means: the one that had the name when the table was made, if it may have another one
+    /// now.
+    fn column_to_partition_by(&self, name: &str) -> Option<usize> {
+        let meant = |column: &TableColumn| column.partition.as_deref() == Some(name);
+        let called = |column: &TableColumn| match self.is_mapped() {
+            true => *column.name == *name,
+            false => column.name == column_name(name),
+        };
+        let find = |is_it: &dyn Fn(&TableColumn) -> bool| self.columns.iter().position(is_it);
+        find(&meant).or_else(|| find(&called))
     }
 
     /// The columns that the table is partitioned by, by the table's names.
@@ -100,9 +112,19 @@ impl Layout {
         self
     }
 
+    /// What the columns that a table was partitioned by are called now.
+    fn names_now(&self, present: &Layout) -> Vec<String> {
+        let now = |column: &TableColumn| {
+            let mut columns = self.columns.iter();
+            let same = columns.find(|now| now.file_name() == column.file_name());
+            same.unwrap_or(column).name.to_string()
+        };
+        present.partition.iter().filter_map(|at| present.columns.get(*at)).map(now).collect()
+    }
+
     /// A table that is there must be partitioned as it is.
-    pub(crate) fn refuse_partition_change(&self, schema: &TableSchema, present: &[String]) -> Result<()> {
-        let wanted = self.partition_names();
+    pub(crate) fn refuse_partition_change(&self, schema: &TableSchema, present: &Layout) -> Result<()> {
+        let (wanted, present) = (self.partition_names(), self.names_now(present));
         if wanted == present {
             return Ok(());
         }
@@ -110,7 +132,7 @@ impl Layout {
         let message = format!(
             "the table of `{}` is partitioned by {}, `partition_by` says by {}",
             schema.name,
-            list(present),
+            list(&present),
             list(&wanted)
         );
         Err(Error::operator("partition_changed", message)

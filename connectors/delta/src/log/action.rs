@@ -56,7 +56,8 @@ pub(super) struct CommitInfo {
     pub(super) user_metadata: Option<String>,
 }
 
-/// The values that all rows of a file have in the partition columns, by column and as the log writes them; `None` is null.
+/// The values that all rows of a file have in the partition columns, by the column's name in data files and as the log writes
+/// them; `None` is null.
 /// Empty in a table without such columns.
 pub(crate) type Partition = Arc<BTreeMap<String, Option<String>>>;
 

@@ -249,7 +249,8 @@ fn metadata_actions(state: &State, new: &NewMetadata) -> Result<Vec<Action>> {
     };
     let mut configuration = metadata.configuration.clone();
     configuration.extend(new.configuration.clone());
-    let metadata = MetaData { schema_string: new.schema_string.clone(), configuration, ..metadata.clone() };
+    let (schema_string, partition_columns) = (new.schema_string.clone(), new.partition_columns.clone());
+    let metadata = MetaData { schema_string, partition_columns, configuration, ..metadata.clone() };
     let protocol = protocol::extend(protocol, &new.schema_string, &metadata.configuration);
     let protocol = protocol.map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
     Ok(protocol.into_iter().chain([Action { meta_data: Some(metadata), ..Action::default() }]).collect())

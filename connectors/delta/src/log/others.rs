@@ -212,14 +212,13 @@ fn check(store: &TableStore, version: i64, actions: &[Action], (state, is_before
     if metadata.is_some_and(|metadata| is_set(metadata, "delta.enableChangeDataFeed")) {
         return refuse("a change of a table with a change data feed");
     }
-    let partitions: BTreeSet<&String> = metadata.iter().flat_map(|metadata| &metadata.partition_columns).collect();
     let removed: BTreeSet<&str> =
         before.iter().flat_map(|before| &before.tombstones).map(|tombstone| &*tombstone.path).collect();
     for add in actions.iter().filter_map(|action| action.add.as_ref()) {
         if !is_plain(&add.path) {
             return refuse("a file whose name this sink does not read");
         }
-        if !add.partition_values.keys().all(|column| partitions.contains(column)) {
+        if !add.partition_values.keys().all(|key| state.partition_keys.contains(key)) {
             return refuse("a file of other partitions than the table's");
         }
         if row_count(add).is_none() {

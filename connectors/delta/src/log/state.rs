@@ -5,6 +5,7 @@ use crate::error::{self, Result};
 use crate::log::LiveFile;
 use crate::log::action::{Action, Add, MetaData, Partition, Protocol, Remove, Txn};
 use crate::log::checksum::Sums;
+use crate::log::mapped;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(super) const WRITER_DOMAIN: &str = "tidewire.writer";
 pub(super) struct State {
     pub(super) protocol: Option<Protocol>,
     pub(super) metadata: Option<MetaData>,
+    /// The names by which files tell their values of the partition columns.
+    pub(super) partition_keys: BTreeSet<String>,
     pub(super) files: BTreeMap<Arc<str>, LiveFile>,
     /// Sums over `files`.
     pub(super) sums: Sums,
@@ -56,6 +59,9 @@ impl State {
     pub(super) fn apply(&mut self, actions: Vec<Action>, place: &str) -> Result<()> {
         for remove in actions.iter().filter_map(|action| action.remove.as_ref()) {
             self.remove(remove);
+        }
+        if let Some(metadata) = actions.iter().rev().find_map(|action| action.meta_data.as_ref()) {
+            self.partition_keys = mapped::partition_keys(metadata);
         }
         for action in actions {
             if let Some(add) = action.add {
@@ -121,13 +127,13 @@ impl State {
         Ok(())
     }
 
-    /// The values of all partition columns: a checkpoint leaves null out.
+    /// The values of all partition columns: a checkpoint leaves null out. A file that went with its columns has others.
     fn whole(&self, values: &Partition) -> Partition {
-        let columns = self.metadata.as_ref().map_or(&[][..], |metadata| &metadata.partition_columns);
-        if columns.iter().all(|column| values.contains_key(column)) {
+        let keys = &self.partition_keys;
+        if keys.iter().all(|key| values.contains_key(key)) || values.keys().any(|key| !keys.contains(key)) {
             return Arc::clone(values);
         }
-        Arc::new(columns.iter().map(|column| (column.clone(), values.get(column).cloned().flatten())).collect())
+        Arc::new(keys.iter().map(|key| (key.clone(), values.get(key).cloned().flatten())).collect())
     }
 
     /// Names of the data files and deletion vectors that are live, or were until a removal that `counts`.

@@ -3,6 +3,7 @@
 use super::*;
 mod crash;
 mod orphans;
+mod partition;
 mod power;
 mod sums;
 mod upkeep;
@@ -391,7 +392,7 @@ fn a_schema_change_keeps_the_table_and_extends_the_protocol_sk_3b() {
     let id = table.metadata_id().to_owned();
     let schema = SCHEMA.replace("]}", r#",{"name":"at","type":"timestamp_ntz","nullable":true,"metadata":{}}]}"#);
     let configuration = BTreeMap::from([("delta.dataSkippingStatsColumns".to_owned(), "id".to_owned())]);
-    let change = NewMetadata { schema_string: schema.clone(), configuration };
+    let change = NewMetadata { schema_string: schema.clone(), partition_columns: Vec::new(), configuration };
     table.commit(Commit { metadata: Some(change), adds: vec![file("a.parquet", 1)], ..commit(1) }).unwrap();
     assert_eq!(
         lines(&table, 1)[1]["protocol"]["readerFeatures"],

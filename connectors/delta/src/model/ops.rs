@@ -126,7 +126,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     // As above: those with a feed, or of files of more than one shape, had no partitions once.
     let mut apart = Chance::new(!seed);
     let drawn = if is_plain && !settings.change_data_feed { &mut chance } else { &mut apart };
-    if !is_mapped && drawn.percent(40) {
+    if drawn.percent(40) {
         settings.partition_by = partition_by(drawn, &mut source);
     }
     let planned = 25 + chance.below(40);

@@ -56,7 +56,9 @@ pub(crate) fn with_partition(
     arrays: &mut [Option<ArrayRef>],
 ) -> usize {
     let rows = arrays.iter().flatten().next().unwrap().len();
-    for (column, array) in columns.iter().zip(arrays).filter(|(column, _)| partition.contains_key(&*column.name)) {
+    for (column, array) in
+        columns.iter().zip(arrays).filter(|(column, _)| partition.contains_key(&**column.file_name()))
+    {
         assert!(array.is_none(), "partition column {} lies in a data file", column.name);
         *array = Some(array_of(column, partition, rows).unwrap());
     }

@@ -402,6 +402,9 @@ impl SourceTable {
         let at = chance.below(self.schema.columns.len());
         let name = self.free_name(chance);
         let old = Arc::clone(&self.schema.columns[at].name);
+        if self.kept.as_ref() == Some(&old) {
+            self.kept = Some(Arc::clone(&name));
+        }
         self.schema = shape::altered(&self.schema, |schema| schema.columns[at].name = Arc::clone(&name));
         self.rows.values_mut().for_each(|row| rename(row, &old, &name));
         self.unsent.values_mut().for_each(|columns| {

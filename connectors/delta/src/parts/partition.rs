@@ -68,7 +68,7 @@ impl Partitions {
             return *number;
         }
         let number = self.known.len() as u32;
-        let named = self.by.iter().filter_map(|at| columns.get(*at)).map(|column| column.name.to_string());
+        let named = self.by.iter().filter_map(|at| columns.get(*at)).map(|column| column.file_name().to_string());
         self.known.push(Arc::new(named.zip(texts.iter().cloned()).collect()));
         self.numbers.insert(texts, number);
         number
@@ -110,7 +110,7 @@ impl Parts {
         for at in &partitions.by {
             let column = self.columns.get(*at).ok_or((*at, Unfit::Kind))?;
             let text = match (value(*at), prior) {
-                (Value::Unknown, Some(prior)) => self.partition_of(prior).get(&*column.name).cloned().flatten(),
+                (Value::Unknown, Some(prior)) => self.partition_of(prior).get(&**column.file_name()).cloned().flatten(),
                 (value, _) => text_of(&column.column_type, value).map_err(|unfit| (*at, unfit))?,
             };
             texts.push(text);
@@ -128,7 +128,7 @@ impl Parts {
         }
         let partition = self.partition_of(row);
         if let Some(partitions) = &mut self.partitions {
-            let name = |at: &usize| self.columns.get(*at).map(|column| &*column.name).unwrap_or_default();
+            let name = |at: &usize| self.columns.get(*at).map(|column| &**column.file_name()).unwrap_or_default();
             let texts = partitions.by.iter().map(|at| partition.get(name(at)).cloned().flatten()).collect();
             partitions.next = partitions.number(&self.columns, texts);
         }
@@ -227,7 +227,7 @@ impl Parts {
         let null = |at: &&usize| {
             let column = self.columns.get(**at).filter(|column| !column.nullable);
             let partition = partitions.known.get(number as usize);
-            column.zip(partition).is_some_and(|(column, partition)| partition.get(&*column.name) == Some(&None))
+            column.zip(partition).is_some_and(|(column, partition)| partition.get(&**column.file_name()) == Some(&None))
         };
         self.nulls.extend(partitions.by.iter().filter(null));
         let file = open.finish()?;

@@ -24,7 +24,11 @@ impl TableWriter {
     }
 
     pub(super) fn new_metadata(&self) -> NewMetadata {
-        NewMetadata { schema_string: schema_string(&self.layout.columns), configuration: self.properties() }
+        NewMetadata {
+            schema_string: schema_string(&self.layout.columns),
+            partition_columns: self.layout.partition_names(),
+            configuration: self.properties(),
+        }
     }
 
     pub(super) fn properties(&self) -> BTreeMap<String, String> {

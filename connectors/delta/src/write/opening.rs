@@ -35,8 +35,8 @@ pub(crate) fn fit(
     first: Op,
 ) -> Result<Fitted> {
     let (mode, rules) = (settings.mode, settings.rules());
-    let (layout, evolution, mut metadata_due) = match found {
-        None => (Layout::create(schema, rules)?, Evolution::default(), false),
+    let (layout, evolution, mut metadata_due, present) = match found {
+        None => (Layout::create(schema, rules)?, Evolution::default(), false, None),
         Some((table, made_as)) => {
             if made_as != mode.name() {
                 return Err(mode_changed(schema, made_as, mode));
@@ -58,12 +58,12 @@ pub(crate) fn fit(
                 layout.refuse_other_rows(schema, &evolution)?;
             }
             let metadata_due = evolution.metadata_changed || !has_key || table.lacks_features();
-            (layout, evolution, metadata_due)
+            (layout, evolution, metadata_due, Some((table, present)))
         }
     };
     let layout = layout.partition(schema, &settings.partition_by)?;
-    if let Some((table, _)) = found {
-        layout.refuse_partition_change(schema, table.partition_columns())?;
+    if let Some((table, present)) = present {
+        layout.refuse_partition_change(schema, &present)?;
         if mode.keeps_keys() {
             refuse_change(schema, settings.deletion_vectors, table.has_deletion_vectors())?;
         }

@@ -439,6 +439,8 @@ impl TableWriter {
             // get a value there before the next commit.
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
+            // They may lie elsewhere among the columns.
+            self.parts.partition_by(&layout.partition);
         }
         if evolution.has_wider_columns() {
             self.types_widened();

@@ -1,6 +1,7 @@
 //! Partitioned tables: rows move between partitions, values of partition columns come from the log, files are of one
 //! partition each and few of them are open.
 
+mod mapped;
 mod shapes;
 
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
