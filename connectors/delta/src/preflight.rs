@@ -71,6 +71,7 @@ pub(crate) fn tables(
         let first = if is_unfinished { Op::SnapshotStart } else { Op::Insert };
         let place = store.table(&table_path(&settings.table, source, &schema.name));
         let must_be_there = first == Op::Insert && made.has(&schema.name.to_string(), held);
+        findings.extend(misread(settings, schema));
         match table(settings, &identity, &place, schema, first, must_be_there) {
             Ok(found) => findings.extend(found),
             Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
@@ -105,6 +106,18 @@ fn table(
         Mirror::new(schema, &fitted.layout, &IndexHome::default())?;
     }
     Ok(settings.find_keyless(schema))
+}
+
+/// A table of which a common reader shows something else than it holds, without an error.
+fn misread(settings: &Settings, schema: &TableSchema) -> Option<Finding> {
+    let is_mapped = settings.column_mapping && !settings.partition_by.of(&schema.name).is_empty();
+    is_mapped.then(|| {
+        Finding::warning(
+            "partition_column_misread",
+            format!("DuckDB 1.5 shows null in the columns that `{}` is partitioned by, without an error", schema.name),
+            "read it by delta-rs, Delta Kernel or Spark, or have it without `column_mapping` or without `partition_by`",
+        )
+    })
 }
 
 fn finding(error: Error) -> Finding {

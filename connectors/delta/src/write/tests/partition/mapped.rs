@@ -236,3 +236,23 @@ fn changes_lie_in_the_partitions_of_the_files_names() {
         }
     }
 }
+
+#[test]
+fn whoever_might_read_it_by_duckdb_is_told() {
+    for (is_mapped, is_partitioned, expect) in
+        [(true, true, &["partition_column_misread"][..]), (true, false, &[]), (false, true, &[])]
+    {
+        let mut h = match is_partitioned {
+            true => super::partitioned(Shape::Int, Mode::Mirror, "v"),
+            false => Harness::new(Shape::Int),
+        };
+        h.map_columns(is_mapped);
+        let found = h.findings();
+        assert_eq!(
+            found.iter().map(|finding| finding.code).collect::<Vec<_>>(),
+            expect,
+            "{is_mapped} {is_partitioned}"
+        );
+        assert!(found.iter().all(|finding| finding.severity == tidewire_core::Severity::Warning));
+    }
+}
