@@ -50,6 +50,7 @@ mod tests {
         statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
     }
 
+    /// Memory does not grow with the time that a daemon runs (PG-79).
     #[test]
     fn what_is_free_amid_a_heap_goes_back() {
         let many: Vec<Box<[u8; 1_024]>> = (0..128 << 10).map(|_| Box::new([1; 1_024])).collect();
