@@ -267,7 +267,9 @@ async fn refuse_reload(stop: CancellationToken) {
 }
 
 async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
-    let (mut tick, mut giving) = (tokio::time::interval(UPKEEP), tokio::time::interval(GIVE_BACK));
+    let mut tick = tokio::time::interval(UPKEEP);
+    // A start has nothing to give back.
+    let mut giving = tokio::time::interval_at(tokio::time::Instant::now() + GIVE_BACK, GIVE_BACK);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

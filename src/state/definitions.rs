@@ -28,9 +28,7 @@ impl SourceDefinitions {
     pub(crate) fn new(state: Arc<StateDirectory>, source: Arc<str>) -> SourceDefinitions {
         SourceDefinitions { state, source }
     }
-}
 
-impl SourceDefinitions {
     /// Writes all of it or nothing; it is on the disk when this returns.
     fn durably(&self, act: &str, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
         failpoint::step("definitions_before_commit")?;
