@@ -2,13 +2,14 @@
 //! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#column-mapping>
 
 use super::action::MetaData;
+use super::protocol::MAPPING_MODE;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 /// The names by which files tell their values of the partition columns: with column mapping the names in data files, which a
 /// new name of the column does not change.
 pub(super) fn partition_keys(metadata: &MetaData) -> BTreeSet<String> {
-    let mode = metadata.configuration.get("delta.columnMapping.mode");
+    let mode = metadata.configuration.get(MAPPING_MODE);
     let schema: Option<Json> = match mode.is_some_and(|mode| mode != "none") && !metadata.partition_columns.is_empty() {
         true => serde_json::from_str(&metadata.schema_string).ok(),
         false => None,

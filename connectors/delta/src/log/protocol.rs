@@ -29,7 +29,7 @@ const KNOWN: [&str; 8] = [
     INVARIANTS,
 ];
 /// The property that says how columns are mapped to those of files.
-const MAPPING_MODE: &str = "delta.columnMapping.mode";
+pub(super) const MAPPING_MODE: &str = "delta.columnMapping.mode";
 /// The property that turns the change data feed on.
 pub(crate) const CHANGE_FEED_PROPERTY: &str = "delta.enableChangeDataFeed";
 
