@@ -19,6 +19,7 @@ mod mapped;
 mod others;
 #[cfg(test)]
 mod past;
+mod presence;
 mod protocol;
 mod state;
 mod upkeep;
@@ -33,13 +34,15 @@ use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
 use crate::metrics;
-use crate::store::{Created, Object, TableStore};
+use crate::store::{Created, TableStore};
 use action::{Action, MetaData};
 use bytes::Bytes;
 use entry::Entry;
 use load::Loaded;
 pub(crate) use others::ForeignWrites;
 use others::Met;
+use presence::Presence;
+pub(crate) use presence::gone;
 use roaring::RoaringBitmap;
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,8 +189,7 @@ pub(crate) struct Table {
     others: ForeignWrites,
     state: State,
     version: i64,
-    /// The newest entry as storage showed it, to notice when the table is taken away (SK-3A).
-    head: Option<Object>,
+    presence: Presence,
     /// Entries and their bytes since the last checkpoint.
     entries: u64,
     entry_bytes: u64,
@@ -251,7 +253,7 @@ impl Table {
         ];
         let txn_app = first.txn.0.clone();
         let entry = Entry::build(&store, &declared, &BTreeMap::new(), first, declarations, now)?;
-        let loaded = Loaded { state: State::default(), version: -1, head: None, entries: 0, entry_bytes: 0 };
+        let loaded = Loaded::default();
         let mut table = Table::new(store, others, loaded);
         if !table.publish(entry, &txn_app)? {
             return Err(table.overtaken());
@@ -261,14 +263,14 @@ impl Table {
     }
 
     fn new(store: TableStore, others: ForeignWrites, loaded: Loaded) -> Table {
-        let Loaded { state, version, head, entries, entry_bytes } = loaded;
+        let Loaded { state, version, presence, entries, entry_bytes } = loaded;
         let is_unmarked = others::mark(&state).is_none_or(|mark| mark.version < version);
         Table {
             store,
             others,
             state,
             version,
-            head,
+            presence,
             entries,
             entry_bytes,
             stale: false,
@@ -378,7 +380,7 @@ impl Table {
         }
         // Cleared again only by success.
         self.stale = true;
-        self.check_head()?;
+        self.check_presence()?;
         let mut deleted = BTreeMap::new();
         for path in commit.deletes.keys() {
             if !self.state.files.contains_key(path.as_str()) {
@@ -448,9 +450,12 @@ impl Table {
     }
 
     fn checkpoint(&mut self) -> Result<()> {
+        // One of a table that was taken away would look like a table.
+        self.check_presence()?;
         let now = now_millis();
         let cleaned_all = self.upkeep.is_clean_due() && clean::expired_files(&self.store, &mut self.state, now)?;
         checkpoint::write(&self.store, self.version, &self.state)?;
+        self.presence.begins_with(checkpoint::name(self.version));
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
         (self.entries, self.entry_bytes) = (0, 0);
         self.upkeep.checkpointed();
@@ -497,7 +502,7 @@ impl Table {
                 Met::Harmless => {}
                 Met::Adopted => {
                     self.catch_up(app_id)?;
-                    self.head = self.store.head(&load::entry_name(self.version))?;
+                    self.see_head()?;
                     return Ok(false);
                 }
             }
@@ -529,57 +534,11 @@ impl Table {
             self.weight.burden += size;
         }
         checksum::write(&self.store, self.version, &entry.token, &self.state);
-        self.head = self.store.head(&name)?;
+        self.see_head()?;
         ::metrics::counter!(metrics::COMMITS).increment(1);
         ::metrics::counter!(metrics::LOG_BYTES).increment(size);
         Ok(())
     }
-
-    /// Makes sure that the table is still the one that was loaded: a commit into a directory that was emptied or replaced
-    /// would make a table without a beginning (SK-3A).
-    fn check_head(&mut self) -> Result<()> {
-        let name = load::entry_name(self.version);
-        let found = self.store.head(&name)?;
-        if found.is_some()
-            && found.as_ref().map(|object| &object.identity) == self.head.as_ref().map(|object| &object.identity)
-        {
-            return Ok(());
-        }
-        // The entry was replaced, or cleaned away by others after a checkpoint: look at the whole.
-        let Some(now) = load::load(&self.store, self.others)? else {
-            return Err(gone(&self.store));
-        };
-        let id = now.state.metadata.as_ref().map_or("", |metadata| &metadata.id);
-        if id != self.metadata_id() {
-            let message = format!("`{}` is another table now (its id changed)", self.store.place(""));
-            return Err(Error::operator("delta_table_replaced", message)
-                .with_remedy("give the sink a new name and location, which reads its tables anew"));
-        }
-        if now.version < self.version {
-            let message =
-                format!("`{}` went back from version {} to {}", self.store.place(""), self.version, now.version);
-            return Err(Error::operator("delta_table_rolled_back", message)
-                .with_remedy("give the sink a new name and location, which reads its tables anew"));
-        }
-        // What others put in the place of our newest entry is no change on top of it.
-        if others::mark(&now.state).map(|mark| mark.version) < others::mark(&self.state).map(|mark| mark.version) {
-            let message = format!("an entry of this sink in the log of `{}` was overwritten", self.store.place(""));
-            return Err(Error::operator("delta_commit_overwritten", message).with_remedy(
-                "let only writers that create entries by a condition write to the table, and give the sink a new name and location, \
-                 which reads its tables anew",
-            ));
-        }
-        if now.version == self.version {
-            self.head = now.head;
-        }
-        Ok(())
-    }
-}
-
-/// The refusal to go on without what a table held (SK-3A).
-pub(crate) fn gone(store: &TableStore) -> Error {
-    Error::operator("delta_table_gone", format!("the log of `{}` is gone", store.place("")))
-        .with_remedy("restore the table, or give the sink a new name and location, which reads its tables anew")
 }
 
 /// Whether lines are an entry that a table could begin with; a door for `probe`.

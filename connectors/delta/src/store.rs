@@ -227,6 +227,16 @@ impl TableStore {
         }
     }
 
+    /// Looks two objects up, at a time where each is a request.
+    pub(crate) fn head_both(&self, one: &str, other: &str) -> Result<(Option<Object>, Option<Object>)> {
+        match &self.backend {
+            Backend::Local(directory) => Ok((directory.head(one)?, directory.head(other)?)),
+            Backend::Bucket(prefix) => prefix.head_both(one, other),
+            #[cfg(test)]
+            Backend::Faulty(store) => Ok((store.head(one)?, store.head(other)?)),
+        }
+    }
+
     /// The objects directly in the directory `prefix` whose names come after `start_after`, ascending by name.
     pub(crate) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
         match &self.backend {

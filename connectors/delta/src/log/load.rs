@@ -4,22 +4,29 @@
 use crate::error::{self, Result};
 use crate::log::action::{self, Action};
 use crate::log::others::{ForeignWrites, check_loaded};
+use crate::log::presence::{self, Presence};
 use crate::log::state::State;
 use crate::log::{checkpoint, protocol};
 use crate::store::{Object, TableStore};
 use serde::{Deserialize, Serialize};
 use tidewire_core::Error;
 
-/// A loaded table.
+/// A loaded table; by default one that is about to be made.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) state: State,
     pub(super) version: i64,
-    /// The newest entry as storage shows it; `None` when it was cleaned away after a checkpoint.
-    pub(super) head: Option<Object>,
+    pub(super) presence: Presence,
     /// Entries and their bytes since the checkpoint.
     pub(super) entries: u64,
     pub(super) entry_bytes: u64,
+}
+
+impl Default for Loaded {
+    fn default() -> Loaded {
+        let presence = Presence::of(entry_name(0));
+        Loaded { state: State::default(), version: -1, presence, entries: 0, entry_bytes: 0 }
+    }
 }
 
 /// The text of the domain [`WRITER_DOMAIN`](crate::log::state::WRITER_DOMAIN).
@@ -60,12 +67,15 @@ fn newest(store: &TableStore) -> Result<Option<Loaded>> {
 /// Loads from a listing of everything. A log of which no part can be read is no missing table.
 fn from_all(store: &TableStore, listing: Vec<Object>) -> Result<Option<Loaded>> {
     let loaded = load_listed(store, &listing)?;
-    let is_log = |object: &Object| entry_version(&object.name).or(checkpoint::version_of(&object.name)).is_some();
-    if loaded.is_none() && listing.iter().any(is_log) {
+    if loaded.is_none() && listing.iter().any(|object| checkpoint::version_of(&object.name).is_some()) {
         let what = "it has neither version 0 nor a usable checkpoint";
         return Err(error::damaged(&store.place("_delta_log"), what));
     }
-    Ok(loaded)
+    let entry = listing.iter().find_map(|object| entry_version(&object.name));
+    match entry.filter(|_| loaded.is_none()) {
+        Some(entry) => Err(presence::cut(store, entry)),
+        None => Ok(loaded),
+    }
 }
 
 /// Loads from the newest usable checkpoint of a listing, or from version 0. `None` when the listing has neither.
@@ -76,21 +86,22 @@ fn load_listed(store: &TableStore, listing: &[Object]) -> Result<Option<Loaded>>
         listing.iter().filter_map(|object| Some((entry_version(&object.name)?, object))).collect();
     for version in checkpoints.into_iter().rev() {
         if let Some(state) = checkpoint::read(store, version)? {
-            return replay(store, state, version, &entries).map(Some);
+            let begin = checkpoint::name(version);
+            return replay(store, state, version, begin, &entries).map(Some);
         }
     }
     match entries.first() {
-        Some((0, _)) => replay(store, State::default(), -1, &entries).map(Some),
+        Some((0, _)) => replay(store, State::default(), -1, entry_name(0), &entries).map(Some),
         _ => Ok(None),
     }
 }
 
-/// Applies the entries after `version`, without a gap.
-fn replay(store: &TableStore, state: State, version: i64, entries: &[(i64, &Object)]) -> Result<Loaded> {
-    let mut loaded = Loaded { state, version, head: None, entries: 0, entry_bytes: 0 };
+/// Applies the entries after `version`, without a gap, to what lies in `begin`.
+fn replay(store: &TableStore, state: State, version: i64, begin: String, entries: &[(i64, &Object)]) -> Result<Loaded> {
+    let mut loaded = Loaded { state, version, presence: Presence::of(begin), entries: 0, entry_bytes: 0 };
     for (next, object) in entries {
         if *next == loaded.version {
-            loaded.head = Some((*object).clone());
+            loaded.presence.ends_with(Some((*object).clone()));
         }
         if *next <= loaded.version {
             continue;
@@ -106,7 +117,7 @@ fn replay(store: &TableStore, state: State, version: i64, entries: &[(i64, &Obje
         loaded.version = *next;
         loaded.entries += 1;
         loaded.entry_bytes += object.size;
-        loaded.head = Some((*object).clone());
+        loaded.presence.ends_with(Some((*object).clone()));
     }
     Ok(loaded)
 }

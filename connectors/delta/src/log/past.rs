@@ -12,6 +12,6 @@ impl Table {
             let actions = load::read_entry(&store, one).unwrap().unwrap();
             state.apply(actions, "past").unwrap();
         }
-        Table::new(store, ForeignWrites::Pause, Loaded { state, version, head: None, entries: 0, entry_bytes: 0 })
+        Table::new(store, ForeignWrites::Pause, Loaded { state, version, ..Loaded::default() })
     }
 }

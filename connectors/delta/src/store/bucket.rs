@@ -168,7 +168,20 @@ impl BucketPrefix {
 
     pub(super) fn head(&self, name: &str) -> Result<Option<Object>> {
         let path = self.path(name)?;
-        match self.shared.wait(self.shared.store.head(&path)) {
+        self.seen(name, self.shared.wait(self.shared.store.head(&path)))
+    }
+
+    /// Looks two objects up at a time.
+    pub(super) fn head_both(&self, one: &str, other: &str) -> Result<(Option<Object>, Option<Object>)> {
+        let (path, other_path) = (self.path(one)?, self.path(other)?);
+        let store = &self.shared.store;
+        let both = self.shared.wait(async { Ok(tokio::join!(store.head(&path), store.head(&other_path))) });
+        let (first, second) = both.map_err(|late| error::object("look up", &self.place(one), late))?;
+        Ok((self.seen(one, first)?, self.seen(other, second)?))
+    }
+
+    fn seen(&self, name: &str, answer: object_store::Result<ObjectMeta>) -> Result<Option<Object>> {
+        match answer {
             Ok(meta) => Ok(Some(object(name.to_owned(), &meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(error::object("look up", &self.place(name), e)),
