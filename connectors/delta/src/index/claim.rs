@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of all claims together, up to which small runs of an index are claimed that is too large to be claimed whole.
 const PARTS_MAX: u64 = 128 << 20;
-/// Bytes of all claims together, up to which the runs of an index are claimed that is no larger: all of some twelve million
+/// Bytes of all claims together, up to which the runs of an index are claimed that is no larger: all of some nine million
 /// rows. Each of its look-ups is saved a system call, which a part of a larger one would save few of.
-pub(crate) const WHOLE_MAX: u64 = 288 << 20;
+pub(crate) const WHOLE_MAX: u64 = 208 << 20;
 
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
