@@ -41,11 +41,16 @@ def canonical(value, single):
     return str(value)
 
 
+def storage_options():
+    """What the store must be told; nothing on a local disk."""
+    return json.loads(os.environ.get("TIDEWIRE_STORAGE_OPTIONS", "{}")) or None
+
+
 def read(reader, path, version):
     """The table as a pyarrow table."""
     import pyarrow
 
-    options = json.loads(os.environ.get("TIDEWIRE_STORAGE_OPTIONS", "{}")) or None
+    options = storage_options()
     if reader == "deltalake":
         from deltalake import DeltaTable, QueryBuilder
 
@@ -102,7 +107,7 @@ def sums(path, column):
     import pyarrow.compute
     from deltalake import DeltaTable
 
-    last = DeltaTable(path).version()
+    last = DeltaTable(path, storage_options=storage_options()).version()
     print(json.dumps(["version", "rows", "sum"]))
     for number in sorted({last * step // 59 for step in range(60)}):
         table = read("deltalake", path, number)

@@ -3,8 +3,11 @@
 //! that this client makes. It shows that client and sink keep to that description, not how Google's servers behave.
 //! It asks for no login. It may be told to fail.
 
+mod contents;
 mod objects;
 mod wire;
+
+pub use contents::Contents;
 
 use crate::dice::Dice;
 use anyhow::{Context, Result};
@@ -80,19 +83,38 @@ impl Gcs {
         self.shared.troubled.load(Ordering::Relaxed)
     }
 
-    /// What a Delta client needs to know, in the names that delta-rs and Polars use as well.
-    pub fn options(&self) -> Vec<(String, String)> {
-        let key = serde_json::json!({
-            "gcs_base_url": format!("http://127.0.0.1:{}", self.port), "disable_oauth": true,
-            "client_email": "", "private_key": "", "private_key_id": "",
-        });
-        vec![("google_service_account_key".to_owned(), key.to_string())]
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
+
+    /// What a Delta client needs to know.
+    pub fn options(&self) -> Vec<(String, String)> {
+        options(self.port)
+    }
+
+    /// What is stored, behind the back of all clients and whatever goes wrong for them.
+    pub fn contents(&self) -> Contents {
+        Contents::of(Arc::clone(&self.shared))
+    }
+}
+
+/// What a Delta client needs to know to find a store at a port, in the names that delta-rs and Polars use as well.
+pub fn options(port: u16) -> Vec<(String, String)> {
+    let key = serde_json::json!({
+        "gcs_base_url": format!("http://127.0.0.1:{port}"), "disable_oauth": true,
+        "client_email": "", "private_key": "", "private_key_id": "",
+    });
+    vec![("google_service_account_key".to_owned(), key.to_string())]
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, (Trouble, Dice)> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Objects> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Decides about a request, and waits when it is to be late.
@@ -175,7 +197,7 @@ fn answer(shared: &Shared, request: &Request) -> Answer {
     if bucket != BUCKET {
         return Answer::error(404, "NoSuchBucket");
     }
-    shared.objects.lock().unwrap_or_else(PoisonError::into_inner).answer(request, key)
+    shared.objects().answer(request, key)
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64
     let at = at.into();
     match reader {
         Reader::Spark => parse("spark", spark::read(&at.address, version)?.iter().map(String::as_str)),
-        _ => run(reader.name(), reader.command()?, at, version),
+        _ => run(reader.name(), reader.command()?, at, version.map(|v| v.to_string()).as_deref()),
     }
 }
 
@@ -190,19 +190,19 @@ pub fn read_changes(reader: Reader, at: impl Into<Location>) -> Result<Table> {
 
 /// How many rows some sixty of a table's versions have, and the sum of a column in each, with delta-rs: columns `version`,
 /// `rows` and `sum`.
-pub fn read_sums(path: &Path, column: &str) -> Result<Table> {
+pub fn read_sums(at: impl Into<Location>, column: &str) -> Result<Table> {
     let mut command = process::guarded(&fetch::python::interpreter()?);
-    command.args(["-c", SCRIPT, "sums"]).arg(path).arg(column).stdin(Stdio::null());
-    let output = process::output(&mut command)?;
-    parse("sums", String::from_utf8(output.stdout).context("read what the sums are")?.lines())
+    command.args(["-c", SCRIPT, "sums"]);
+    run("sums", command, at.into(), Some(column))
 }
 
-fn run(name: &str, mut command: Command, at: Location, version: Option<u64>) -> Result<Table> {
+/// `more` follows the table's place: a version, or a column.
+fn run(name: &str, mut command: Command, at: Location, more: Option<&str>) -> Result<Table> {
     let Location { address, options } = at;
     let options: serde_json::Map<String, Value> = options.into_iter().map(|(k, v)| (k, v.into())).collect();
     command.arg(&address).stdin(Stdio::null());
     command.env(OPTIONS, Value::from(options).to_string());
-    command.args(version.map(|v| v.to_string()));
+    command.args(more);
     let output = command.output().context("start a reader")?;
     if !output.status.success() {
         bail!("{name} cannot read {address}: {}", process::tail(&String::from_utf8_lossy(&output.stderr)));

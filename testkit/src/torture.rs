@@ -5,6 +5,7 @@
 mod brokers;
 mod check;
 mod fault;
+mod lake;
 mod load;
 mod modes;
 mod nemesis;
@@ -58,6 +59,8 @@ pub struct Options {
     pub failover: bool,
     /// Whether there are three brokers in every round with topics, not just in every fifth.
     pub three_brokers: bool,
+    /// Whether the tables are in a bucket in every round that has some, not just in every fourth.
+    pub bucket: bool,
     /// How long they come.
     pub length: Duration,
     /// Most rows of a statement.
@@ -76,10 +79,12 @@ pub fn round(options: &Options) -> Result<Round> {
     let replica = is_wanted && Replica::is_possible(&setup);
     let is_fifth = options.faults == Which::All && Dice::new(options.seed.rotate_left(32)).one_in(5);
     let three_brokers = sinks.events && (options.three_brokers || is_fifth);
+    let is_fourth = options.faults == Which::All && Dice::new(options.seed.rotate_left(16)).one_in(4);
+    let bucket = sinks.lake && (options.bucket || is_fourth);
     let modes = Modes::of_round(options.seed, sinks.lake);
     let may_lose_state = true;
     let mut build =
-        Build { kind, sinks, setup, replica, three_brokers, commit_interval, barriers, modes, may_lose_state };
+        Build { kind, sinks, setup, replica, three_brokers, bucket, commit_interval, barriers, modes, may_lose_state };
     let load = Load {
         kind,
         seed: dice.any(),
@@ -159,7 +164,10 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
     site.bring(&mut witness)?;
     let committed = witness.committed()?;
     let second = [Reader::Duckdb, Reader::Polars].get(dice.below(2) as usize).copied().unwrap_or(Reader::Duckdb);
+    let is_bucket = site.lake.as_ref().is_some_and(|lake| lake.bucket().is_some());
     let (readers, spares_bulk) = match options.faults {
+        // The others read local disks only.
+        _ if is_bucket => (vec![Reader::Deltalake, Reader::Polars], true),
         Which::None => (Reader::ALL.to_vec(), false),
         Which::All | Which::Kills => (vec![Reader::Deltalake, second], true),
     };

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// In each round with topics there are three brokers; without this in every fifth.
     #[arg(long)]
     three_brokers: bool,
+    /// In each round with tables they are in a bucket; without this in every fourth.
+    #[arg(long)]
+    bucket: bool,
     /// How long faults come in each round, in seconds.
     #[arg(long, default_value_t = 60)]
     round: u64,
@@ -101,6 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             },
             failover: options.failover,
             three_brokers: options.three_brokers,
+            bucket: options.bucket,
             length: Duration::from_secs(options.round),
             bulk: options.bulk.max(1),
         })

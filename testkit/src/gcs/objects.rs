@@ -20,7 +20,7 @@ pub(super) struct Objects {
 }
 
 #[derive(Debug)]
-struct Object {
+pub(super) struct Object {
     content: Vec<u8>,
     generation: u64,
     modified: SystemTime,
@@ -77,7 +77,21 @@ impl Objects {
         object.headers(Answer::new(200, ""))
     }
 
-    fn store(&mut self, key: &str, content: Vec<u8>) -> &Object {
+    /// Names that begin so, sorted.
+    pub(super) fn names(&self, prefix: &str) -> Vec<String> {
+        let from = self.objects.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.map(|(key, _)| key.clone()).take_while(|key| key.starts_with(prefix)).collect()
+    }
+
+    pub(super) fn content(&self, key: &str) -> Option<&[u8]> {
+        self.objects.get(key).map(|object| object.content.as_slice())
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<Vec<u8>> {
+        self.objects.remove(key).map(|object| object.content)
+    }
+
+    pub(super) fn store(&mut self, key: &str, content: Vec<u8>) -> &Object {
         self.generation += 1;
         let object = Object { content, generation: self.generation, modified: SystemTime::now() };
         self.objects.entry(key.to_owned()).insert_entry(object).into_mut()
@@ -104,8 +118,9 @@ impl Objects {
         let mut names = BTreeSet::new();
         let mut page = String::new();
         let mut next = None;
-        let range = (Bound::Excluded(after), Bound::Unbounded);
-        for (key, object) in self.objects.range::<str, _>(range).filter(|(key, _)| key.starts_with(prefix)) {
+        let begin = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
+        let there = self.objects.range::<str, _>((begin, Bound::Unbounded));
+        for (key, object) in there.take_while(|(key, _)| key.starts_with(prefix)) {
             let rest = key.get(prefix.len()..).unwrap_or_default();
             let folder = rest.split_once(delimiter).filter(|_| !delimiter.is_empty());
             let folder = folder.map(|(folder, _)| format!("{prefix}{folder}{delimiter}"));

@@ -62,10 +62,9 @@ impl Check<'_> {
     fn lake(&self, session: &Session, checked: &mut Checked) -> Result<()> {
         let (site, schema) = (self.site, self.site.kind.schema());
         for table in KEYED {
-            let folder = site.table(table).context("a table has a folder")?;
             let readers = if table == "bulk" && self.spares_bulk { 1 } else { self.readers.len() };
             let with = self.readers.get(..readers).unwrap_or_default();
-            checked.rows += oracle::check_columns(session, schema, table, &folder, with)? as u64;
+            checked.rows += oracle::check_columns(session, schema, table, site.table(table)?, with)? as u64;
         }
         self.loose()?;
         checked.rows += site.modes.check(site, session, self.committed, self.is_early).context("the second lake")?;
@@ -73,7 +72,7 @@ impl Check<'_> {
             // What is read again after a crash is of two places until the log has come past the second one.
             return Ok(());
         }
-        let sums = readers::read_sums(&site.table("accounts").context("a table has a folder")?, "balance")?;
+        let sums = readers::read_sums(site.table("accounts")?, "balance")?;
         for row in &sums.rows {
             let [version, rows, sum] = row.as_slice() else { bail!("sums: {row:?}") };
             let is_right = rows == "0" || sum.as_str() == Some(&MONEY.to_string());
@@ -88,7 +87,7 @@ impl Check<'_> {
 
     /// A table without a key is written change by change: each once.
     fn loose(&self) -> Result<()> {
-        let table = readers::read(Reader::Deltalake, &self.site.table(LOOSE).context("a table has a folder")?)?;
+        let table = readers::read(Reader::Deltalake, self.site.table(LOOSE)?)?;
         let name = format!("{}.{LOOSE}", self.site.kind.schema());
         modes::check_changelog(&table, &name, self.committed, self.is_early)
     }

@@ -58,6 +58,14 @@ pub(super) enum Fault {
     FullState,
     /// Nothing more can be written to the lake, from some byte on.
     FullLake,
+    /// Requests to the lake's store are refused, late, done without an answer, or answered by half.
+    StoreInTrouble,
+    /// The store of the lake cannot be reached.
+    RefuseStore,
+    /// Nothing comes through to it, and nobody says so.
+    StallStore,
+    /// Its connections end amid a request or an answer.
+    CutStoreLater,
     /// A sync of a file fails, of the lake or the state directory.
     SyncFails,
     /// Each write takes half of what it is given.
@@ -71,7 +79,7 @@ pub(super) enum Fault {
 }
 
 /// With how often each comes, and what the report calls it.
-const FAULTS: [(Fault, u64, &str); 31] = [
+const FAULTS: [(Fault, u64, &str); 35] = [
     (Fault::KillDaemon, 150, "daemon killed"),
     (Fault::StopDaemon, 3, "daemon stopped"),
     (Fault::FreezeDaemon, 3, "daemon frozen"),
@@ -103,6 +111,10 @@ const FAULTS: [(Fault, u64, &str); 31] = [
     (Fault::SecondDaemon, 2, "second daemon"),
     (Fault::FailOver, 0, "database failed over"),
     (Fault::ErrorAtPlace, 6, "step failed at a place"),
+    (Fault::StoreInTrouble, 12, "store in trouble"),
+    (Fault::RefuseStore, 3, "store refused"),
+    (Fault::StallStore, 3, "store silent"),
+    (Fault::CutStoreLater, 5, "store cut amid a message"),
 ];
 
 /// How often each comes where only the goal of many kills counts.
@@ -118,9 +130,14 @@ impl Fault {
     /// Those of a round, each as often as it is likely: not all of them in every one, since what is common hides what is
     /// rare.
     pub(super) fn of_round(which: Which, site: &Site, dice: &mut Dice) -> Vec<Fault> {
+        let (folder, bucket) = match &site.lake {
+            Some(lake) => (lake.folder(), lake.bucket()),
+            None => (None, None),
+        };
         let is_possible = |fault: Fault| {
             (site.kafka.is_some() || !fault.needs_broker())
-                && (site.lake.is_some() || !fault.needs_lake())
+                && (folder.is_some() || !fault.needs_folder())
+                && (bucket.is_some() || !fault.needs_bucket())
                 && fault != Fault::FailOver
                 && (site.may_lose_state || !fault.takes_state())
         };
@@ -148,9 +165,14 @@ impl Fault {
         )
     }
 
-    /// Whether it is one of the local tables.
-    fn needs_lake(self) -> bool {
+    /// Whether it is one of local tables.
+    fn needs_folder(self) -> bool {
         matches!(self, Fault::FullLake)
+    }
+
+    /// Whether it is one of tables in a bucket.
+    fn needs_bucket(self) -> bool {
+        matches!(self, Fault::StoreInTrouble | Fault::RefuseStore | Fault::StallStore | Fault::CutStoreLater)
     }
 
     /// Whether the state directory is gone or another one after it.
@@ -174,6 +196,9 @@ const EXPECTED: [&str; 4] = ["source retried", "sink retried", "slot_active", "s
 const OF_DISKS: [&str; 6] =
     ["intent list not written", "put off", "state_unusable", "storage_fsync", "no_sink_left", "nothing_left"];
 
+/// Such as come when a store answers wrongly, or not: what is put off, and what is removed another time.
+const OF_STORES: [&str; 3] = ["intent list not written", "put off", "not removed"];
+
 /// Such as come when rows are read by a clock that is a day ahead: brokers refuse records of tomorrow, and the table halts.
 const OF_CLOCKS: [&str; 2] = ["record_refused", "timestamp_refused"];
 
@@ -196,6 +221,9 @@ pub(super) fn expected(done: &Done) -> Vec<&'static str> {
     let was_done = |faults: &[Fault]| faults.iter().any(|fault| done.contains_key(fault));
     if was_done(&[Fault::FullState, Fault::FullLake, Fault::SyncFails]) {
         lines.extend(OF_DISKS);
+    }
+    if was_done(&[Fault::StoreInTrouble, Fault::RefuseStore, Fault::StallStore, Fault::CutStoreLater]) {
+        lines.extend(OF_STORES);
     }
     if was_done(&[Fault::ClockJumps]) {
         lines.extend(OF_CLOCKS);

@@ -1,17 +1,17 @@
 //! Tables of the lake that are no plain mirrors: partitioned ones, and those of a second sink of the same source, which keeps a
 //! history of each row, or every change. The seed says what a round has of them.
 
+use super::lake::Lake;
 use super::load::{KEYED, LOOSE};
 use super::site::Site;
 use super::source::{Kind, Session};
 use super::topic;
 use crate::oracle::{self, Committed, Counts, Origin};
-use crate::readers::{self, Reader, Table};
+use crate::readers::{self, Location, Reader, Table};
 use crate::workload::Dice;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Of dice that have nothing to do with the round's.
 const DICE: u64 = 0x6d6f_6465;
@@ -82,7 +82,7 @@ impl Modes {
     }
 
     /// Lines of the configuration, to follow those of the lake's sink.
-    pub(super) fn config(self, kind: Kind, lake: &Path) -> String {
+    pub(super) fn config(self, kind: Kind, lake: &Lake) -> String {
         let mut text = String::new();
         if self.partitions {
             let of = |table: &str| format!("\"{}.{table}\" = [\"session\"]\n", kind.schema());
@@ -90,10 +90,11 @@ impl Modes {
         }
         if let Some(mode) = self.second {
             text.push_str(&format!(
-                "{}location = \"file://{}/{SECOND}\"\ncommit_interval = \"500ms\"\nmode = \"{}\"\n",
+                "{}location = \"{}/{SECOND}\"\ncommit_interval = \"500ms\"\nmode = \"{}\"\n{}",
                 self.head(),
-                lake.display(),
-                mode.name()
+                lake.url(),
+                mode.name(),
+                lake.storage(SECOND),
             ));
         }
         text
@@ -103,14 +104,14 @@ impl Modes {
     /// changes are there once.
     pub(super) fn check(self, site: &Site, session: &Session, committed: &Committed, is_early: bool) -> Result<u64> {
         let Some(mode) = self.second else { return Ok(0) };
-        let folder = |table: &str| -> Result<std::path::PathBuf> {
-            Ok(site.lake()?.join(SECOND).join("shop").join(site.kind.schema()).join(table))
+        let at = |table: &str| -> Result<Location> {
+            Ok(site.lake()?.at(&format!("{SECOND}/shop/{}/{table}", site.kind.schema())))
         };
         let mut rows = 0;
         match mode {
             Mode::History => {
                 for (table, key) in FOLLOWED {
-                    let all = readers::read(Reader::Deltalake, &folder(table)?)?;
+                    let all = readers::read(Reader::Deltalake, at(table)?)?;
                     rows += all.rows.len() as u64;
                     let name = format!("{}.{table}", site.kind.schema());
                     let counts = committed.tables.get(&name).filter(|_| !is_early);
@@ -120,7 +121,7 @@ impl Modes {
             }
             Mode::Changelog => {
                 for table in KEYED.into_iter().chain([LOOSE]).filter(|table| *table != "bulk") {
-                    let all = readers::read(Reader::Deltalake, &folder(table)?)?;
+                    let all = readers::read(Reader::Deltalake, at(table)?)?;
                     rows += all.rows.len() as u64;
                     check_changelog(&all, &format!("{}.{table}", site.kind.schema()), committed, is_early)?;
                 }

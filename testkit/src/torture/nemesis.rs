@@ -2,6 +2,7 @@
 
 use super::brokers::Brokers;
 use super::fault::{Done, Fault, Which};
+use super::lake::{Bucket, Lake};
 use super::site::Site;
 use super::watch::Watch;
 use crate::Proxy;
@@ -204,18 +205,11 @@ impl Nemesis {
                 let delay = Duration::from_millis(1 + self.dice.below(300));
                 each_way(site, |proxy| proxy.delay(delay))?;
             }
-            Fault::FullState => site.shim.disk(Disk::FULL, &[&site.daemon.state_folder()])?,
-            Fault::FullLake => site.shim.disk(Disk::full_after(bytes), &[site.lake()?])?,
-            Fault::SyncFails => {
-                let state = site.daemon.state_folder();
-                self.spares_lake = self.dice.one_in(4) || site.lake.is_none();
-                let folder = if self.spares_lake { &*state } else { site.lake()? };
-                let fault = Disk::SYNC_FAILS.one_in(1 + self.dice.below(30), self.dice.any());
-                site.shim.disk(fault, &[folder])?;
+            Fault::FullState | Fault::FullLake | Fault::SyncFails | Fault::ShortWrites => {
+                self.begin_at_disk(fault, site, bytes)?;
             }
-            Fault::ShortWrites => {
-                let state = site.daemon.state_folder();
-                site.shim.disk(Disk::SHORT_WRITES, &[site.lake().unwrap_or(&state), &state])?;
+            Fault::StoreInTrouble | Fault::RefuseStore | Fault::StallStore | Fault::CutStoreLater => {
+                self.begin_at_store(fault, bucket(site)?, bytes);
             }
             Fault::ClockJumps => {
                 let offset = if self.dice.one_in(2) { DAY } else { -DAY };
@@ -225,6 +219,40 @@ impl Nemesis {
             Fault::FailOver => site.lose_database()?,
         }
         Ok(())
+    }
+
+    /// A fault of the disk, after so many bytes if it is one that has a place.
+    fn begin_at_disk(&mut self, fault: Fault, site: &Site, bytes: u64) -> Result<()> {
+        let (state, lake) = (site.daemon.state_folder(), site.lake.as_ref().and_then(Lake::folder));
+        match fault {
+            Fault::FullState => site.shim.disk(Disk::FULL, &[&state]),
+            Fault::FullLake => {
+                site.shim.disk(Disk::full_after(bytes), &[lake.context("this site's tables are in no folder")?])
+            }
+            Fault::SyncFails => {
+                self.spares_lake = self.dice.one_in(4) || lake.is_none();
+                let folder = lake.filter(|_| !self.spares_lake).unwrap_or(&state);
+                let fault = Disk::SYNC_FAILS.one_in(1 + self.dice.below(30), self.dice.any());
+                site.shim.disk(fault, &[folder])
+            }
+            _ => site.shim.disk(Disk::SHORT_WRITES, &[lake.unwrap_or(&state), &state]),
+        }
+    }
+
+    /// A fault of the store of objects, or of the line to it.
+    fn begin_at_store(&mut self, fault: Fault, bucket: &Bucket, bytes: u64) {
+        match fault {
+            Fault::RefuseStore => {
+                bucket.line.refuse();
+                bucket.line.cut();
+            }
+            Fault::StallStore => bucket.line.stall(),
+            Fault::CutStoreLater => {
+                let way = if self.dice.one_in(2) { Direction::ToServer } else { Direction::ToClient };
+                bucket.line.cut_after(way, bytes);
+            }
+            _ => bucket.trouble(&mut self.dice),
+        }
     }
 
     /// Two want the same: at most one may have it at a time, and the sinks must not show that there were two.
@@ -294,6 +322,11 @@ impl Nemesis {
                 self.wait(2_500);
                 site.shim.heal()
             }
+            Fault::StoreInTrouble | Fault::RefuseStore | Fault::StallStore | Fault::CutStoreLater => {
+                self.wait(4_000);
+                bucket(site)?.heal();
+                Ok(())
+            }
             Fault::SyncFails => {
                 self.wait(1_500);
                 // SQLite, which keeps the state, takes a commit back whose sync failed, and syncs that. It has nothing that
@@ -360,6 +393,9 @@ impl Nemesis {
         if site.kafka.is_some() {
             each_way(site, Proxy::resume)?;
         }
+        if let Some(bucket) = site.lake.as_ref().and_then(Lake::bucket) {
+            bucket.heal();
+        }
         site.daemon.set_failpoint(None);
         self.mind(site, watch)
     }
@@ -367,6 +403,10 @@ impl Nemesis {
 
 fn brokers(site: &mut Site) -> Result<&mut Brokers> {
     site.kafka.as_mut().context("this site has no broker")
+}
+
+fn bucket(site: &Site) -> Result<&Bucket> {
+    site.lake()?.bucket().context("this site's tables are in no bucket")
 }
 
 fn each_way(site: &Site, act: impl Fn(&Proxy)) -> Result<()> {

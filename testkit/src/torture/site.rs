@@ -2,11 +2,12 @@
 //! how to start it, heal it, and ask whether all has arrived.
 
 use super::brokers::Brokers;
+use super::lake::Lake;
 use super::modes::Modes;
 use super::replica::Replica;
 use super::source::{Address, Kind, Server, Setup};
-use crate::folder::RunFolder;
 use crate::oracle::Witness;
+use crate::readers::Location;
 use crate::{Daemon, Proxy, Shim};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub(super) struct Site {
     successor: Option<Witness>,
     /// Places in the log are those of two servers.
     pub(super) has_two_logs: bool,
-    pub(super) lake: Option<RunFolder>,
+    pub(super) lake: Option<Lake>,
     /// Over the daemon's disk and clock.
     pub(super) shim: Shim,
     pub(super) kind: Kind,
@@ -51,7 +52,7 @@ pub(super) struct Site {
     pub(super) may_lose_state: bool,
     binary: PathBuf,
     config: String,
-    /// Of the tables, within the lake's folder; nothing but where a sink has moved.
+    /// Of the tables, within the lake, with a slash at its end; nothing but where a sink has moved.
     location: &'static str,
 }
 
@@ -65,6 +66,8 @@ pub(super) struct Build {
     pub(super) replica: bool,
     /// Whether there are three brokers, of which any may go.
     pub(super) three_brokers: bool,
+    /// Whether the tables are in a bucket.
+    pub(super) bucket: bool,
     /// Of the lake, in milliseconds.
     pub(super) commit_interval: u64,
     /// Whether the lake tells when all of its tables are at one place.
@@ -80,7 +83,8 @@ impl Build {
     pub(super) fn name(&self) -> String {
         let replica = if self.replica { ", replica" } else { "" };
         let brokers = if self.three_brokers { ", three brokers" } else { "" };
-        self.setup.name() + replica + brokers + &self.modes.name()
+        let bucket = if self.bucket { ", bucket" } else { "" };
+        self.setup.name() + replica + brokers + bucket + &self.modes.name()
     }
 }
 
@@ -91,7 +95,7 @@ impl Site {
         let replica = build.replica.then(|| Replica::of(&mut server, &build.setup)).transpose()?;
         let line = Proxy::start(server.port())?;
         let kafka = build.sinks.events.then(|| Brokers::start(build.three_brokers)).transpose()?;
-        let lake = build.sinks.lake.then(|| RunFolder::new("lake")).transpose()?;
+        let lake = build.sinks.lake.then(|| Lake::new(build.bucket)).transpose()?;
         let mut config =
             format!("[sources.shop]\ntables = [\"{}.*\"]\n{}", build.kind.schema(), server.config(line.port()));
         if let Some(kafka) = &kafka {
@@ -102,12 +106,13 @@ impl Site {
         }
         if let Some(lake) = &lake {
             config.push_str(&format!(
-                "[sinks.lake.delta]\nlocation = \"file://{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\n",
-                lake.path().display(),
+                "[sinks.lake.delta]\nlocation = \"{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\n{}",
+                lake.url(),
                 build.commit_interval,
-                build.barriers
+                build.barriers,
+                lake.storage("lake"),
             ));
-            config.push_str(&build.modes.config(build.kind, lake.path()));
+            config.push_str(&build.modes.config(build.kind, lake));
         }
         let mut daemon = Daemon::new(binary, &config)?;
         daemon.set_patience(STALL);
@@ -192,9 +197,9 @@ impl Site {
 
     /// Gives the lake's sink a new name and location.
     pub(super) fn move_lake(&mut self) -> Result<()> {
-        self.location = "anew";
-        let lake = self.lake()?.display().to_string();
-        let (from, to) = (format!("\"file://{lake}\""), format!("\"file://{lake}/{}\"", self.location));
+        self.location = "anew/";
+        let url = self.lake()?.url();
+        let (from, to) = (format!("\"{url}\""), format!("\"{url}/anew\""));
         self.configure(&[("[sinks.lake.delta", "[sinks.lake_anew.delta"), (&from, &to)])
     }
 
@@ -206,9 +211,8 @@ impl Site {
         self.daemon.write_config(&self.config)
     }
 
-    /// Folder of the lake.
-    pub(super) fn lake(&self) -> Result<&Path> {
-        self.lake.as_ref().map(RunFolder::path).context("this site has no lake")
+    pub(super) fn lake(&self) -> Result<&Lake> {
+        self.lake.as_ref().context("this site has no lake")
     }
 
     /// Waits until every sink holds all that is committed now.
@@ -218,9 +222,14 @@ impl Site {
         self.daemon.wait_while_moving(what, CATCH_UP, |status| place.is_held(status)).map(drop)
     }
 
-    /// Folder of a table.
-    pub(super) fn table(&self, table: &str) -> Option<PathBuf> {
-        Some(self.lake.as_ref()?.path().join(self.location).join("shop").join(self.kind.schema()).join(table))
+    /// Path of a table within the lake.
+    pub(super) fn path(&self, table: &str) -> String {
+        format!("{}shop/{}/{table}", self.location, self.kind.schema())
+    }
+
+    /// Where readers find a table.
+    pub(super) fn table(&self, table: &str) -> Result<Location> {
+        Ok(self.lake()?.at(&self.path(table)))
     }
 
     /// Name of a topic.

@@ -65,16 +65,26 @@ impl Act {
         ACTS.iter().find(|(act, ..)| *act == self).map_or(&[], |(.., codes)| codes)
     }
 
-    fn of_round(kind: Kind, has_topics: bool, has_tables: bool, dice: &mut Dice) -> Result<Act> {
+    fn of_round(kind: Kind, has: Has, dice: &mut Dice) -> Result<Act> {
         let is_possible = |act: Act| match act {
             Act::DropSlot | Act::RenewSlot => kind == Kind::Postgres,
             Act::PurgeLog => kind != Kind::Postgres,
-            Act::DeleteTopic | Act::RenewTopic => has_topics,
-            Act::RemoveTable | Act::WriteTable => has_tables,
+            Act::DeleteTopic | Act::RenewTopic => has.topics,
+            Act::RemoveTable => has.tables,
+            Act::WriteTable => has.folder,
         };
         let possible: Vec<Act> = ACTS.iter().map(|(act, ..)| *act).filter(|act| is_possible(*act)).collect();
         possible.get(dice.below(possible.len() as u64) as usize).copied().context("nothing can be taken away")
     }
+}
+
+/// What there is to take.
+#[derive(Clone, Copy, Debug)]
+struct Has {
+    topics: bool,
+    tables: bool,
+    /// The tables are in a folder: Spark knows no bucket here.
+    folder: bool,
 }
 
 /// An act under way.
@@ -98,7 +108,9 @@ const DICE: u64 = 0x74_616b_656e;
 /// Starts the daemon again, takes something away from it, and does what it says.
 pub(super) fn last_act(site: &mut Site, load: &Load, witness: &Witness, is_early: bool, seed: u64) -> Result<Taken> {
     let mut dice = Dice::new(seed ^ DICE);
-    let act = Act::of_round(site.kind, site.kafka.is_some(), site.lake.is_some(), &mut dice)?;
+    let has_folder = site.lake.as_ref().is_some_and(|lake| lake.folder().is_some());
+    let has = Has { topics: site.kafka.is_some(), tables: site.lake.is_some(), folder: has_folder };
+    let act = Act::of_round(site.kind, has, &mut dice)?;
     site.leave_second()?;
     let begin = site.daemon.log()?.len();
     let load = Load { sessions: 2, bulk: 0, shapes: false, truncates: false, ..load.clone() };
@@ -164,7 +176,8 @@ mod tests {
         for kind in Kind::ALL {
             let mut seen = Vec::new();
             for _ in 0..200 {
-                let act = Act::of_round(kind, true, true, &mut dice).unwrap();
+                let all = Has { topics: true, tables: true, folder: true };
+                let act = Act::of_round(kind, all, &mut dice).unwrap();
                 assert!(!act.codes().is_empty() && act.name() != "?");
                 if !seen.contains(&act) {
                     seen.push(act);
@@ -172,7 +185,10 @@ mod tests {
             }
             assert_eq!(seen.len(), if kind == Kind::Postgres { 6 } else { 5 }, "{kind:?}: {seen:?}");
             for _ in 0..50 {
-                assert_ne!(Act::of_round(kind, true, false, &mut dice).unwrap(), Act::RemoveTable);
+                let topics = Has { topics: true, tables: false, folder: false };
+                assert_ne!(Act::of_round(kind, topics, &mut dice).unwrap(), Act::RemoveTable);
+                let bucket = Has { topics: true, tables: true, folder: false };
+                assert_ne!(Act::of_round(kind, bucket, &mut dice).unwrap(), Act::WriteTable);
             }
         }
     }

@@ -2,12 +2,12 @@
 //! that no sink goes back, that the daemon's memory stays in bounds, that nothing stands still for long.
 
 use super::brokers::Brokers;
+use super::lake::Files;
 use super::site::Site;
 use super::source::{Address, Place, Server, Session};
 use crate::kafka::Tail;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -52,7 +52,7 @@ impl Watch {
         let mut round = Round {
             address: site.address.clone(),
             session: None,
-            progress: site.lake.as_ref().map(|lake| lake.path().join("_tidewire/progress/shop/_delta_log")),
+            progress: site.lake.as_ref().map(|lake| lake.files("_tidewire/progress/shop/_delta_log")),
             brokers: site.kafka.as_ref().map(Brokers::addresses),
             tail: None,
             lake: None,
@@ -113,7 +113,7 @@ struct Round {
     address: Address,
     session: Option<Session>,
     /// Log of the lake's progress.
-    progress: Option<PathBuf>,
+    progress: Option<Files>,
     brokers: Option<String>,
     /// Of the events' progress, once there is one.
     tail: Option<Tail>,
@@ -190,7 +190,7 @@ impl Round {
     }
 
     fn read_lake(&mut self) -> Result<()> {
-        let Some(place) = self.progress.as_deref().map(newest).transpose()?.flatten() else { return Ok(()) };
+        let Some(place) = self.progress.as_ref().map(newest).transpose()?.flatten() else { return Ok(()) };
         ensure!(Some(place) >= self.lake, "the lake went back from {:?} to {place:?}", self.lake);
         self.lake = Some(place);
         Ok(())
@@ -215,14 +215,11 @@ impl Round {
 }
 
 /// The place in the newest entry of the progress's log that tells one: a new instance's claim does not.
-fn newest(log: &Path) -> Result<Option<Place>> {
-    let Ok(entries) = std::fs::read_dir(log) else { return Ok(None) };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".json") && !name.starts_with('.')).collect();
-    names.sort_unstable();
-    for name in names.iter().rev() {
+fn newest(log: &Files) -> Result<Option<Place>> {
+    let names = log.names();
+    for name in names.iter().rev().filter(|name| name.ends_with(".json") && !name.starts_with('.')) {
         // Entries behind a checkpoint are removed.
-        let Ok(text) = std::fs::read_to_string(log.join(name)) else { return Ok(None) };
+        let Some(text) = log.text(name) else { return Ok(None) };
         for line in text.lines() {
             let action: Value = serde_json::from_str(line).context("read the lake's progress")?;
             let Some(metadata) = action.get("domainMetadata") else { continue };

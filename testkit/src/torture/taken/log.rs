@@ -133,8 +133,8 @@ impl Scene<'_> {
     fn check_all(&self, vouches: bool, since: &Ends) -> Result<()> {
         let session = self.site.server.session()?;
         for table in KEYED.iter().filter(|_| self.site.lake.is_some()) {
-            let folder = self.site.table(table).context("a table has a folder")?;
-            oracle::check_columns(&session, self.site.kind.schema(), table, &folder, &[Reader::Deltalake])?;
+            let at = self.site.table(table)?;
+            oracle::check_columns(&session, self.site.kind.schema(), table, at, &[Reader::Deltalake])?;
         }
         match &self.site.kafka {
             Some(_) if vouches => self.check_topics(&KEYED, None),

@@ -135,18 +135,14 @@ impl Scene<'_> {
                 self.site.kafka()?.delete_topic(&topic)?;
                 self.site.kafka()?.create_topic(&topic)
             }
-            Act::RemoveTable => move_folder(&self.folder(victim)?, &self.away()),
+            Act::RemoveTable => self.site.lake()?.take_away(&self.site.path(victim.table), &self.away()),
             Act::WriteTable => {
-                let delete = format!("DELETE FROM delta.`{}` WHERE d = 7", self.folder(victim)?.display());
+                let delete = format!("DELETE FROM delta.`{}` WHERE d = 7", self.site.table(victim.table)?.address);
                 // It gives up where files are rewritten meanwhile.
                 wait::until("Spark to delete a row", PATIENCE, || Ok(spark::run(&delete).ok()))
             }
             Act::DropSlot | Act::RenewSlot | Act::PurgeLog => bail!("no table is concerned"),
         }
-    }
-
-    fn folder(&self, victim: &Victim) -> Result<std::path::PathBuf> {
-        self.site.table(victim.table).context("a table has a folder")
     }
 
     fn away(&self) -> std::path::PathBuf {
@@ -185,7 +181,7 @@ impl Scene<'_> {
         ensure!(halts.len() == starts, "{} lines tell of a halt, after {starts} starts: {halts:?}", halts.len());
         let place = match self.is_of_topics() {
             true => self.site.topic(victim.table),
-            false => self.folder(victim)?.display().to_string(),
+            false => self.site.table(victim.table)?.address,
         };
         for halt in &halts {
             ensure!(self.act.codes().contains(&halt.code.as_str()), "another code: {halt:?}");
@@ -217,7 +213,7 @@ impl Scene<'_> {
             }
             (Act::RemoveTable, false) => {
                 halt.must_offer(&["restore the table"])?;
-                put_back(&self.away(), &self.folder(victim)?)?;
+                self.site.lake()?.put_back(&self.away(), &self.site.path(victim.table))?;
                 Ok("restored")
             }
             (Act::WriteTable, false) => {
@@ -242,8 +238,8 @@ impl Scene<'_> {
     fn check_tables(&self, tables: &[&str]) -> Result<()> {
         let session = self.site.server.session()?;
         for table in tables {
-            let folder = self.site.table(table).context("a table has a folder")?;
-            oracle::check_columns(&session, self.site.kind.schema(), table, &folder, &[Reader::Deltalake])?;
+            let at = self.site.table(table)?;
+            oracle::check_columns(&session, self.site.kind.schema(), table, at, &[Reader::Deltalake])?;
         }
         Ok(())
     }
@@ -323,52 +319,4 @@ fn some_of(mut tables: Vec<&'static str>, dice: &mut Dice) -> Vec<&'static str> 
         tables.remove(dice.below(tables.len() as u64) as usize);
     }
     tables
-}
-
-/// As a backup is restored. A file that was on its way when the folder went may lie there, which no log names.
-fn put_back(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    std::fs::create_dir_all(to).context("make the table's folder")?;
-    for entry in std::fs::read_dir(from).context("look at what was taken away")? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match target.is_dir() {
-            true => put_back(&entry.path(), &target)?,
-            false => move_folder(&entry.path(), &target)?,
-        }
-    }
-    Ok(())
-}
-
-fn move_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    std::fs::rename(from, to).with_context(|| format!("move {} to {}", from.display(), to.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn what_was_taken_away_comes_back_beside_what_lies_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let (away, table) = (folder.path().join("away"), folder.path().join("table"));
-        let write = |path: std::path::PathBuf, text: &str| {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write(away.join("_delta_log/0.json"), "0");
-        write(away.join("p=1/a.parquet"), "a");
-        write(away.join("p=2/b.parquet"), "b");
-        write(table.join("p=1/on-its-way.parquet"), "c");
-        put_back(&away, &table).unwrap();
-        for (name, text) in [
-            ("_delta_log/0.json", "0"),
-            ("p=1/a.parquet", "a"),
-            ("p=2/b.parquet", "b"),
-            ("p=1/on-its-way.parquet", "c"),
-        ] {
-            assert_eq!(fs::read_to_string(table.join(name)).unwrap(), text, "{name}");
-        }
-        assert!(!away.join("p=1/a.parquet").exists());
-    }
 }
