@@ -40,15 +40,20 @@ pub(crate) struct Options {
 
 /// Builds and runs; once a target has found something, no other begins.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let bench = Bench::new()?;
+    let mut bench = Bench::new()?;
     let known = bench.targets()?;
     if let Some(odd) = options.targets.iter().find(|target| !known.contains(target)) {
         bail!("there is no target `{odd}`; there are {}", known.join(", "));
     }
     let targets = if options.targets.is_empty() { &known } else { &options.targets };
-    for target in targets {
-        bench.cargo_fuzz("build", target, &[])?;
+    bench.has_delta = targets.iter().any(|target| target.starts_with("delta_"));
+    if targets.len() == known.len() {
+        // All at once: what they share is built once, and two are linked at a time.
+        bench.cargo_fuzz("build", None, &[])?;
+    } else {
+        targets.iter().try_for_each(|target| bench.cargo_fuzz("build", Some(target), &[]))?;
     }
+    let bench = &bench;
     let left = Mutex::new(targets.iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
@@ -78,6 +83,9 @@ struct Bench {
     build: PathBuf,
     /// What earlier runs found; grows without limit, so it is no part of the repository.
     found: PathBuf,
+    /// Whether targets of the Delta sink are among those asked for. All are built with its dependencies then: others of the
+    /// same packages would be built a second time.
+    has_delta: bool,
 }
 
 impl Bench {
@@ -88,7 +96,7 @@ impl Bench {
         // The very versions that the daemon is built with; cargo adds what only the targets need.
         std::fs::copy(root.join("Cargo.lock"), fuzz.join("Cargo.lock")).context("copy the lock file")?;
         let found = cache::folder()?.join("fuzz");
-        Ok(Bench { program: program()?, fuzz, build: target.join("fuzz"), found, root })
+        Ok(Bench { program: program()?, fuzz, build: target.join("fuzz"), found, root, has_delta: false })
     }
 
     /// The names of the targets, sorted.
@@ -125,7 +133,7 @@ impl Bench {
         let mut arguments: Vec<&OsStr> = vec![found.as_ref(), corpus.as_ref()];
         arguments.extend(["--", "-print_final_stats=1", "-verbosity=0", &time].map(OsStr::new));
         arguments.extend(limits.iter().map(OsStr::new));
-        self.cargo_fuzz("run", target, &arguments)
+        self.cargo_fuzz("run", Some(target), &arguments)
     }
 
     /// Merges what was found into the corpus, then makes the whole corpus minimal.
@@ -139,7 +147,7 @@ impl Bench {
         let places = [merged.as_os_str(), corpus.as_ref(), found.as_ref()];
         // Places reached count, not how often: a tenth of the inputs for the same reach.
         let how = ["--", "-set_cover_merge=1", "-use_counters=0", "-verbosity=0"].map(OsStr::new);
-        self.cargo_fuzz("run", target, &[places.as_slice(), how.as_slice()].concat())?;
+        self.cargo_fuzz("run", Some(target), &[places.as_slice(), how.as_slice()].concat())?;
         // Seeds that a person named stay; what the machine named is replaced.
         let is_sum = |name: &str| name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         for entry in std::fs::read_dir(&corpus).context("read the corpus")? {
@@ -165,19 +173,20 @@ impl Bench {
         Ok(folder)
     }
 
-    /// `cargo fuzz VERB ... TARGET ...`, with the folders in their places.
-    fn cargo_fuzz(&self, verb: &str, target: &str, rest: &[&OsStr]) -> Result<()> {
+    /// `cargo fuzz VERB ... TARGET ...`, with the folders in their places; of all targets when none is named.
+    fn cargo_fuzz(&self, verb: &str, target: Option<&str>, rest: &[&OsStr]) -> Result<()> {
         let mut command = crate::build::bare(&self.program);
         command.args(["fuzz", verb, "--fuzz-dir"]).arg(&self.fuzz).arg("--target-dir").arg(&self.build);
-        if target.starts_with("delta_") {
+        if self.has_delta {
             command.args(["--features", "delta"]);
         }
-        command.arg(target).args(rest).current_dir(&self.root);
+        command.args(target).args(rest).current_dir(&self.root);
         command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_INCREMENTAL", "0");
         let status = command.status().context("start cargo-fuzz")?;
         if !status.success() {
             let artifacts = self.fuzz.join("artifacts");
-            bail!("cargo fuzz {verb} {target} ended with {status}; findings are in {}", artifacts.display());
+            let target = target.unwrap_or("all targets");
+            bail!("cargo fuzz {verb}, {target}: {status}; findings are in {}", artifacts.display());
         }
         Ok(())
     }
