@@ -3,10 +3,12 @@
 //! puts the copies in the place of the originals. Changes never wait for it, and its work is never thrown away for
 //! a change that came in between. Knows nothing of what a change means.
 
+mod lane;
 mod pace;
 mod plan;
 mod work;
 
+pub(crate) use lane::{Lane, SMALL_BYTES};
 pub(crate) use plan::{Candidate, Occasion, fill, next_due, plan, plan_partitioned};
 pub(crate) use work::{Facts, Input, Work};
 
@@ -127,6 +129,11 @@ impl Compaction {
         Ok(Compaction { store, inputs, mark, copying: Some(copying), begun: Instant::now() })
     }
 
+    /// Bytes of the files that are copied.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|input| input.size).sum()
+    }
+
     /// Whether a file that is copied is no part of the table any more.
     pub(crate) fn has_lost(&self, table: &Table) -> bool {
         self.inputs.iter().any(|input| table.file(&input.path).is_none())
@@ -141,8 +148,7 @@ impl Compaction {
     pub(crate) fn finish(mut self, table: &mut Table) -> Result<Exchange> {
         ::metrics::histogram!(metrics::COMPACTION_SECONDS).record(self.begun.elapsed().as_secs_f64());
         ::metrics::counter!(metrics::COMPACTION_READ_FILES).increment(self.inputs.len() as u64);
-        let read = self.inputs.iter().map(|input| input.size).sum();
-        ::metrics::counter!(metrics::COMPACTION_READ_BYTES).increment(read);
+        ::metrics::counter!(metrics::COMPACTION_READ_BYTES).increment(self.bytes());
         let copied = self.copying.take().map_or_else(|| Ok(Copied::default()), Job::join)?;
         let mut exchange = Exchange::default();
         for input in &self.inputs {

@@ -3,6 +3,7 @@
 
 mod key;
 
+use crate::compact::Lane;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Mode, numbers_rows, table_path};
@@ -105,7 +106,7 @@ impl Eraser<'_> {
         };
         let is_wanted = |file: &LiveFile| chosen.as_ref().is_none_or(|chosen| chosen.contains(&file.path));
         let target_bytes = self.settings.compaction.map_or(TARGET_BYTES, |budget| budget.target_bytes);
-        let mut purge = Purge::new(table, self.identity.app_id(), target_bytes, None)?;
+        let mut purge = Purge::new(table, self.identity.app_id(), target_bytes, Arc::new(Lane::new(None)))?;
         let mut done = Done::default();
         while purge.start(is_wanted)? {
             let step = purge.finish()?;

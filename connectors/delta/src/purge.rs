@@ -1,7 +1,7 @@
 //! Freeing a table that nobody changes of its deleted rows, by its log alone: no source's schema and no key index is
 //! needed, as the next change's index reads the keys of files that it has not seen. Knows nothing of when a table rests.
 
-use crate::compact::{Compaction, Input, Rewritten, Shown, Work, fill};
+use crate::compact::{Compaction, Input, Lane, Rewritten, Shown, Work, fill};
 use crate::error::{self, Result};
 use crate::layout::{KEY_PROPERTY, numbers_rows};
 use crate::log::{LiveFile, Table};
@@ -16,15 +16,15 @@ pub(crate) struct Purge {
     /// Positions in `columns` of the key, in key order.
     key: Vec<usize>,
     target_bytes: u64,
-    bytes_per_second: Option<u64>,
+    lane: Arc<Lane>,
     running: Option<Compaction>,
 }
 
 impl Purge {
     /// For a table that has been taken over under the application's id; copies are brought to the target's size.
-    pub(crate) fn new(table: Table, app_id: String, target_bytes: u64, bytes_per_second: Option<u64>) -> Result<Purge> {
+    pub(crate) fn new(table: Table, app_id: String, target_bytes: u64, lane: Arc<Lane>) -> Result<Purge> {
         let (columns, key) = shape(&table)?;
-        Ok(Purge { table, app_id, columns, key, target_bytes, bytes_per_second, running: None })
+        Ok(Purge { table, app_id, columns, key, target_bytes, lane, running: None })
     }
 
     /// The table as it is now.
@@ -60,8 +60,8 @@ impl Purge {
             return Ok(false);
         }
         let (store, columns, stats) = (self.table.store().clone(), self.columns.clone(), self.key.clone());
-        let bytes_per_second = self.bytes_per_second;
-        let work = Work { store, columns, stats, inputs, facts: None, target_bytes: u64::MAX, bytes_per_second };
+        let lane = Arc::clone(&self.lane);
+        let work = Work { store, columns, stats, inputs, facts: None, target_bytes: u64::MAX, lane };
         self.running = Some(Compaction::start(work, None)?);
         Ok(true)
     }

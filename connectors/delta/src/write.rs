@@ -24,6 +24,7 @@ mod resting;
 mod rewriting;
 mod table;
 mod telling;
+mod turns;
 mod widening;
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ use tidewire_core::sink::Selection;
 use tidewire_core::{
     Batch, Change, Error, ErrorKind, Phase, Position, Progress, Sink, TableName, TableProgress, TableState,
 };
+use turns::Turns;
 
 /// What all tables together may take before their commits.
 struct Limits {
@@ -100,8 +102,8 @@ pub(crate) struct DeltaSink {
     found: BTreeMap<TableName, Found>,
     progress: ProgressTable,
     stored: Progress,
-    /// The table whose files were rewritten last.
-    compacted: Option<TableName>,
+    /// Whose files are rewritten next.
+    turns: Turns,
     /// The other tables.
     resting: Resting,
     cadence: Cadence,
@@ -123,6 +125,7 @@ impl DeltaSink {
             Barriers::open(&store, &identity.sink, &identity.source, millis)
         });
         let cadence = Cadence::new(settings.commit_interval, settings.commit_interval_max);
+        let turns = Turns::new(settings.compaction.and_then(|budget| budget.bytes_per_second));
         let mut sink = DeltaSink {
             settings,
             limits: Limits::now(),
@@ -132,7 +135,7 @@ impl DeltaSink {
             found,
             progress: table,
             stored,
-            compacted: None,
+            turns,
             resting: Resting::new(&progress),
             cadence,
             barriers: barriers.transpose()?,
@@ -286,28 +289,6 @@ impl DeltaSink {
     #[cfg(test)]
     fn has_copies(&self) -> bool {
         self.tables.values().any(TableWriter::has_copies)
-    }
-
-    /// Takes over data files that were rewritten and starts rewriting others: of one table at a time, in turn.
-    fn compact(&mut self) -> Result<()> {
-        for (name, table) in &mut self.tables {
-            table.finish_compaction().map_err(|error| of_table(error, name))?;
-        }
-        self.go_on_resting()?;
-        if self.is_compacting() {
-            return Ok(());
-        }
-        let last = self.compacted.as_ref();
-        let mut turn = self.tables.iter_mut().filter(|(_, table)| table.may_compact()).collect::<Vec<_>>();
-        // Those after the last one come first.
-        turn.sort_by_key(|(name, _)| Some(*name) <= last);
-        for (name, table) in turn {
-            if table.start_compaction().map_err(|error| of_table(error, name))? {
-                self.compacted = Some(name.clone());
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     /// Finds out how far the next commit is to be from this one.

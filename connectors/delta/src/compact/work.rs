@@ -1,7 +1,7 @@
 //! The copying itself: live rows of some files to few new ones, and where each row went. Runs on a thread of its own
 //! and touches nothing but the store.
 
-use super::pace::Pace;
+use super::lane::Lane;
 use crate::encode::file::PartWriter;
 use crate::encode::partition::array_of;
 use crate::encode::read::ColumnReader;
@@ -66,8 +66,8 @@ pub(crate) struct Work {
     pub(crate) facts: Option<Facts>,
     /// A copy ends before a file with which it would be larger than this, in bytes.
     pub(crate) target_bytes: u64,
-    /// Bytes of files to read a second, at the most.
-    pub(crate) bytes_per_second: Option<u64>,
+    /// Of the sink whose table it is.
+    pub(crate) lane: Arc<Lane>,
 }
 
 /// A copy.
@@ -107,6 +107,10 @@ impl Input {
     }
 }
 
+fn given_up() -> Error {
+    Error::retry("delta_compaction", "rewriting data files was given up")
+}
+
 /// Copies with their ordinals, and where their rows are.
 pub(crate) type Copies = (Vec<(u32, NewFile)>, Option<PreparedRun>);
 
@@ -124,6 +128,9 @@ impl Work {
     /// Copies all files, until `stop` is set: nobody wants the copies then. What it has written when it fails is removed.
     pub(super) fn run(mut self, stop: &AtomicBool) -> Result<Copied> {
         give_way();
+        let lane = Arc::clone(&self.lane);
+        let bytes = self.inputs.iter().map(|input| input.size).sum();
+        let Some(_turn) = lane.turn(bytes, stop) else { return Err(given_up()) };
         let mut outputs = Vec::new();
         let copied = self.copy(stop, &mut outputs);
         if let Err(error) = copied {
@@ -146,7 +153,6 @@ impl Work {
 
     fn copy(&mut self, stop: &AtomicBool, outputs: &mut Vec<Output>) -> Result<()> {
         let mut open: Option<Open> = None;
-        let mut pace = Pace::new(self.bytes_per_second);
         for number in 0..self.inputs.len() {
             let Some(input) = self.inputs.get(number).cloned() else { break };
             if input.deleted.len() == input.rows {
@@ -169,7 +175,7 @@ impl Work {
             };
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;
             open.pieces.push((number, base));
-            self.copy_file((stop, &mut pace), &input, reader, open)?;
+            self.copy_file(stop, &input, reader, open)?;
         }
         outputs.extend(open.map(Open::finish).transpose()?);
         Ok(())
@@ -182,22 +188,16 @@ impl Work {
         Ok(Open { writer, present, partition: Arc::clone(partition), ordinal, pieces: Vec::new() })
     }
 
-    fn copy_file(
-        &mut self,
-        (stop, pace): (&AtomicBool, &mut Pace),
-        input: &Input,
-        mut reader: ColumnReader,
-        open: &mut Open,
-    ) -> Result<()> {
+    fn copy_file(&mut self, stop: &AtomicBool, input: &Input, mut reader: ColumnReader, open: &mut Open) -> Result<()> {
         let mut first = 0u32;
         let mut ids = Vec::new();
         while let Some(arrays) = reader.next_arrays()? {
             if stop.load(Ordering::Relaxed) {
-                return Err(Error::retry("delta_compaction", "rewriting data files was given up"));
+                return Err(given_up());
             }
             let rows = arrays.iter().flatten().map(|array| array.len()).next().unwrap_or(0);
             let next = first + u32::try_from(rows).map_err(|_| too_many())?;
-            pace.read(input.size.saturating_mul(rows as u64) / input.rows.max(1), stop);
+            self.lane.read(input.size.saturating_mul(rows as u64) / input.rows.max(1), stop);
             let arrays = live_rows(arrays, &input.deleted, first..next)?;
             first = next;
             let base = u32::try_from(open.writer.rows()).map_err(|_| too_many())?;

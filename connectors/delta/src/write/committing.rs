@@ -8,7 +8,7 @@ use crate::job::side_by_side;
 use tidewire_core::{Progress, failpoint};
 
 /// Tables that are committed at once. Most of the time each waits for storage.
-const COMMIT_THREADS: usize = 8;
+pub(super) const COMMIT_THREADS: usize = 8;
 
 impl DeltaSink {
     /// Shows the changes of every table. After an error some tables may be ahead of others, as after a crash.

@@ -2,9 +2,11 @@
 //! the originals. Knows nothing of other tables.
 
 use super::table::{Rows, TableWriter};
+use super::turns::{Begun, Room};
 use crate::ambient::now_millis;
 use crate::compact::{
-    Candidate, Compaction, Exchange, Facts, Input, Occasion, Shown, Work, candidate, next_due, plan, plan_partitioned,
+    Candidate, Compaction, Exchange, Facts, Input, Lane, Occasion, Shown, Work, candidate, next_due, plan,
+    plan_partitioned,
 };
 use crate::error::Result;
 use crate::log::{LiveFile, Partition, Table};
@@ -94,8 +96,12 @@ impl TableWriter {
         self.compacting.is_running()
     }
 
+    /// Bytes of the files that are being rewritten, if any are.
+    pub(super) fn compacting_bytes(&self) -> Option<u64> {
+        self.compacting.running.as_ref().map(Compaction::bytes)
+    }
+
     /// Whether the copies are written.
-    #[cfg(test)]
     pub(super) fn has_copies(&self) -> bool {
         self.compacting.is_done()
     }
@@ -161,9 +167,11 @@ impl TableWriter {
         self.compacting.is_due() && !is_paused && self.is_loaded && self.is_at_rest() && !self.compacting.is_running()
     }
 
-    /// Starts rewriting files when the table has too many of them, or too many deleted rows. Says whether it did.
-    pub(super) fn start_compaction(&mut self) -> Result<bool> {
-        let (Some(budget), Some(table)) = (self.settings.compaction, &mut self.table) else { return Ok(false) };
+    /// Starts rewriting files when the table has too many of them, or too many deleted rows, and there is room for them.
+    pub(super) fn start_compaction(&mut self, lane: &Arc<Lane>, room: Room) -> Result<Begun> {
+        let (Some(budget), Some(table)) = (self.settings.compaction, &mut self.table) else {
+            return Ok(Begun::Nothing);
+        };
         let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
         let now = now_millis();
         let occasion = Occasion { now, rests: self.compacting.rests(now) };
@@ -175,13 +183,17 @@ impl TableWriter {
         };
         let chosen = chosen.into_iter().filter_map(|at| files.get(at));
         let chosen = chosen.map(|file| (*file).clone()).collect::<Vec<_>>();
-        self.compacting.last = chosen.first().map(|file| Arc::clone(&file.partition));
         self.compacting.is_due = !chosen.is_empty();
         self.compacting.is_rested = chosen.is_empty() && occasion.rests;
         self.compacting.aged = next_due(&candidates, &budget);
         if chosen.is_empty() {
-            return Ok(false);
+            return Ok(Begun::Nothing);
         }
+        let bytes = chosen.iter().map(|file| file.size).sum();
+        if !room.has(bytes) {
+            return Ok(Begun::PutOff(bytes));
+        }
+        self.compacting.last = chosen.first().map(|file| Arc::clone(&file.partition));
         let ordinals: BTreeMap<&str, u32> = self.parts.files().named().map(|(ordinal, path)| (path, ordinal)).collect();
         let mut inputs = Vec::with_capacity(chosen.len());
         for LiveFile { path, size, num_records: rows, partition, .. } in chosen {
@@ -204,13 +216,13 @@ impl TableWriter {
             inputs,
             facts,
             target_bytes: u64::MAX,
-            bytes_per_second: budget.bytes_per_second,
+            lane: Arc::clone(lane),
         };
         self.compacting.running = Some(Compaction::start(work, mark)?);
         if !self.settings.deletion_vectors {
             // A row that went meanwhile could not be taken out of a copy again.
             self.take_over()?;
         }
-        Ok(true)
+        Ok(Begun::Yes(bytes))
     }
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::log::Table;
 use crate::purge::Purge;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidewire_core::{ErrorKind, Progress, TableName, TableState};
 
 /// A table that is in order is looked at this often.
@@ -108,9 +109,9 @@ impl DeltaSink {
         Ok(())
     }
 
-    /// A table that is to be looked at now. Files of one table are rewritten at a time.
+    /// A table that is to be looked at now, one at a time: beside the tables that change, which never all rest.
     fn next_resting(&self) -> Option<String> {
-        if self.resting.due.is_empty() || self.is_compacting() {
+        if self.resting.due.is_empty() || self.resting.is_busy() {
             return None;
         }
         let now = now_millis();
@@ -136,9 +137,8 @@ impl DeltaSink {
             self.found.remove(&table);
             self.standings.remove(name);
             found.claim(&self.identity.app_id())?;
-            let (target_bytes, pace) =
-                budget.map_or((0, None), |budget| (budget.target_bytes, budget.bytes_per_second));
-            let purge = Purge::new(found, self.identity.app_id(), target_bytes, pace)?;
+            let target_bytes = budget.map_or(0, |budget| budget.target_bytes);
+            let purge = Purge::new(found, self.identity.app_id(), target_bytes, Arc::clone(&self.turns.lane))?;
             return go_on(Visit { name: name.to_owned(), table, purge, frees: holds_deleted });
         }
         Ok(Look::Until(now_millis() + LOOK_MILLIS))

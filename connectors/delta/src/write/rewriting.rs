@@ -3,7 +3,7 @@
 
 use super::declaring::stats_columns;
 use super::table::{Rows, TableWriter};
-use crate::compact::{Facts, Input, Work};
+use crate::compact::{Facts, Input, Lane, Work};
 use crate::error::Result;
 use crate::index::{Mark, PreparedRun};
 use crate::log::{Commit, NewFile};
@@ -61,7 +61,7 @@ impl TableWriter {
             facts: Some(Facts { codec, identity, current: self.layout.current(), run, ordinals }),
             target_bytes: self.settings.file_bytes,
             // The commit waits for it.
-            bytes_per_second: None,
+            lane: Arc::new(Lane::new(None)),
         };
         let (come, facts) = work.run_here()?;
         commit.adds.extend(come.iter().map(|(_, file)| file.clone()));

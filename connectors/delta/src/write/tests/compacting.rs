@@ -8,6 +8,12 @@ use tidewire_core::Sink;
 
 /// A table of `rows` rows in so many files.
 fn filled(mut h: Harness, files: i64, rows: i64) -> Harness {
+    compact_small_files(&mut h);
+    fill(&mut h, files, rows);
+    h
+}
+
+fn compact_small_files(h: &mut Harness) {
     // Only small files are rewritten, so that each test knows when.
     h.compact_by(Budget {
         target_bytes: 1 << 20,
@@ -17,12 +23,14 @@ fn filled(mut h: Harness, files: i64, rows: i64) -> Harness {
         vector_files: 1_000,
         vector_bytes: 1 << 20,
     });
+}
+
+fn fill(h: &mut Harness, files: i64, rows: i64) {
     for file in 0..files {
         let rows = (file * rows..(file + 1) * rows).map(|id| Logical::insert(id, "a", "A")).collect::<Vec<_>>();
         h.send(&rows);
         h.commit_tables_only();
     }
-    h
 }
 
 #[test]
@@ -39,6 +47,25 @@ fn many_small_files_become_one() {
         h.send(&[Logical::Delete(100), Logical::insert(9, "n", "N")]);
         h.commit();
         assert_eq!((h.rows().len(), &h.rows()[&7]), (48, &(text("b"), text("A"))));
+    }
+}
+
+/// A lake of many tables must not wait for a commit for each of them.
+#[test]
+fn small_files_of_many_tables_are_merged_between_two_commits() {
+    let mut h = Harness::new(Shape::Int);
+    compact_small_files(&mut h);
+    let tables: Vec<String> = (0..6).map(|n| format!("t{n}")).collect();
+    for table in &tables {
+        h.turn_to(table);
+        fill(&mut h, 16, 2);
+    }
+    h.sink().maintain().unwrap();
+    assert_eq!(h.sink().tables.values().filter(|table| table.is_compacting()).count(), tables.len());
+    h.finish_compaction();
+    for table in &tables {
+        h.turn_to(table);
+        assert_eq!((h.table().unwrap().files().count(), h.rows().len()), (1, 32), "{table}");
     }
 }
 
