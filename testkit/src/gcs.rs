@@ -45,6 +45,8 @@ pub struct Trouble {
     pub seed: u64,
     /// Answered with 503, and not done.
     pub refused: u64,
+    /// Answered with 403, and not done: as when a token has expired.
+    pub denied: u64,
     /// Done, and the connection closed without an answer.
     pub lost: u64,
     /// Done, and the connection closed after half of the answer.
@@ -58,6 +60,7 @@ pub struct Trouble {
 enum Fate {
     Done,
     Refused,
+    Denied,
     Lost,
     Halved,
 }
@@ -124,6 +127,8 @@ impl Shared {
             let mut is = |times: u64| times > 0 && dice.one_in(times);
             let fate = if is(trouble.refused) {
                 Fate::Refused
+            } else if is(trouble.denied) {
+                Fate::Denied
             } else if is(trouble.lost) {
                 Fate::Lost
             } else if is(trouble.halved) {
@@ -173,8 +178,13 @@ fn serve(client: &TcpStream, shared: &Shared) -> Result<()> {
             break;
         }
         let fate = shared.fate();
-        if fate == Fate::Refused {
-            wire::write(client, &request, Answer::error(503, "ServiceUnavailable"))?;
+        let refusal = match fate {
+            Fate::Refused => Some(Answer::error(503, "ServiceUnavailable")),
+            Fate::Denied => Some(Answer::error(403, "AccessDenied")),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            wire::write(client, &request, refusal)?;
             continue;
         }
         let answer = answer(shared, &request);

@@ -171,7 +171,7 @@ fn a_bucket_whose_server_dies_is_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// Requests that are refused, late, done without an answer, or answered by half, and kills all the while: an entry that
+/// Requests that are refused, denied, late, done without an answer, or answered by half, and kills all the while: an entry that
 /// was written, and not answered, is known again.
 #[test]
 fn a_store_in_trouble_loses_and_doubles_nothing_sk_31_sk_37() -> Result<()> {
@@ -193,7 +193,7 @@ fn a_store_in_trouble_loses_and_doubles_nothing_sk_31_sk_37() -> Result<()> {
     let running = load(83, 20_000).start(&url)?;
     let mut dice = Dice::new(83);
     for seed in 0..6 {
-        let before = trouble(&bucket, Trouble { seed, refused: 10, lost: 12, halved: 20, late: 15 });
+        let before = trouble(&bucket, Trouble { seed, refused: 10, denied: 400, lost: 12, halved: 20, late: 15 });
         let wanted = before + 40 + dice.below(60);
         wait::until("requests to go wrong", Duration::from_secs(120), || {
             let Store::Google(store) = &bucket.store else { return Ok(Some(())) };
@@ -258,7 +258,7 @@ fn newer_wins(store: Store) -> Result<()> {
     Ok(())
 }
 
-/// What an operator got wrong is named as such by every store, and nothing is waited for.
+/// What an operator got wrong is named as such by every store.
 #[test]
 fn a_wrong_login_and_a_missing_bucket_are_told_by_check() -> Result<()> {
     let azure = Store::azure()?;

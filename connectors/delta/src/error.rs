@@ -46,8 +46,10 @@ pub(crate) fn fsync(place: &str, cause: io::Error) -> Error {
 /// A failed request to an object store.
 pub(crate) fn object(act: &'static str, place: &str, cause: object_store::Error) -> Error {
     let (kind, code, remedy) = match &cause {
+        // It may pass by itself: a token that has expired, a role that is being changed, a clock that is off. Nothing is lost
+        // while the sink waits (SK-37).
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => (
-            ErrorKind::Operator,
+            ErrorKind::Retry,
             "storage_not_writable",
             "check the credentials under `storage` and what they may do in the bucket or container",
         ),
@@ -79,6 +81,28 @@ pub(crate) fn damaged(place: &str, what: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_store_denies_is_asked_for_again_sk_37() {
+        let (path, source) = (|| "x".to_owned(), || "no".into());
+        for (cause, kind, code) in [
+            (
+                object_store::Error::Unauthenticated { path: path(), source: source() },
+                ErrorKind::Retry,
+                "storage_not_writable",
+            ),
+            (
+                object_store::Error::PermissionDenied { path: path(), source: source() },
+                ErrorKind::Retry,
+                "storage_not_writable",
+            ),
+            (object_store::Error::NotFound { path: path(), source: source() }, ErrorKind::Operator, "storage_missing"),
+        ] {
+            let error = object("write", "x", cause);
+            assert_eq!((error.kind(), error.code()), (kind, code));
+            assert!(error.remedy().is_some());
+        }
+    }
 
     #[test]
     fn a_failed_file_operation_says_what_comes_next() {

@@ -58,7 +58,7 @@ pub(super) enum Fault {
     FullState,
     /// Nothing more can be written to the lake, from some byte on.
     FullLake,
-    /// Requests to the lake's store are refused, late, done without an answer, or answered by half.
+    /// Requests to the lake's store are refused, denied, late, done without an answer, or answered by half.
     StoreInTrouble,
     /// The store of the lake cannot be reached.
     RefuseStore,
@@ -66,6 +66,10 @@ pub(super) enum Fault {
     StallStore,
     /// Its connections end amid a request or an answer.
     CutStoreLater,
+    /// Each piece of what passes is late.
+    SlowStore,
+    /// A byte at a time.
+    DribbleStore,
     /// A sync of a file fails, of the lake or the state directory.
     SyncFails,
     /// Each write takes half of what it is given.
@@ -79,7 +83,7 @@ pub(super) enum Fault {
 }
 
 /// With how often each comes, and what the report calls it.
-const FAULTS: [(Fault, u64, &str); 35] = [
+const FAULTS: [(Fault, u64, &str); 37] = [
     (Fault::KillDaemon, 150, "daemon killed"),
     (Fault::StopDaemon, 3, "daemon stopped"),
     (Fault::FreezeDaemon, 3, "daemon frozen"),
@@ -115,6 +119,18 @@ const FAULTS: [(Fault, u64, &str); 35] = [
     (Fault::RefuseStore, 3, "store refused"),
     (Fault::StallStore, 3, "store silent"),
     (Fault::CutStoreLater, 5, "store cut amid a message"),
+    (Fault::SlowStore, 3, "store slow"),
+    (Fault::DribbleStore, 2, "store dribbles"),
+];
+
+/// Those of a store of objects, and of the line to it.
+const OF_A_STORE: [Fault; 6] = [
+    Fault::StoreInTrouble,
+    Fault::RefuseStore,
+    Fault::StallStore,
+    Fault::CutStoreLater,
+    Fault::SlowStore,
+    Fault::DribbleStore,
 ];
 
 /// How often each comes where only the goal of many kills counts.
@@ -171,8 +187,8 @@ impl Fault {
     }
 
     /// Whether it is one of tables in a bucket.
-    fn needs_bucket(self) -> bool {
-        matches!(self, Fault::StoreInTrouble | Fault::RefuseStore | Fault::StallStore | Fault::CutStoreLater)
+    pub(super) fn needs_bucket(self) -> bool {
+        OF_A_STORE.contains(&self)
     }
 
     /// Whether the state directory is gone or another one after it.
@@ -222,7 +238,7 @@ pub(super) fn expected(done: &Done) -> Vec<&'static str> {
     if was_done(&[Fault::FullState, Fault::FullLake, Fault::SyncFails]) {
         lines.extend(OF_DISKS);
     }
-    if was_done(&[Fault::StoreInTrouble, Fault::RefuseStore, Fault::StallStore, Fault::CutStoreLater]) {
+    if was_done(&OF_A_STORE) {
         lines.extend(OF_STORES);
     }
     if was_done(&[Fault::ClockJumps]) {

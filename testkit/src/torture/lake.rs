@@ -132,11 +132,13 @@ impl Lake {
 }
 
 impl Bucket {
-    /// From now on requests are refused, late, done without an answer, or answered by half.
+    /// From now on requests are refused, denied, late, done without an answer, or answered by half.
     pub(super) fn trouble(&self, dice: &mut Dice) {
         let mut one_in = |most: u64| 4 + dice.below(most);
         let (refused, lost, halved, late) = (one_in(20), one_in(30), one_in(40), one_in(20));
-        self.store.trouble(Trouble { seed: dice.any(), refused, lost, halved, late });
+        // The client asks again itself after all else; after this the sink begins anew, which takes a hundred requests.
+        let denied = 100 + dice.below(400);
+        self.store.trouble(Trouble { seed: dice.any(), refused, denied, lost, halved, late });
     }
 
     /// All goes well.

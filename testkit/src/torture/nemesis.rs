@@ -208,9 +208,12 @@ impl Nemesis {
             Fault::FullState | Fault::FullLake | Fault::SyncFails | Fault::ShortWrites => {
                 self.begin_at_disk(fault, site, bytes)?;
             }
-            Fault::StoreInTrouble | Fault::RefuseStore | Fault::StallStore | Fault::CutStoreLater => {
-                self.begin_at_store(fault, bucket(site)?, bytes);
-            }
+            Fault::StoreInTrouble
+            | Fault::RefuseStore
+            | Fault::StallStore
+            | Fault::CutStoreLater
+            | Fault::SlowStore
+            | Fault::DribbleStore => self.begin_at_store(fault, bucket(site)?, bytes),
             Fault::ClockJumps => {
                 let offset = if self.dice.one_in(2) { DAY } else { -DAY };
                 site.shim.clock_offset(offset)?;
@@ -251,6 +254,8 @@ impl Nemesis {
                 let way = if self.dice.one_in(2) { Direction::ToServer } else { Direction::ToClient };
                 bucket.line.cut_after(way, bytes);
             }
+            Fault::SlowStore => bucket.line.delay(Duration::from_millis(1 + self.dice.below(300))),
+            Fault::DribbleStore => bucket.line.split(1),
             _ => bucket.trouble(&mut self.dice),
         }
     }
@@ -265,6 +270,11 @@ impl Nemesis {
     }
 
     fn heal(&mut self, fault: Fault, site: &mut Site, watch: &Watch) -> Result<()> {
+        if fault.needs_bucket() {
+            self.wait(4_000);
+            bucket(site)?.heal();
+            return Ok(());
+        }
         match fault {
             Fault::KillDaemon | Fault::StopDaemon => self.start(site, watch),
             Fault::LoseState => {
@@ -308,7 +318,6 @@ impl Nemesis {
                 self.wait(6_000);
                 brokers(site)?.thaw()
             }
-            Fault::EndSessions | Fault::CutSource | Fault::CloseSource | Fault::CutBroker => Ok(()),
             Fault::CutSourceLater | Fault::StallSource | Fault::RefuseSource | Fault::DribbleSource => {
                 self.wait(2_500);
                 site.line.resume();
@@ -321,11 +330,6 @@ impl Nemesis {
             Fault::FullState | Fault::FullLake | Fault::ShortWrites => {
                 self.wait(2_500);
                 site.shim.heal()
-            }
-            Fault::StoreInTrouble | Fault::RefuseStore | Fault::StallStore | Fault::CutStoreLater => {
-                self.wait(4_000);
-                bucket(site)?.heal();
-                Ok(())
             }
             Fault::SyncFails => {
                 self.wait(1_500);
@@ -346,6 +350,7 @@ impl Nemesis {
                 self.wait(800);
                 site.turn_to_replica()
             }
+            _ => Ok(()),
         }
     }
 

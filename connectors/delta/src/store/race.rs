@@ -151,7 +151,7 @@ mod tests {
             (Fault::None, None),
             (Fault::LooksFirst, Some((ErrorKind::Operator, "store_not_atomic"))),
             (Fault::Overwrites, Some((ErrorKind::Operator, "store_not_atomic"))),
-            (Fault::Denies, Some((ErrorKind::Operator, "storage_not_writable"))),
+            (Fault::Denies, Some((ErrorKind::Retry, "storage_not_writable"))),
             (Fault::TellsNoWinner, Some((ErrorKind::Retry, "storage_request"))),
         ] {
             let store = Arc::new(Faulty { inner: InMemory::new(), fault, writes: AtomicUsize::new(0) });
