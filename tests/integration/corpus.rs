@@ -1,6 +1,7 @@
 //! The corpora of the fuzz targets, and deterministic damage to each of their inputs, read by the very functions that are
 //! fuzzed: what was found once is asked of every change, with the compiler and the profile of all other tests and without a
-//! search that could find something else each time. The search itself is `cargo xtask fuzz`.
+//! search that could find something else each time. `cargo xtask test` goes on damaging them for a minute for each target, in
+//! the same order each time. The search that follows what the code does with an input is `cargo xtask fuzz`.
 
 #[path = "../../fuzz/readers/config.rs"]
 mod config;
@@ -58,6 +59,10 @@ const TARGETS: [Target; 13] = [
     ("pgoutput", pgoutput::read, 40),
 ];
 
+/// Seconds for which each target is given damaged inputs, beyond those that it is always given.
+const SECONDS: &str = "TESTKIT_DAMAGE_SECONDS";
+/// Targets at a time, when they are given so many seconds.
+const AT_ONCE: usize = 2;
 /// How long all of it may take, also beside other work; it takes three seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -104,16 +109,23 @@ fn damaged(input: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
 /// What each target reads at the moment.
 type Current = Arc<Mutex<BTreeMap<&'static str, Vec<u8>>>>;
 
-fn replay((name, read, damages): Target, current: &Current) -> Result<()> {
+fn corpus(name: &str) -> Result<Vec<Vec<u8>>> {
     let folder = folder().join("corpus").join(name);
-    let names = names(&folder)?;
     let read_all = |name: &String| fs::read(folder.join(name)).with_context(|| format!("read {name}"));
-    let inputs = names.iter().map(read_all).collect::<Result<Vec<_>>>()?;
-    let ask = |input: &[u8]| {
-        current.lock().unwrap_or_else(PoisonError::into_inner).insert(name, input.to_vec());
-        let asked = catch_unwind(|| read(input));
-        asked.ok().with_context(|| format!("{name} panics at {}", input.escape_ascii()))
-    };
+    names(&folder)?.iter().map(read_all).collect()
+}
+
+/// Whether the target accepts an input; an error when it panics.
+fn ask((name, read, _): Target, input: &[u8], current: &Current) -> Result<bool> {
+    current.lock().unwrap_or_else(PoisonError::into_inner).insert(name, input.to_vec());
+    let asked = catch_unwind(|| read(input));
+    asked.ok().with_context(|| format!("{name} panics at {}", input.escape_ascii()))
+}
+
+fn replay(target: Target, current: &Current) -> Result<()> {
+    let (name, _, damages) = target;
+    let inputs = corpus(name)?;
+    let ask = |input: &[u8]| ask(target, input, current);
     let mut accepted = 0;
     for input in &inputs {
         accepted += usize::from(ask(input)?);
@@ -132,24 +144,64 @@ fn replay((name, read, damages): Target, current: &Current) -> Result<()> {
     Ok(())
 }
 
+/// As long as it takes: inputs of the corpus, each damaged up to four times.
+fn go_on(target: Target, current: &Current, length: Duration) -> Result<()> {
+    let (name, ..) = target;
+    let inputs = corpus(name)?;
+    let (mut dice, mut asked, end) = (Dice::new(1), 0u64, Instant::now() + length);
+    while Instant::now() < end {
+        let pick = |dice: &mut Dice| &inputs[dice.below(inputs.len() as u64) as usize];
+        let mut input = pick(&mut dice).clone();
+        for _ in 0..=dice.below(4) {
+            let other = pick(&mut dice);
+            input = damaged(&input, other, &mut dice);
+        }
+        ask(target, &input, current).with_context(|| format!("damaged input {asked}"))?;
+        asked += 1;
+    }
+    current.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    eprintln!("{name}: {asked} damaged inputs in {} s", length.as_secs());
+    Ok(())
+}
+
 #[test]
 fn every_target_has_a_corpus_and_reads_it() -> Result<()> {
     let of_targets: BTreeSet<String> = TARGETS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     for place in ["fuzz_targets", "readers", "corpus"] {
         ensure!(names(&folder().join(place))? == of_targets, "fuzz/{place} and the targets here differ");
     }
+    run(TARGETS.len(), PATIENCE, replay)?;
+    let Some(seconds) = std::env::var(SECONDS).ok() else { return Ok(()) };
+    let length = Duration::from_secs(seconds.parse().with_context(|| format!("read {SECONDS}"))?);
+    let rounds = TARGETS.len().div_ceil(AT_ONCE) as u32;
+    run(AT_ONCE, PATIENCE + length * rounds, move |target, current| go_on(target, current, length))
+}
+
+/// Does the same with each target, so many at a time; all of it in so much time.
+fn run(
+    threads: usize,
+    patience: Duration,
+    act: impl Fn(Target, &Current) -> Result<()> + Send + Sync + 'static,
+) -> Result<()> {
     let (tell, told) = mpsc::sync_channel(TARGETS.len());
-    let current = Current::default();
-    for target in TARGETS {
-        let (tell, current) = (tell.clone(), Arc::clone(&current));
-        std::thread::spawn(move || tell.send(replay(target, &current)));
+    let (current, act, waiting) = (Current::default(), Arc::new(act), Arc::new(Mutex::new(TARGETS.into_iter())));
+    for _ in 0..threads {
+        let (tell, current, act, waiting) =
+            (tell.clone(), Arc::clone(&current), Arc::clone(&act), Arc::clone(&waiting));
+        std::thread::spawn(move || {
+            let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(target) = next() {
+                // Nobody listens any more once one has failed.
+                let _ = tell.send(act(target, &current));
+            }
+        });
     }
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience;
     for _ in TARGETS {
         match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(replayed) => replayed?,
+            Ok(done) => done?,
             // Nothing can end a thread that reads for ever; what it reads can be told.
-            Err(_) => bail!("not read in {} s: {:?}", PATIENCE.as_secs(), shown(&current)),
+            Err(_) => bail!("not read in {} s: {:?}", patience.as_secs(), shown(&current)),
         }
     }
     Ok(())
