@@ -8,6 +8,7 @@
 
 mod rig;
 
+mod compression;
 mod connect;
 mod corpus;
 mod crash;

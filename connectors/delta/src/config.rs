@@ -5,6 +5,7 @@ mod together;
 
 pub(crate) use keyless::{Keyless, mode_changed};
 
+use crate::compression::Compression;
 use crate::layout::{AddedDefaults, Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
 use crate::log::ForeignWrites;
 use serde::Deserialize;
@@ -72,6 +73,9 @@ pub struct Config {
     /// data file is written anew with the value; where it is not known for certain, the table halts) or `halt`.
     #[serde(default)]
     pub added_defaults: Option<String>,
+    /// How data files are compressed: `zstd` (the smallest files, the default), `snappy` or `lz4` (files that are read faster).
+    #[serde(default)]
+    pub compression: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
     #[serde(default)]
     pub compaction: Option<bool>,
@@ -180,6 +184,8 @@ pub(crate) struct Settings {
     pub(crate) widening: Widening,
     pub(crate) foreign_writes: ForeignWrites,
     pub(crate) added_defaults: AddedDefaults,
+    /// Of files from now on.
+    pub(crate) compression: Compression,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
@@ -257,6 +263,7 @@ impl Settings {
         }
         let widening = Widening::of(config.widening.as_deref(), &mut fault);
         let added_defaults = AddedDefaults::of(config.added_defaults.as_deref(), &mut fault);
+        let compression = Compression::of(config.compression.as_deref(), &mut fault);
         let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
         let keyless = keyless::keyless(&config, mode, (widening, foreign_writes), &mut fault);
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
@@ -286,6 +293,7 @@ impl Settings {
                 widening,
                 foreign_writes,
                 added_defaults,
+                compression,
                 compaction: budget,
                 change_data_feed: config.change_data_feed,
                 partition_by,
@@ -430,7 +438,7 @@ mod tests {
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
         assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
         assert_eq!(settings.foreign_writes, ForeignWrites::Pause);
-        assert_eq!(settings.added_defaults, AddedDefaults::Null);
+        assert_eq!((settings.added_defaults, settings.compression), (AddedDefaults::Null, Compression::Zstd));
     }
 
     #[test]
@@ -438,7 +446,7 @@ mod tests {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "keyless": "guess", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow", "foreign_writes": "merge",
             "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never",
-            "added_defaults": "5"}"#;
+            "added_defaults": "5", "compression": "gzip"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -453,6 +461,7 @@ mod tests {
             "schema_changes",
             "widening",
             "added_defaults",
+            "compression",
             "foreign_writes",
             "barrier_interval",
             "keyless",

@@ -45,7 +45,8 @@ impl DeltaConnector {
         for (key, secret) in &self.settings.storage {
             options.insert(key.clone(), self.options.secrets.resolve(secret)?.reveal().to_owned());
         }
-        Store::open(&self.settings.location, &options)
+        let store = Store::open(&self.settings.location, &options)?;
+        Ok(store.with_compression(self.settings.compression))
     }
 
     /// Who writes a source's tables, and where.

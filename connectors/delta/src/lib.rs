@@ -4,6 +4,8 @@
 
 mod ambient;
 
+mod compression;
+
 mod error;
 mod job;
 mod metrics;

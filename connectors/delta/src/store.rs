@@ -14,6 +14,7 @@ mod local;
 pub(crate) mod power;
 mod race;
 
+use crate::compression::Compression;
 use crate::error::{self, Result};
 use bytes::Bytes;
 use intent::Intents;
@@ -34,6 +35,7 @@ pub(crate) struct Store {
     backend: Backend,
     /// Where the tables' intent lists lie, if they are kept.
     intents: Option<PathBuf>,
+    compression: Compression,
 }
 
 /// A directory of the location, usually a table. Cheap to clone.
@@ -41,6 +43,7 @@ pub(crate) struct Store {
 pub(crate) struct TableStore {
     backend: Backend,
     intents: Option<Arc<Intents>>,
+    compression: Compression,
 }
 
 #[derive(Clone, Debug)]
@@ -97,7 +100,12 @@ impl Store {
     }
 
     fn new(backend: Backend) -> Store {
-        Store { backend, intents: None }
+        Store { backend, intents: None, compression: Compression::default() }
+    }
+
+    /// New data files under this location are compressed so.
+    pub(crate) fn with_compression(self, compression: Compression) -> Store {
+        Store { compression, ..self }
     }
 
     /// Keeps the tables' intent lists under this local directory, which no other process may use.
@@ -108,9 +116,10 @@ impl Store {
     /// The same store with faults.
     #[cfg(test)]
     pub(crate) fn with_faults(&self, faults: &faulty::Faults) -> Store {
-        let within = Box::new(TableStore { backend: self.backend.clone(), intents: None });
+        let (backend, compression) = (self.backend.clone(), self.compression);
+        let within = Box::new(TableStore { backend, intents: None, compression });
         let backend = Backend::Faulty(faulty::FaultyDirectory { within, faults: faults.clone() });
-        Store { backend, intents: self.intents.clone() }
+        Store { backend, intents: self.intents.clone(), compression }
     }
 
     /// The directory at a relative path of `/`-separated segments, taken as they are.
@@ -124,7 +133,7 @@ impl Store {
                 Backend::Faulty(faulty::FaultyDirectory { within, ..store.clone() })
             }
         };
-        let table = TableStore { backend, intents: None };
+        let table = TableStore { backend, intents: None, compression: self.compression };
         let list = |directory: &PathBuf| {
             let mut path = directory.clone();
             path.extend(relative_path.split('/').filter(|segment| !segment.is_empty()));
@@ -283,6 +292,11 @@ impl TableStore {
     /// The list of files that no commit names yet. A new name goes there before its file is created.
     pub(crate) fn intents(&self) -> Option<&Intents> {
         self.intents.as_deref()
+    }
+
+    /// How new data files are to be compressed.
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// Starts a data file under a new name. Nothing is visible before `DataFile::finish`.

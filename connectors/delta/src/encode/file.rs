@@ -5,6 +5,7 @@ use super::dictionary;
 use super::partition::folder;
 use super::stats::Stats;
 use crate::ambient::{self, Limit, limit};
+use crate::compression::Compression;
 use crate::error::{self, Result};
 use crate::log::{NewFile, Partition};
 use crate::store::{DataFile, TableStore};
@@ -13,7 +14,6 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -29,7 +29,8 @@ const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
 /// largest that it has met, and a point read decodes at least a page.
 const PAGE_BYTES_MAX: usize = 64 << 10;
 const DICTIONARY_BYTES_MAX: usize = 256 << 10;
-/// What an open row group takes for each column beside the encoded rows: the compressor's tables.
+/// What an open row group takes for each column beside the encoded rows: the compressor's tables, those of the codec that has
+/// the largest.
 const COMPRESSOR_BYTES: usize = 512 << 10;
 
 /// A data file being written. Dropped unfinished it leaves nothing behind.
@@ -39,6 +40,7 @@ pub(crate) struct PartWriter {
     waiting: Option<DataFile>,
     writer: Option<ArrowWriter<Held>>,
     schema: Arc<Schema>,
+    compression: Compression,
     /// Positions of the key's columns.
     key: Vec<usize>,
     /// Positions of the table's columns that the file has; all of them without.
@@ -83,10 +85,15 @@ pub(crate) fn file_schema(columns: &[TableColumn]) -> Arc<Schema> {
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
+/// The name of a new data file in this folder (`column=value/`, or none).
+fn new_name(store: &TableStore, folder: &str) -> String {
+    format!("{folder}part-{}.{}.parquet", ambient::uuid(), store.compression().name())
+}
+
 impl PartWriter {
     /// Starts a file of these columns; `key` are the positions of those that get statistics.
     pub(crate) fn create(store: &TableStore, columns: &[TableColumn], key: &[usize]) -> Result<PartWriter> {
-        PartWriter::create_as(format!("part-{}.zstd.parquet", ambient::uuid()), store, columns, key)
+        PartWriter::create_as(new_name(store, ""), store, columns, key)
     }
 
     /// As `create`, for rows that all have these values in the table's partition columns, which lie at `by`: the file has
@@ -98,8 +105,7 @@ impl PartWriter {
         by: &[usize],
         partition: Partition,
     ) -> Result<PartWriter> {
-        let name = format!("{}part-{}.zstd.parquet", folder(&partition), ambient::uuid());
-        PartWriter::create_within(name, store, columns, key, (by, partition))
+        PartWriter::create_within(new_name(store, &folder(&partition)), store, columns, key, (by, partition))
     }
 
     /// As `create_for`, under a name in the table's directory.
@@ -134,7 +140,22 @@ impl PartWriter {
         let stats = Stats::new(columns, key);
         let required = columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(at, _)| at).collect();
         let (kept, partition, key, nulls) = (None, Partition::default(), key.to_vec(), BTreeSet::new());
-        Ok(PartWriter { name, waiting, writer: None, schema, key, kept, partition, stats, rows: 0, required, nulls })
+        let compression = store.compression();
+        let writer = None;
+        Ok(PartWriter {
+            name,
+            waiting,
+            writer,
+            schema,
+            compression,
+            key,
+            kept,
+            partition,
+            stats,
+            rows: 0,
+            required,
+            nulls,
+        })
     }
 
     /// As `create`, for a copy of a file that has not all of the columns: one that it lacks has never held a value there, and
@@ -180,7 +201,7 @@ impl PartWriter {
     fn parquet_writer(&self, file: DataFile, first: &RecordBatch) -> Result<ArrowWriter<Held>> {
         let mut properties = WriterProperties::builder()
             .set_created_by("tidewire".to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+            .set_compression(self.compression.codec())
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_data_page_size_limit(PAGE_BYTES_MAX)
             .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
@@ -263,11 +284,55 @@ fn write_error(place: &str, cause: ParquetError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::read::ColumnReader;
+    use crate::log::new_change_file;
     use crate::store::Store;
     use crate::store::faulty::{Call, Fault, Faults, Plan};
     use crate::typemap::ColumnType;
     use arrow_array::Int64Array;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
     use tidewire_core::ErrorKind;
+
+    #[test]
+    fn a_file_says_how_it_is_compressed() {
+        let columns = [TableColumn::own("id", ColumnType::Long), TableColumn::own("n", ColumnType::Long)];
+        let plain = Store::in_memory();
+        for (compression, suffix, codec) in [
+            (Compression::Zstd, ".zstd.parquet", "ZSTD(ZstdLevel(1))"),
+            (Compression::Snappy, ".snappy.parquet", "SNAPPY"),
+            (Compression::Lz4, ".lz4.parquet", "LZ4_RAW"),
+        ] {
+            // Others of the location were written with another codec.
+            let store = plain.clone().with_compression(compression).table("t");
+            let changes = new_change_file(&store, "a=1/");
+            assert!(changes.starts_with("_change_data/a=1/cdc-") && changes.ends_with(suffix), "{changes}");
+            let mut writers = [
+                PartWriter::create(&store, &columns, &[0]).unwrap(),
+                PartWriter::create_for(&store, &columns, &[0], &[], Partition::default()).unwrap(),
+                PartWriter::create_within(changes, &store, &columns, &[], (&[], Partition::default())).unwrap(),
+            ];
+            let numbers = Arc::new(Int64Array::from_iter_values(0..20_000)) as ArrayRef;
+            for writer in &mut writers {
+                writer.write(vec![Arc::clone(&numbers), Arc::clone(&numbers)]).unwrap();
+            }
+            for file in writers.map(|writer| writer.finish().unwrap()) {
+                assert!(file.path.ends_with(suffix), "{}", file.path);
+                let bytes = plain.table("t").get(&file.path).unwrap().unwrap();
+                let metadata = SerializedFileReader::new(bytes).unwrap().metadata().clone();
+                let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+                let codecs = chunks.map(|chunk| format!("{:?}", chunk.compression())).collect::<BTreeSet<_>>();
+                assert_eq!(codecs, BTreeSet::from([codec.to_owned()]), "{}", file.path);
+                let asked = columns.iter().collect::<Vec<_>>();
+                let mut reader =
+                    ColumnReader::open_whole(&plain.table("t"), &file.path, file.size, 20_000, &asked).unwrap();
+                let first = reader.next_arrays().unwrap().unwrap();
+                assert_eq!(
+                    first[1].as_ref().unwrap().as_ref(),
+                    numbers.slice(0, first[0].as_ref().unwrap().len()).as_ref()
+                );
+            }
+        }
+    }
 
     #[test]
     fn a_write_that_fails_is_tried_again_wherever_in_the_file_it_was_sk_38() {

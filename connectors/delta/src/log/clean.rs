@@ -130,8 +130,9 @@ pub(super) fn beside_entries(store: &TableStore, now_millis: i64) -> Result<usiz
 /// The name of a new file of changes, in its partition's folder (`column=value/`, or none). It begins with the time, so that
 /// nothing but its name need be known to tell when it has expired: no checkpoint keeps it, and a listing of all files of
 /// changes is short.
-pub(crate) fn new_change_file(folder: &str) -> String {
-    format!("{CHANGES}/{folder}cdc-{:013}-{}.zstd.parquet", ambient::now_millis(), ambient::uuid())
+pub(crate) fn new_change_file(store: &TableStore, folder: &str) -> String {
+    let (millis, uuid, codec) = (ambient::now_millis(), ambient::uuid(), store.compression().name());
+    format!("{CHANGES}/{folder}cdc-{millis:013}-{uuid}.{codec}.parquet")
 }
 
 /// Removes files of changes that are older than the retention of removed files, and returns their number. Those whose

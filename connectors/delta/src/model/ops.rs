@@ -5,6 +5,7 @@ use super::foreign::{self, Act, Expect};
 use super::source::{Change, Event, Source, key_of};
 use super::world::World;
 use crate::ambient::{self, Limit, Own};
+use crate::compression::Compression;
 use crate::config::{Budget, Keyless, Settings};
 use crate::layout::{AddedDefaults, Mode, PartitionBy, Widening};
 use crate::log::ForeignWrites;
@@ -108,6 +109,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
         widening,
         foreign_writes,
         added_defaults,
+        compression: Compression::ALL[usize::try_from(seed / 5 % 3).unwrap()],
         ..settings(&mut chance, &location)
     };
     if keyless == Some(Keyless::Rows) {

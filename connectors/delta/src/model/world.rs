@@ -280,7 +280,8 @@ impl World {
     }
 
     fn sink_store(&self) -> Store {
-        self.store.with_faults(&self.faults).with_intents(self.state.path().to_path_buf())
+        let store = self.store.with_faults(&self.faults).with_compression(self.settings.compression);
+        store.with_intents(self.state.path().to_path_buf())
     }
 
     /// The source is idle, and its place goes on.

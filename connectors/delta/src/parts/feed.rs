@@ -251,7 +251,7 @@ pub(crate) fn new_file(
     by: &[usize],
     partition: &Partition,
 ) -> Result<PartWriter> {
-    let (name, columns) = (new_change_file(&folder(partition)), with_change_column(columns));
+    let (name, columns) = (new_change_file(store, &folder(partition)), with_change_column(columns));
     PartWriter::create_within(name, store, &columns, &[], (by, Partition::clone(partition)))
 }
 

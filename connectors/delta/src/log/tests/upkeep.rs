@@ -194,7 +194,11 @@ fn files_of_changes_go_after_their_retention() {
     let new = NewTable { configuration, ..new_table() };
     let mut table = Table::create(store.table("shop/public/orders"), new, commit(0)).unwrap();
     let now = now_millis();
-    let names = [new_change_file(""), new_change_file("a=1/"), "_change_data/cdc-strange.parquet".to_owned()];
+    let names = [
+        new_change_file(table.store(), ""),
+        new_change_file(table.store(), "a=1/"),
+        "_change_data/cdc-strange.parquet".to_owned(),
+    ];
     for name in &names {
         table.store().put_new(name, Bytes::new()).unwrap();
     }
@@ -204,7 +208,7 @@ fn files_of_changes_go_after_their_retention() {
     };
     assert_eq!([clean(&table, 23), clean(&table, 25)], [3, 1], "what others named stays");
     // One whose commit is still to come.
-    let coming = new_change_file("a=2/");
+    let coming = new_change_file(table.store(), "a=2/");
     table.store.intents().unwrap().record(&coming);
     table.store.put_new(&coming, Bytes::new()).unwrap();
     assert_eq!(clean(&table, 25), 2);

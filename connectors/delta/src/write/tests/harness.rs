@@ -321,7 +321,7 @@ impl Harness {
         let local = || Store::open(&self.settings.location, &BTreeMap::new()).unwrap();
         let store = self.bucket.clone().unwrap_or_else(local);
         let store = self.faults.as_ref().map_or_else(|| store.clone(), |faults| store.with_faults(faults));
-        store.with_intents(self.state.path().to_owned())
+        store.with_intents(self.state.path().to_owned()).with_compression(self.settings.compression)
     }
 
     fn open(&mut self) {
