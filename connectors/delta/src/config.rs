@@ -272,9 +272,6 @@ impl Settings {
         if config.change_data_feed {
             together::check_feed(mode, &mut fault);
         }
-        if !deletion_vectors {
-            together::check_rewriting(config.column_mapping, (widening, added_defaults), &mut fault);
-        }
         match (location, commit_rows, commit_bytes, faults.is_empty()) {
             (Some(location), Some(commit_rows), Some(commit_bytes), true) => Ok(Settings {
                 location,
@@ -532,21 +529,20 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_named() {
-        let with =
-            |special: &str, more: &str| parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
-        let (partitions, plain) = (r#""partition_by": {"public.a": ["b"]}"#, r#""deletion_vectors": false"#);
-        assert!(with(plain, "").is_ok());
-        for (more, faulty) in [
-            (r#", "column_mapping": true"#, "column_mapping"),
-            (r#", "widening": "types""#, "widening"),
-            (r#", "widening": "rewrite""#, "widening"),
-            (r#", "added_defaults": "fill""#, "added_defaults"),
-        ] {
-            let faults = with(plain, more).unwrap_err();
-            assert_eq!(faults.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), [faulty]);
-            assert!(faults[0].message.contains("deletion_vectors = false"), "{faults:?}");
-            assert!(with(partitions, more).is_ok(), "{more}");
+    fn what_shapes_files_goes_together() {
+        for special in
+            [r#""partition_by": {"public.a": ["b"]}"#, r#""deletion_vectors": false"#, r#""change_data_feed": true"#]
+        {
+            for more in [
+                "",
+                r#", "column_mapping": true"#,
+                r#", "widening": "types""#,
+                r#", "widening": "rewrite""#,
+                r#", "added_defaults": "fill""#,
+            ] {
+                let settings = parse(&format!(r#"{{"location": "file:///srv/lake", {special}{more}}}"#));
+                assert!(settings.is_ok(), "{special}{more}: {settings:?}");
+            }
         }
     }
 

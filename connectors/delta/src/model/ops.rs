@@ -119,8 +119,6 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
         (widening, settings.widening) = (Widening::Halt, Widening::Halt);
     }
     let is_plain = !is_mapped && widening == Widening::Halt && !fills;
-    // These do not go together.
-    settings.deletion_vectors |= !is_plain;
     let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt, fills);
     if keyless.is_some() {
         source.drop_keys(&mut Chance::new(!seed));

@@ -2,7 +2,7 @@
 //! partition each and few of them are open.
 
 mod mapped;
-mod shapes;
+pub(super) mod shapes;
 
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
 use crate::layout::Mode;

@@ -1,5 +1,7 @@
 //! Mirrors without deletion vectors: a file that loses rows is rewritten, and no other.
 
+mod shapes;
+
 use super::harness::{Harness, Logical, Shape, row, text};
 use crate::parts::feed::{AFTER, BEFORE, DELETED};
 use std::collections::BTreeSet;

@@ -60,7 +60,7 @@ pub(super) fn check_places(h: &Harness, what: &str) {
 }
 
 /// How many of the table's files are other than its columns: narrower, or without this one.
-fn other_files(h: &Harness, name: &str) -> usize {
+pub(in crate::write::tests) fn other_files(h: &Harness, name: &str) -> usize {
     let table = h.table().unwrap();
     let columns = parse_schema_string(table.schema_string()).unwrap();
     let at = columns.iter().position(|column| &*column.name == name).unwrap();
@@ -84,7 +84,7 @@ fn vectors(h: &Harness) -> BTreeMap<String, Vec<u32>> {
     found
 }
 
-pub(super) fn five() -> Missing {
+pub(in crate::write::tests) fn five() -> Missing {
     let five = BatchBuilder::constant(|builder| Ok::<_, Infallible>(builder.long(Tag::Text, b"five")));
     Missing::from(five.unwrap())
 }
