@@ -34,6 +34,89 @@ fn partitions_are_read_by_all() -> Result<()> {
     Ok(())
 }
 
+/// Names of places, and texts that mean something in paths, addresses and shells.
+const CITIES: [&str; 36] = [
+    "plain",
+    "New York",
+    " leading",
+    "trailing ",
+    " ",
+    ".",
+    "..",
+    "../up",
+    "/etc",
+    "a/b",
+    "a//b/",
+    "a\\b",
+    "a=b",
+    "a:b",
+    "a%20b",
+    "%",
+    "%2F",
+    "%%zz",
+    "a+b",
+    "#?&",
+    "*",
+    "~",
+    "\"quoted\"",
+    "it's",
+    "[x]",
+    "{y}",
+    "<z>|^`",
+    "tab\tand\nline\r",
+    "\u{1}\u{7f}",
+    "null",
+    "\u{e9}",
+    "e\u{301}",
+    "\u{65e5}\u{672c} \u{6771}\u{4eac}",
+    "\u{1f980}",
+    "Krak\u{f3}w, (PL); $1",
+    "_delta_log",
+];
+
+/// A table of them, as SQL.
+pub(crate) fn cities() -> String {
+    let longest = ["x".repeat(190), "\u{e9}".repeat(31)];
+    let texts = CITIES.into_iter().chain(longest.iter().map(String::as_str));
+    let rows = texts.zip(1..).map(|(text, id)| format!("({id}, '{}')", text.replace('\'', "''"))).collect::<Vec<_>>();
+    format!(
+        "CREATE TABLE cities (id int PRIMARY KEY, city text, v text);
+         INSERT INTO cities SELECT id, city, 'v' || id FROM (VALUES {}) AS names (id, city);
+         INSERT INTO cities VALUES (1001, NULL, 'null')",
+        rows.join(", ")
+    )
+}
+
+/// Rows go to other partitions, and to where they were.
+pub(crate) const MOVES: [&str; 4] = [
+    "INSERT INTO cities SELECT id + 100, city, v FROM cities WHERE id < 1000",
+    "UPDATE cities SET city = (SELECT city FROM cities c WHERE c.id = cities.id + 1) WHERE id < 30",
+    "UPDATE cities SET v = 'w' WHERE id % 3 = 0",
+    "DELETE FROM cities WHERE id % 4 = 0",
+];
+
+#[test]
+fn partitions_of_any_text_are_read_by_all() -> Result<()> {
+    let more = "[sinks.lake.delta.partition_by]\n\"public.cities\" = [\"city\"]\n";
+    let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), more)?;
+    let client = rig.client()?;
+    client.execute(&cities())?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    check_mirror(&client, "public", "cities", rig.table("cities").as_path(), &Reader::ALL)?;
+    for change in MOVES {
+        client.execute(change)?;
+        rig.catch_up()?;
+    }
+    rig.daemon.kill9()?;
+    rig.daemon.run()?;
+    client.execute("UPDATE cities SET city = city || ' ' || id WHERE id BETWEEN 101 AND 120")?;
+    rig.catch_up()?;
+    check_mirror(&client, "public", "cities", rig.table("cities").as_path(), &Reader::ALL)?;
+    assert_eq!(rig.daemon.terminate()?, 0);
+    Ok(())
+}
+
 #[test]
 fn files_are_written_anew_within_their_partitions() -> Result<()> {
     let more = "widening = \"rewrite\"\nadded_defaults = \"fill\"\n[sinks.lake.delta.partition_by]\n\"public.parts\" = [\"region\", \"number\"]\n";

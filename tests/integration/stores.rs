@@ -1,6 +1,7 @@
 //! A mirror in a bucket of each kind: killed under load it ends equal to its source, and of two writers only one wins.
 //! SK-33, SK-36, SK-37, SK-60.
 
+use crate::partition::{MOVES, cities};
 use crate::rig::{self, BINARY, POSTGRES};
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
@@ -150,6 +151,29 @@ fn survives_kills(store: Store) -> Result<()> {
     bucket.catch_up()?;
     bucket.check(&[Reader::Deltalake, Reader::Polars])?;
     ensure!(bucket.daemon.terminate()? == 0);
+    Ok(())
+}
+
+/// Names of objects are encoded in requests, in addresses and in the log.
+#[test]
+fn partitions_of_any_text_lie_in_every_bucket() -> Result<()> {
+    for store in [Store::s3()?, Store::azure()?, Store::google()?] {
+        let address = store.address();
+        let mut bucket = Bucket::new(store)?;
+        let by = "\n[sinks.lake.delta.partition_by]\n\"public.cities\" = [\"city\"]\n";
+        bucket.daemon.write_config(&(config(&bucket.postgres, &bucket.store, "") + by))?;
+        let client = bucket.client()?;
+        client.execute(&cities())?;
+        bucket.daemon.run()?;
+        bucket.catch_up()?;
+        for change in MOVES {
+            client.execute(change)?;
+            bucket.catch_up()?;
+        }
+        let readers = [Reader::Deltalake, Reader::Polars];
+        oracle::check_mirror(&client, "public", "cities", bucket.table("cities"), &readers).context(address)?;
+        ensure!(bucket.daemon.terminate()? == 0);
+    }
     Ok(())
 }
 

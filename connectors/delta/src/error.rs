@@ -78,6 +78,11 @@ pub(crate) fn damaged(place: &str, what: impl Into<String>) -> Error {
     )
 }
 
+/// A log of the table at `place` calls a file what no file in the table's directory can be called.
+pub(crate) fn misnamed(place: &str, name: &str) -> Error {
+    damaged(place, format!("`{}` is no name of a file in it", name.escape_debug()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

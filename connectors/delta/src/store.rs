@@ -1,5 +1,5 @@
 //! Where a sink's tables are kept: one location, a local directory or a bucket's prefix. Knows names and bytes, nothing of
-//! Delta. The calls block: they are made from a plain thread, never from a runtime's worker.
+//! Delta but how its logs write names (`name`): files are called what logs call them, in calls and in listings alike. The calls block: they are made from a plain thread, never from a runtime's worker.
 //!
 //! What a call has answered is durable: local files and their directories are synced before a name appears
 //! (SK-38, SK-39, SK-53), object stores answer after they have stored. Data files alone may be so a little later: before
@@ -10,6 +10,7 @@ mod bucket;
 pub(crate) mod faulty;
 mod intent;
 mod local;
+pub(crate) mod name;
 #[cfg(test)]
 pub(crate) mod power;
 mod race;
@@ -246,7 +247,8 @@ impl TableStore {
         }
     }
 
-    /// The objects directly in the directory `prefix` whose names come after `start_after`, ascending by name.
+    /// The objects directly in the directory `prefix` whose names come after `start_after`, ascending by the names that the
+    /// store has.
     pub(crate) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
         match &self.backend {
             Backend::Local(directory) => directory.list(prefix, start_after),
@@ -319,7 +321,17 @@ impl TableStore {
         }
     }
 
-    /// The directory's address, for messages and for readers outside.
+    /// Where a file lies on a local disk; `None` for object stores.
+    pub(crate) fn local_file(&self, name: &str) -> Result<Option<PathBuf>> {
+        match &self.backend {
+            Backend::Local(directory) => directory.file(name).map(Some),
+            Backend::Bucket(_) => Ok(None),
+            #[cfg(test)]
+            Backend::Faulty(store) => store.within.local_file(name),
+        }
+    }
+
+    /// The address of the directory or of a file in it, for messages and for readers outside.
     pub(crate) fn place(&self, name: &str) -> String {
         match &self.backend {
             Backend::Local(directory) => directory.place(name),

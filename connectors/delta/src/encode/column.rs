@@ -30,7 +30,7 @@ pub(crate) enum Unfit {
     Shape,
     /// An empty text where it would be taken for null.
     Empty,
-    /// A text that no path can hold as it is.
+    /// A text that no partition's folder can be called by.
     Path,
     /// The log did not carry the value.
     Unknown,

@@ -5,6 +5,7 @@ use super::column::{Column, Unfit, days, unscaled};
 use super::stats::scaled;
 use super::text::write_text;
 use crate::log::Partition;
+use crate::store::name;
 use crate::typemap::{ColumnType, TableColumn};
 use arrow_array::ArrayRef;
 use tidewire_core::Value;
@@ -46,7 +47,7 @@ pub(crate) fn keeps_texts(narrow: &ColumnType, wider: &ColumnType) -> bool {
 ///
 /// # Errors
 /// When the column cannot hold it; `Unfit::Empty` for an empty text, which readers take for null, `Unfit::Path` for one
-/// that readers do not agree on.
+/// that no folder can be called by.
 pub(crate) fn text_of(column_type: &ColumnType, value: Value<'_>) -> Result<Option<String>, Unfit> {
     let mut out = Vec::new();
     match (column_type, value) {
@@ -71,25 +72,33 @@ pub(crate) fn text_of(column_type: &ColumnType, value: Value<'_>) -> Result<Opti
     }
     match String::from_utf8(out) {
         Ok(text) if text.is_empty() => Err(Unfit::Empty),
-        Ok(text) if is_plain(&text) && text != NULL => Ok(Some(text)),
+        Ok(text) if fits_path(&text) => Ok(Some(text)),
         _ => Err(Unfit::Path),
     }
 }
 
 /// What a path has in place of null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
-/// Characters of a text that a path can hold: a file system's name ends at 255.
-const PATH_TEXT_MAX: usize = 100;
+/// Bytes that a text may take in the name of a folder, which holds the column's name, too: a file system's name ends at 255, a
+/// column's in any source at 64.
+const PATH_TEXT_MAX: usize = 190;
 
-/// Whether all readers find a file whose path holds the text as it is: on what has to be escaped they differ.
-pub(crate) fn is_plain(text: &str) -> bool {
-    text.len() <= PATH_TEXT_MAX && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+/// Whether a folder can be called by the text: one byte there is none for, and one text means null.
+fn fits_path(text: &str) -> bool {
+    text != NULL && !text.contains('\0') && name::segment_bytes(text) <= PATH_TEXT_MAX
 }
 
-/// The folder of a partition's files, `column=value/...`; empty without partitions. The log has the values, but Polars takes
-/// them from the path.
+/// Whether a folder can be called by the column as it is: on how its name would be encoded readers may differ.
+pub(crate) fn is_plain_name(column: &str) -> bool {
+    column.len() <= 100 && column.bytes().all(name::is_plain)
+}
+
+/// The folder of a partition's files as the log names it, `column=value/...`; empty without partitions. The log has the values,
+/// but Polars takes them from the folder: that is called by the value percent-encoded, and the log encodes its name once more.
 pub(crate) fn folder(partition: &Partition) -> String {
-    partition.iter().map(|(name, value)| format!("{name}={}/", value.as_deref().unwrap_or(NULL))).collect()
+    let value = |value: &Option<String>| value.as_deref().map_or_else(|| NULL.to_owned(), name::segment_of);
+    let folders = partition.iter().map(|(column, text)| format!("{column}={}/", value(text)));
+    name::logged(&folders.collect::<String>())
 }
 
 /// A partition column of so many rows of a file; `None` when the log's text is not one of the type.
@@ -156,10 +165,42 @@ mod tests {
     }
 
     #[test]
+    fn any_other_text_has_a_folder_of_its_own() {
+        let longest = ["x".repeat(190), "\u{e9}".repeat(31), "\u{1f980}".repeat(15)];
+        let mut folders = std::collections::BTreeSet::new();
+        for (text, folder) in [
+            ("a-B_.1", "p=a-B_.1/"),
+            ("New York", "p=New%2520York/"),
+            ("\u{e9}", "p=%25C3%25A9/"),
+            ("a%20b", "p=a%252520b/"),
+            ("a/../b=c:d", "p=a%252F..%252Fb%253Dc%253Ad/"),
+            ("\t\n\u{1}", "p=%2509%250A%2501/"),
+            ("..", "p=../"),
+            (" ", "p=%2520/"),
+            ("~", "p=%257E/"),
+        ]
+        .into_iter()
+        .chain(longest.iter().map(|text| (text.as_str(), "")))
+        {
+            assert_eq!(text_of(&ColumnType::String, Value::Text(text.as_bytes())), Ok(Some(text.to_owned())));
+            let partition = Partition::new([("p".to_owned(), Some(text.to_owned()))].into());
+            let name = super::folder(&partition);
+            assert!(folder.is_empty() || name == folder, "{name}");
+            assert!(folders.insert(name.clone()), "{name} twice");
+            let stored = name::stored(name.trim_end_matches('/')).unwrap().into_owned();
+            assert!(stored.len() <= 192 && name::logged(&stored) + "/" == name, "{stored}");
+            let column = TableColumn::own("p", ColumnType::String);
+            let mut expected = Column::new(&column.column_type);
+            expected.push(Value::Text(text.as_bytes())).unwrap();
+            let back = array_of(&column, &partition, 1).unwrap();
+            assert_eq!(&back, &expected.finish().unwrap());
+        }
+    }
+
+    #[test]
     fn an_empty_text_is_no_null() {
         assert_eq!(text_of(&ColumnType::String, Value::Text(b"")), Err(Unfit::Empty));
-        let long = "x".repeat(101);
-        for text in ["a b", "a/b", "a=b", "a%20b", "\u{e9}", NULL, &long] {
+        for text in [NULL, "a\0b", &"x".repeat(191), &"\u{e9}".repeat(32), &"/".repeat(64)] {
             assert_eq!(text_of(&ColumnType::String, Value::Text(text.as_bytes())), Err(Unfit::Path), "{text}");
         }
         let values = [("a", Some("1")), ("b", None)].map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));

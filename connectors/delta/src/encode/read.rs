@@ -109,10 +109,11 @@ impl ColumnReader {
     ) -> Result<ColumnReader> {
         let names = columns.iter().map(|column| column.file_name().as_ref()).collect::<Vec<&str>>();
         let place = store.place(name);
-        let file = match store.local_path() {
-            Some(directory) => Some(File::open(directory.join(name)).map_err(|cause| {
+        let file = match store.local_file(name)? {
+            Some(path) => Some(File::open(path).map_err(|cause| {
                 // Under a directory that is there, a file that the log names has been taken away.
-                match cause.kind() == std::io::ErrorKind::NotFound && directory.is_dir() {
+                let is_there = || store.local_path().is_some_and(|directory| directory.is_dir());
+                match cause.kind() == std::io::ErrorKind::NotFound && is_there() {
                     true => error::damaged(&place, "it is missing").with_cause(cause),
                     false => error::local_io("open", &place, cause),
                 }

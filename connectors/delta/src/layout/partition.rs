@@ -2,7 +2,7 @@
 
 use super::Layout;
 use super::refusal::READ_ANEW;
-use crate::encode::partition::{is_plain, may_partition};
+use crate::encode::partition::{is_plain_name, may_partition};
 use crate::typemap::{TableColumn, column_name};
 use std::collections::BTreeMap;
 use tidewire_core::tables::TableFilter;
@@ -64,7 +64,7 @@ impl Layout {
                 return refuse("partition_column_type", what, remedy);
             }
             // The names of mapped columns are in no path.
-            if !is_mapped && !is_plain(&column.name) {
+            if !is_mapped && !is_plain_name(&column.name) {
                 let what = format!("`{name}`, whose name not all readers find in a path");
                 let remedy = "rename the column at the source to letters, digits, `-`, `_` and `.`, or choose another";
                 return refuse("partition_column_name", what, remedy);

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::log::state::{State, Tombstone};
 use crate::log::{checkpoint, checksum, protocol};
 use crate::metrics;
-use crate::store::{Object, TableStore};
+use crate::store::{Object, TableStore, name};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Most files removed in one go, so that house-keeping stays short.
@@ -54,14 +55,14 @@ pub(super) fn has_expired(state: &State, now_millis: i64) -> bool {
 }
 
 /// Removes files whose removal has expired and that nothing else names, and forgets those removals. Says whether that was
-/// all of them.
+/// all of them; of a log that names files elsewhere it is none.
 pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
     if !has_expired(state, now_millis) {
         return Ok(true);
     }
     let cutoff = now_millis.saturating_sub(retention_millis(state));
     let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
-    let needed = state.named(|tombstone| !expired(tombstone));
+    let Some(needed) = state.named(|tombstone| !expired(tombstone)) else { return Ok(true) };
     let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut kept = Vec::with_capacity(state.tombstones.len());
     let mut failure = None;
@@ -72,7 +73,9 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
             continue;
         }
         let vector = tombstone.deletion_vector.as_ref().and_then(|vector| vector.file_name());
-        let names = [file_name(&tombstone.path), vector];
+        // What lies elsewhere is not ours to remove.
+        let path = name::canonical(&tombstone.path).map(Cow::into_owned);
+        let names = [path, vector];
         let unneeded = |name: &String| !needed.contains(name) && !gone.contains(name);
         let names: Vec<String> = names.into_iter().flatten().filter(unneeded).collect();
         match names.iter().try_for_each(|name| store.delete(name)) {
@@ -86,13 +89,6 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     state.tombstones = kept;
     ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
     failure.map_or(Ok(gone.len() < files_max), Err)
-}
-
-/// The stored name of a path in the log; `None` for one that lies elsewhere or that would have to be decoded: this
-/// writer makes no such names, and a file left behind does no harm.
-fn file_name(path: &str) -> Option<String> {
-    let plain = !path.contains([':', '%']) && !path.starts_with('/') && path.split('/').all(|part| part != "..");
-    plain.then(|| path.to_owned())
 }
 
 /// Removes what lies beside the entries of the log and no load of the table begins with, and returns the number: checksums of
@@ -161,7 +157,7 @@ pub(super) fn temporary_files(store: &TableStore, state: &State, now_millis: i64
     if store.local_path().is_none() || store.intents().is_none() {
         return Ok(());
     }
-    let named = state.named(|_| true);
+    let Some(named) = state.named(|_| true) else { return Ok(()) };
     let partitions = named.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect::<BTreeSet<_>>();
     for directory in ["", "_delta_log", CHANGES].into_iter().chain(partitions) {
         let is_of_changes = directory == CHANGES;
@@ -193,14 +189,6 @@ mod tests {
             ("24 hours", None),
         ] {
             assert_eq!(parse_interval(text), millis, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_plain_names_are_removed() {
-        assert_eq!(file_name("part-1.parquet").as_deref(), Some("part-1.parquet"));
-        for path in ["s3://other/part-1.parquet", "/etc/passwd", "../other/part", "a%20b"] {
-            assert_eq!(file_name(path), None, "{path}");
         }
     }
 }

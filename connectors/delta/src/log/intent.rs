@@ -5,7 +5,7 @@ use crate::deletion_vector::DvDescriptor;
 use crate::log::action::Action;
 use crate::log::state::State;
 use crate::metrics;
-use crate::store::TableStore;
+use crate::store::{TableStore, name};
 
 /// Most files removed at one opening, so that a start stays short; the next one goes on.
 const ORPHANS_MAX: usize = 1_000;
@@ -31,7 +31,7 @@ pub(super) fn remove_orphans(store: &TableStore, state: &State) {
         return;
     }
     // A reader of an older version may need what was removed.
-    let named = state.named(|_| true);
+    let Some(named) = state.named(|_| true) else { return };
     let is_orphan = |name: &&String| is_of_a_table(name) && !named.contains(name.as_str());
     let (orphans, kept): (Vec<&String>, Vec<&String>) = earlier.iter().partition(is_orphan);
     let mut removed = Vec::new();
@@ -60,10 +60,10 @@ fn vector_name(vector: Option<&DvDescriptor>) -> Option<String> {
 /// Whether a name is one that this writer gives to files of rows and of deletion vectors. The list is a file that
 /// anybody may have changed. Of files of changes the state does not say which are named: they go by their age.
 fn is_of_a_table(name: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let (folders, file) = name.rsplit_once('/').map_or(("", name), |(folders, file)| (folders, file));
     // The folders are those of partitions.
-    let is_folder = |folder: &str| folder.split_once('=').is_some_and(|(_, value)| value.chars().all(is_plain));
-    let is_ours = folders.is_empty() || folders.split('/').all(is_folder);
-    is_ours && (file.starts_with("part-") || file.starts_with("deletion_vector_")) && file.chars().all(is_plain)
+    let is_ours = folders.is_empty() || folders.split('/').all(|folder| folder.contains('='));
+    let is_kind = file.starts_with("part-") || file.starts_with("deletion_vector_");
+    // Only so spelled, it can be told from the names that the state has.
+    is_ours && is_kind && file.bytes().all(name::is_plain) && name::canonical(name).is_some_and(|one| one == name)
 }

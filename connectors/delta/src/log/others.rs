@@ -10,8 +10,9 @@ use crate::log::load::{self, WriterMark};
 use crate::log::state::{State, WRITER_DOMAIN, row_count};
 use crate::log::{Entry, Table, instance, protocol};
 use crate::metrics;
-use crate::store::TableStore;
+use crate::store::{TableStore, name};
 use siphasher::sip::SipHasher13;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -212,12 +213,12 @@ fn check(store: &TableStore, version: i64, actions: &[Action], (state, is_before
     if metadata.is_some_and(|metadata| is_set(metadata, "delta.enableChangeDataFeed")) {
         return refuse("a change of a table with a change data feed");
     }
-    let removed: BTreeSet<&str> =
-        before.iter().flat_map(|before| &before.tombstones).map(|tombstone| &*tombstone.path).collect();
+    let tombstones = before.iter().flat_map(|before| &before.tombstones);
+    let removed: BTreeSet<Cow<'_, str>> = tombstones.filter_map(|tombstone| name::canonical(&tombstone.path)).collect();
     for add in actions.iter().filter_map(|action| action.add.as_ref()) {
-        if !is_plain(&add.path) {
-            return refuse("a file whose name this sink does not read");
-        }
+        let Some(canonical) = name::canonical(&add.path) else {
+            return refuse("a file whose name is none in the table's directory");
+        };
         if !add.partition_values.keys().all(|key| state.partition_keys.contains(key)) {
             return refuse("a file of other partitions than the table's");
         }
@@ -230,16 +231,11 @@ fn check(store: &TableStore, version: i64, actions: &[Action], (state, is_before
             Some(live) if u64::try_from(new).unwrap_or(0) < live.deleted_count() => {
                 return refuse("deleted rows that came back");
             }
-            None if removed.contains(&*add.path) => return refuse("a removed file that came back"),
+            None if removed.contains(&canonical) => return refuse("a removed file that came back"),
             _ => {}
         }
     }
     Ok(())
-}
-
-/// Whether a path in the log is the file's own name: nothing to decode, nothing outside the table.
-fn is_plain(path: &str) -> bool {
-    !path.contains([':', '%']) && !path.starts_with('/') && path.split('/').all(|part| part != "..")
 }
 
 fn is_set(metadata: &MetaData, property: &str) -> bool {

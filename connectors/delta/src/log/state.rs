@@ -6,6 +6,7 @@ use crate::log::LiveFile;
 use crate::log::action::{Action, Add, MetaData, Partition, Protocol, Remove, Txn};
 use crate::log::checksum::Sums;
 use crate::log::mapped;
+use crate::store::name;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -136,17 +137,19 @@ impl State {
         Arc::new(keys.iter().map(|key| (key.clone(), values.get(key).cloned().flatten())).collect())
     }
 
-    /// Names of the data files and deletion vectors that are live, or were until a removal that `counts`.
-    pub(super) fn named(&self, counts: impl Fn(&Tombstone) -> bool) -> BTreeSet<String> {
+    /// Names of the data files and deletion vectors that are live, or were until a removal that `counts`, in their canonical
+    /// spelling: whoever asks is about to remove the others, and a file must not go because it is spelled in two ways. For the
+    /// same reason there are none when a name means no file in the table's directory: it might lie there under an address.
+    pub(super) fn named(&self, counts: impl Fn(&Tombstone) -> bool) -> Option<BTreeSet<String>> {
         let live = self.files.iter().map(|(path, file)| (path, &file.deletion_vector));
         let removed = self.tombstones.iter().filter(|tombstone| counts(tombstone));
         let removed = removed.map(|tombstone| (&tombstone.path, &tombstone.deletion_vector));
         let mut names = BTreeSet::new();
         for (path, vector) in live.chain(removed) {
-            names.insert(path.as_ref().to_owned());
+            names.insert(name::canonical(path)?.into_owned());
             names.extend(vector.as_ref().and_then(DvDescriptor::file_name));
         }
-        names
+        Some(names)
     }
 
     /// Everything as actions, for a checkpoint.

@@ -2,6 +2,7 @@
 
 use super::*;
 mod crash;
+mod names;
 mod orphans;
 mod partition;
 mod power;

@@ -2,7 +2,7 @@
 //! entries gets a checkpoint. Knows no rows and decides about no file that the log does not name.
 
 use crate::ambient::now_millis;
-use crate::error::Result;
+use crate::error::{self, Result};
 use crate::log::state::Tombstone;
 use crate::log::{Table, clean};
 
@@ -19,6 +19,10 @@ impl Table {
         let now = if whole { i64::MAX } else { now_millis() };
         while !clean::expired_files(&self.store, &mut self.state, now)? {}
         let forgotten = before - self.state.tombstones.len();
+        if whole && !self.state.tombstones.is_empty() {
+            let what = "it names a file outside the table's directory, so that none can be removed";
+            return Err(error::damaged(&self.store.place("_delta_log"), what));
+        }
         if forgotten > 0 || self.entry_bytes >= REST_ENTRY_BYTES {
             self.checkpoint()?;
         }

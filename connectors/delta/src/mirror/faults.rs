@@ -35,7 +35,7 @@ pub(crate) fn unfit_error<'a>(
                 .with_table(schema.name.clone());
         }
         Unfit::Path => {
-            return Error::operator("partition_value_text", format!("{place} is a text that readers do not agree on in the path of a partition: other than up to 100 of `A-Z a-z 0-9 - _ .`"))
+            return Error::operator("partition_value_text", format!("{place} is a text that no folder of a partition can be called by: `__HIVE_DEFAULT_PARTITION__`, one with a NUL, or one that takes more than 190 bytes there (characters other than `A-Z a-z 0-9 - _ .` take three for each byte of theirs)"))
                 .with_remedy("take the column out of `partition_by` and give the sink a new name and location, or correct the row at the source")
                 .with_table(schema.name.clone());
         }

@@ -2,7 +2,7 @@
 //! conditional writes). Owns the small runtime that its requests run on.
 
 use crate::error::{self, Result};
-use crate::store::{Created, DATA_FILE_EXISTS, Object};
+use crate::store::{Created, DATA_FILE_EXISTS, Object, name};
 use bytes::{Bytes, BytesMut};
 use deltalake::logstore::{
     LogStore, ObjectStoreRef, StorageConfig, logstore_for, logstore_with, object_store_factories,
@@ -99,7 +99,8 @@ impl BucketPrefix {
     }
 
     pub(super) fn place(&self, name: &str) -> String {
-        format!("{}/{}", self.shared.bucket, join(&self.prefix, name))
+        let stored = name::stored(name).unwrap_or_else(|| name.into());
+        format!("{}/{}", self.shared.bucket, join(&self.prefix, &stored))
     }
 
     pub(super) fn put_new(&self, name: &str, content: Bytes) -> Result<Created> {
@@ -199,7 +200,8 @@ impl BucketPrefix {
         };
         let found: Vec<ObjectMeta> =
             self.shared.wait(listing.try_collect()).map_err(|e| error::object("list", &self.place(prefix), e))?;
-        let is_asked = |name: &str| !name.contains('/') && name > start_after;
+        let start_after = name::stored(start_after).unwrap_or_default();
+        let is_asked = |stored: &str| !stored.contains('/') && *stored > *start_after;
         Ok(objects_of(&found, &base, is_asked))
     }
 
@@ -256,7 +258,8 @@ impl BucketPrefix {
     }
 
     fn path(&self, name: &str) -> Result<Path> {
-        let key = join(&self.prefix, name);
+        let stored = name::stored(name).ok_or_else(|| error::misnamed(&self.place(""), name))?;
+        let key = join(&self.prefix, &stored);
         Path::parse(&key).map_err(|e| error::object("name", &key, e.into()))
     }
 }
@@ -447,13 +450,12 @@ fn settings(location: &Url, cause: impl Into<Box<dyn std::error::Error + Send + 
         .with_cause(cause)
 }
 
-/// What was found below `base`, by its names there, as far as it is asked for.
+/// What was found below `base`, as far as it is asked for: in the order of the store's names, by those that logs have.
 fn objects_of(found: &[ObjectMeta], base: &str, is_asked: impl Fn(&str) -> bool) -> Vec<Object> {
-    let names = found.iter().filter_map(|meta| Some((meta.location.as_ref().strip_prefix(base)?, meta)));
-    let asked = names.filter(|(name, _)| is_asked(name));
-    let mut objects: Vec<Object> = asked.map(|(name, meta)| object(name.to_owned(), meta)).collect();
-    objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    objects
+    let stored = found.iter().filter_map(|meta| Some((meta.location.as_ref().strip_prefix(base)?, meta)));
+    let mut asked: Vec<_> = stored.filter(|(stored, _)| is_asked(stored)).collect();
+    asked.sort_unstable_by_key(|(stored, _)| *stored);
+    asked.into_iter().filter_map(|(stored, meta)| Some(object(name::listed(stored)?, meta))).collect()
 }
 
 fn object(name: String, meta: &ObjectMeta) -> Object {

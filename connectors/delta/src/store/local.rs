@@ -5,7 +5,7 @@
 
 use crate::error::{self, Result};
 use crate::job::side_by_side;
-use crate::store::{Created, DATA_FILE_EXISTS, Object};
+use crate::store::{Created, DATA_FILE_EXISTS, Object, name};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -214,7 +214,16 @@ impl LocalDirectory {
     }
 
     pub(super) fn place(&self, name: &str) -> String {
-        self.path.join(name).display().to_string()
+        match name::stored(name) {
+            Some(stored) => self.path.join(&*stored).display().to_string(),
+            None => format!("{}/{name}", self.path.display()),
+        }
+    }
+
+    /// Where the file lies that the log calls `name`.
+    pub(super) fn file(&self, name: &str) -> Result<PathBuf> {
+        let stored = name::stored(name).ok_or_else(|| error::misnamed(&self.place(""), name))?;
+        Ok(self.path.join(&*stored))
     }
 
     pub(super) fn put_new(&self, name: &str, content: &[u8], parents: Parents) -> Result<Created> {
@@ -240,7 +249,7 @@ impl LocalDirectory {
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
-        match fs::read(self.path.join(name)) {
+        match fs::read(self.file(name)?) {
             Ok(content) => Ok(Some(content.into())),
             Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(error::local_io("read", &self.place(name), e)),
@@ -248,8 +257,9 @@ impl LocalDirectory {
     }
 
     pub(super) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        let path = self.file(name)?;
         let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(self.path.join(name))?;
+            let mut file = File::open(&path)?;
             file.seek(SeekFrom::Start(range.start))?;
             let mut content = Vec::new();
             file.take(range.end.saturating_sub(range.start)).read_to_end(&mut content)?;
@@ -263,7 +273,7 @@ impl LocalDirectory {
     }
 
     pub(super) fn head(&self, name: &str) -> Result<Option<Object>> {
-        match fs::metadata(self.path.join(name)) {
+        match fs::metadata(self.file(name)?) {
             Ok(metadata) => Ok(Some(object(name.to_owned(), &metadata))),
             Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(error::local_io("look up", &self.place(name), e)),
@@ -271,67 +281,27 @@ impl LocalDirectory {
     }
 
     pub(super) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
-        let directory = self.path.join(prefix);
-        let list = || -> io::Result<Vec<Object>> {
-            let mut objects = Vec::new();
-            for entry in fs::read_dir(&directory)? {
-                let entry = entry?;
-                // Names that are no text are not ours and cannot be named in a log.
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if name.as_str() <= start_after {
-                    continue;
-                }
-                match entry.metadata() {
-                    Ok(metadata) if metadata.is_file() => objects.push(object(name, &metadata)),
-                    Ok(_) => {}
-                    Err(e) if is_missing(&e) => {}
-                    Err(e) => return Err(e),
-                }
-            }
-            objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            Ok(objects)
-        };
-        match list() {
-            Ok(objects) => Ok(objects),
-            Err(e) if is_missing(&e) => Ok(Vec::new()),
-            Err(e) => Err(error::local_io("list", &directory.display().to_string(), e)),
-        }
+        let start_after = name::stored(start_after).ok_or_else(|| error::misnamed(&self.place(prefix), start_after))?;
+        let mut found = files_in(&self.file(prefix)?)?;
+        found.retain(|(stored, _)| **stored > *start_after);
+        Ok(objects_of(found))
     }
 
     pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
-        let mut objects = self.list(prefix, "")?;
-        for folder in self.folders(prefix)? {
-            let below = self.list_below(&format!("{prefix}/{folder}"))?;
-            objects
-                .extend(below.into_iter().map(|object| Object { name: format!("{folder}/{}", object.name), ..object }));
+        let (mut found, mut folders) = (Vec::new(), vec![String::new()]);
+        let top = self.file(prefix)?;
+        while let Some(folder) = folders.pop() {
+            let directory = top.join(&folder);
+            found.extend(
+                files_in(&directory)?.into_iter().map(|(stored, metadata)| (folder.clone() + &stored, metadata)),
+            );
+            folders.extend(folders_in(&directory)?.into_iter().map(|below| format!("{folder}{below}/")));
         }
-        objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(objects)
-    }
-
-    /// The folders right below one; links are not followed.
-    fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        let directory = self.path.join(prefix);
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(e) if is_missing(&e) => return Ok(Vec::new()),
-            Err(e) => return Err(error::local_io("list", &directory.display().to_string(), e)),
-        };
-        let mut folders = Vec::new();
-        for entry in entries {
-            let found = entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.file_name().into_string())));
-            match found {
-                Ok((true, Ok(name))) => folders.push(name),
-                Ok(_) => {}
-                Err(e) if is_missing(&e) => {}
-                Err(e) => return Err(error::local_io("list", &directory.display().to_string(), e)),
-            }
-        }
-        Ok(folders)
+        Ok(objects_of(found))
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {
-        match fs::remove_file(self.path.join(name)) {
+        match fs::remove_file(self.file(name)?) {
             Ok(()) => Ok(()),
             Err(e) if is_missing(&e) => Ok(()),
             Err(e) => Err(error::local_io("remove", &self.place(name), e)),
@@ -350,7 +320,7 @@ impl LocalDirectory {
 
     /// Opens a temporary file in the directory of `name`.
     fn start(&self, name: &str, parents: Parents) -> Result<LocalFile> {
-        let target = self.path.join(name);
+        let target = self.file(name)?;
         let directory = target.parent().unwrap_or(&self.path);
         if parents == Parents::Create {
             create_directories(directory)?;
@@ -449,6 +419,57 @@ impl Write for LocalFile {
 
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The files right in a directory, by their names there.
+fn files_in(directory: &Path) -> Result<Vec<(String, fs::Metadata)>> {
+    let list = || -> io::Result<Vec<(String, fs::Metadata)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            // Names that are no text are not ours and cannot be named in a log.
+            let Ok(stored) = entry.file_name().into_string() else { continue };
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() => found.push((stored, metadata)),
+                Ok(_) => {}
+                Err(e) if is_missing(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(found)
+    };
+    listed(directory, list())
+}
+
+/// The folders right in a directory, by their names there; links are not followed.
+fn folders_in(directory: &Path) -> Result<Vec<String>> {
+    let list = || -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            match (entry.file_type(), entry.file_name().into_string()) {
+                (Ok(kind), Ok(stored)) if kind.is_dir() => found.push(stored),
+                (Err(e), _) if !is_missing(&e) => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(found)
+    };
+    listed(directory, list())
+}
+
+/// Nothing lies in a directory that is not there.
+fn listed<T>(directory: &Path, found: io::Result<Vec<T>>) -> Result<Vec<T>> {
+    match found {
+        Err(e) if is_missing(&e) => Ok(Vec::new()),
+        found => found.map_err(|e| error::local_io("list", &directory.display().to_string(), e)),
+    }
+}
+
+/// What was found, in the order of the store's names and by those that logs have.
+fn objects_of(mut found: Vec<(String, fs::Metadata)>) -> Vec<Object> {
+    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    found.iter().filter_map(|(stored, metadata)| Some(object(name::listed(stored)?, metadata))).collect()
 }
 
 fn object(name: String, metadata: &fs::Metadata) -> Object {

@@ -79,6 +79,102 @@ fn a_folder_is_listed_with_all_that_are_in_it() {
     }
 }
 
+/// Names of files as logs have them, the last as Spark spells it, and the stores' own.
+const ODD: [(&str, &str); 5] = [
+    ("c=New%2520York/part", "c=New%20York/part"),
+    ("c=%25C3%25A9/d=%252F%252E%25/part", "c=%C3%A9/d=%2F%2E%/part"),
+    ("c=a%2520b%252520/part", "c=a%20b%2520/part"),
+    ("c=%E6%97%A5%20%3A%27/part", "c=日 :'/part"),
+    ("c=New%20York/part", "c=New York/part"),
+];
+
+#[test]
+fn files_are_called_what_logs_call_them() {
+    for (directory, store) in backends() {
+        let root = directory.path().join("a b/100%25/t");
+        for (number, (name, stored)) in ODD.into_iter().enumerate() {
+            match number % 2 {
+                0 => assert_eq!(store.put_new(name, name.into()).unwrap(), Created::Yes),
+                _ => store.put_file(name, name.as_bytes()).unwrap(),
+            }
+            assert_eq!(store.put_new(name, "again".into()).unwrap(), Created::Exists);
+            assert_eq!(store.get(name).unwrap().unwrap(), name);
+            assert_eq!(store.get_range(name, 0..3).unwrap().unwrap(), name.as_bytes()[..3]);
+            let found = store.head_both(name, "part").unwrap();
+            assert_eq!((found.0.as_ref().map(|object| &*object.name), found.1), (Some(name), None));
+            let (folder, _) = name.rsplit_once('/').unwrap();
+            assert_eq!((names(&store, folder, ""), names(&store, folder, "part")), (vec!["part".to_owned()], vec![]));
+            assert!(store.place(name).ends_with(stored), "{}", store.place(name));
+            if let Some(file) = store.local_file(name).unwrap() {
+                assert!(file == root.join(stored) && file.is_file());
+            }
+        }
+        // In the order of the store's names, by those that the log has.
+        let mut expected = ODD;
+        expected.sort_by_key(|(_, stored)| *stored);
+        let listed = store.list_below("").unwrap().into_iter().map(|object| object.name).collect::<Vec<_>>();
+        assert_eq!(listed, expected.map(|(name, _)| name));
+        for (name, _) in ODD {
+            store.delete(name).unwrap();
+            assert_eq!(store.head(name).unwrap(), None);
+        }
+        assert!(store.list_below("").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_name_that_leaves_the_table_is_refused() {
+    for (directory, store) in backends() {
+        store.put_new("part", "rows".into()).unwrap();
+        std::fs::create_dir_all(directory.path().join("a b/100%25")).unwrap();
+        std::fs::write(directory.path().join("a b/100%25/secret"), "x").unwrap();
+        for name in [
+            "../secret",
+            "%2E%2E/secret",
+            "..%2Fsecret",
+            "/etc/passwd",
+            "file:///etc/passwd",
+            "./part",
+            "c//part",
+            "%",
+            "%E9",
+            "%00",
+        ] {
+            let refused = [
+                store.get(name).map(drop),
+                store.get_range(name, 0..1).map(drop),
+                store.head(name).map(drop),
+                store.head_both("part", name).map(drop),
+                store.list(name, "").map(drop),
+                store.list_below(name).map(drop),
+                store.put_new(name, "x".into()).map(drop),
+                store.put_new_in_place(name, "x".into()).map(drop),
+                store.put(name, "x".into()),
+                store.put_file(name, b"x"),
+                store.local_file(name).and_then(|_| store.delete(name)),
+            ];
+            for (call, outcome) in refused.into_iter().enumerate() {
+                assert_eq!(outcome.unwrap_err().code(), "delta_table_damaged", "{name}, call {call}");
+            }
+            assert!(!store.delete_unnamed(name));
+            assert!(!store.place(name).is_empty());
+        }
+    }
+}
+
+/// A listing passes over what no log can name.
+#[test]
+fn names_that_no_log_can_have_are_not_listed() {
+    let (directory, store) = backends().swap_remove(0);
+    store.put_new("c=1/part", "rows".into()).unwrap();
+    let root = directory.path().join("a b/100%25/t");
+    std::fs::write(root.join("line\nfeed"), "x").unwrap();
+    std::fs::create_dir(root.join("c=\t")).unwrap();
+    std::fs::write(root.join("c=\t/part"), "x").unwrap();
+    assert!(names(&store, "", "").is_empty());
+    assert_eq!(store.list_below("").unwrap().len(), 1);
+}
+
 #[test]
 fn a_data_file_appears_whole_or_not_at_all_sk_32() {
     for (_directory, store) in backends() {

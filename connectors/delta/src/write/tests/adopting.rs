@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::sync::Arc;
 use tidewire_core::ErrorKind;
+use tidewire_core::sink::PurgeRequest;
 
 /// Rows 1 to 4 in two files.
 fn harness(mode: Mode) -> Harness {
@@ -382,4 +383,40 @@ fn a_table_with_a_change_feed_adopts_nothing_sk_35() {
         assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "foreign_write"), "{}", error.chain());
         assert!(error.to_string().contains("a table with a change data feed cannot be adopted"), "{error}");
     }
+}
+
+/// Spark calls a folder by most texts as they are, and encodes them in the log.
+#[test]
+fn files_are_found_by_the_names_that_others_encode() {
+    let mut h = harness_of(Mode::Mirror, |h| {
+        h.partition(Some("v"));
+        h.snapshot_start();
+        h.snapshot_end();
+        h.commit();
+    });
+    h.send(&[Logical::insert(5, "New York", "E"), Logical::insert(6, "New York", "F")]);
+    h.commit();
+    let (file, _) = h.place_of(5);
+    assert!(file.path.starts_with("v=New%2520York/part-"), "{}", file.path);
+    let (store, directory) = (h.table().unwrap().store().clone(), h.table_directory().join("v=New York"));
+    fs::create_dir(&directory).unwrap();
+    fs::copy(store.local_file(&file.path).unwrap().unwrap(), directory.join("part-spark.parquet")).unwrap();
+    let spark = NewFile { path: "v=New%20York/part-spark.parquet".to_owned(), ..as_new(&file) };
+    entry(&h, "OPTIMIZE", &[removed(&file, false), added(&spark, false)]);
+    // What the log leaves out is read from it.
+    h.send(&[Logical::update(5, "\u{c5}lesund", None)]);
+    h.commit();
+    let mut rows = expected(&[row(1, "a", "A"), row(2, "b", "B"), row(3, "c", "C"), row(4, "d", "D")]);
+    rows.extend([row(5, "\u{c5}lesund", "E"), row(6, "New York", "F")]);
+    assert_eq!(h.rows(), rows);
+    assert_eq!(h.place_of(6).0.path, spark.path);
+    let request = PurgeRequest { table: None, key: None, now: true };
+    let (is_done, lines) = h.purge(&request).unwrap();
+    assert!(is_done && lines[0].contains("1 files with deleted rows"), "{lines:?}");
+    assert_eq!((h.rows(), fs::read_dir(&directory).unwrap().count()), (rows.clone(), 0));
+    h.send(&[Logical::Delete(6), Logical::update(4, "New York", None)]);
+    h.commit();
+    rows.remove(&6);
+    rows.insert(4, row(4, "New York", "D").1);
+    assert_eq!(h.rows(), rows);
 }

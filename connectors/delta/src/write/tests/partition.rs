@@ -3,6 +3,7 @@
 
 mod mapped;
 pub(super) mod shapes;
+mod texts;
 
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
 use crate::layout::Mode;
@@ -144,7 +145,9 @@ fn what_cannot_be_a_partition_halts_its_table() {
         ("nothing", "a", "partition_column_missing"),
         ("id", "a", "partition_per_row"),
         ("v", "", "partition_value_empty"),
-        ("v", "a/../b", "partition_value_text"),
+        ("v", "__HIVE_DEFAULT_PARTITION__", "partition_value_text"),
+        ("v", "a\0b", "partition_value_text"),
+        ("v", &"/".repeat(64), "partition_value_text"),
     ] {
         let mut h = partitioned(Shape::Int, Mode::Mirror, by);
         let error = h.try_send(&[Logical::insert(1, v, "A")]).unwrap_err();
