@@ -1,9 +1,11 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
 mod keyless;
+mod retention;
 mod together;
 
 pub(crate) use keyless::{Keyless, mode_changed};
+pub(crate) use retention::Retention;
 
 use crate::compression::Compression;
 use crate::layout::{AddedDefaults, Mode, PartitionBy, Rules, SchemaChanges, TextColumns, Widening, check_template};
@@ -98,6 +100,12 @@ pub struct Config {
     /// Longest time that deleted rows stay in a data file, however few they are; default 7 d, `0s` for no such limit.
     #[serde(default)]
     pub deleted_rows_age: Option<Span>,
+    /// How long files stay that are no part of a table any more, for queries and time travel; default 24 h in a new table.
+    #[serde(default)]
+    pub file_retention: Option<Span>,
+    /// How long entries of a table's log stay; default 7 d in a new table.
+    #[serde(default)]
+    pub log_retention: Option<Span>,
     /// Bytes of data files that compaction reads a second, at the most; default no limit.
     #[serde(default)]
     pub compaction_bytes_per_second: Option<Size>,
@@ -186,6 +194,7 @@ pub(crate) struct Settings {
     pub(crate) added_defaults: AddedDefaults,
     /// Of files from now on.
     pub(crate) compression: Compression,
+    pub(crate) retention: Retention,
     /// `None`: data files are left as they are.
     pub(crate) compaction: Option<Budget>,
     /// Whether commits say what they changed.
@@ -264,6 +273,7 @@ impl Settings {
         let widening = Widening::of(config.widening.as_deref(), &mut fault);
         let added_defaults = AddedDefaults::of(config.added_defaults.as_deref(), &mut fault);
         let compression = Compression::of(config.compression.as_deref(), &mut fault);
+        let retention = Retention::of(&config, &mut fault);
         let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
         let keyless = keyless::keyless(&config, mode, (widening, foreign_writes), &mut fault);
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
@@ -291,6 +301,7 @@ impl Settings {
                 foreign_writes,
                 added_defaults,
                 compression,
+                retention,
                 compaction: budget,
                 change_data_feed: config.change_data_feed,
                 partition_by,
@@ -443,7 +454,7 @@ mod tests {
         let json = r#"{"location": "hdfs://x", "table": "{table}", "mode": "scd2", "keyless": "guess", "commit_interval": "1ms",
             "commit_interval_max": "0s", "commit_rows": 0, "commit_bytes": "1B", "text_columns": ["a.b"], "schema_changes": "follow", "foreign_writes": "merge",
             "compaction_bytes_per_second": "1KiB", "barriers": true, "barrier_interval": "10ms", "widening": "never",
-            "added_defaults": "5", "compression": "gzip"}"#;
+            "added_defaults": "5", "compression": "gzip", "file_retention": "59s", "log_retention": "0s"}"#;
         let faults = parse(json).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expect = [
@@ -459,6 +470,8 @@ mod tests {
             "widening",
             "added_defaults",
             "compression",
+            "file_retention",
+            "log_retention",
             "foreign_writes",
             "barrier_interval",
             "keyless",

@@ -51,6 +51,7 @@ impl TableWriter {
         if has_feed || self.table.as_ref().is_some_and(feeds) {
             properties.insert(CHANGE_FEED_PROPERTY.to_owned(), has_feed.to_string());
         }
+        properties.extend(self.settings.retention.properties());
         let had_left_out = |table: &Table| table.configuration().contains_key(LEFT_OUT_PROPERTY);
         if !self.layout.left_out.is_empty() || self.table.as_ref().is_some_and(had_left_out) {
             properties.insert(LEFT_OUT_PROPERTY.to_owned(), self.layout.left_out_property());

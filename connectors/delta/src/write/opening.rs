@@ -68,6 +68,7 @@ pub(crate) fn fit(
             refuse_change(schema, settings.deletion_vectors, table.has_deletion_vectors())?;
         }
         metadata_due |= feeds(table) != settings.change_data_feed;
+        metadata_due |= settings.retention.differs(table.configuration());
     }
     if settings.change_data_feed {
         feed_columns(schema, &layout.columns)?;

@@ -1,7 +1,7 @@
 //! Rewriting data files between commits: what it leaves behind, and that changes which come meanwhile are kept.
 
 use super::harness::{Harness, Logical, Shape, row, text};
-use crate::config::Budget;
+use crate::config::{Budget, Retention};
 use crate::layout::Mode;
 use std::collections::BTreeMap;
 use tidewire_core::Sink;
@@ -169,5 +169,27 @@ fn sk_32_an_index_that_was_written_amid_changes_finds_what_stood_before() {
         h.send(&[Logical::insert(1, "c", "C")]);
         h.commit();
         assert_eq!((h.rows().len(), &h.rows()[&1]), (8, &(text("c"), text("C"))));
+    }
+}
+
+/// A table that is there takes what the sink is set to with its next change, and keeps it when the setting is gone.
+#[test]
+fn a_table_declares_how_long_its_files_stay() {
+    let mut h = Harness::new(Shape::Int);
+    let mut id = 0;
+    for (files, log, expect) in [
+        (None, None, ["interval 24 hours", "interval 168 hours"]),
+        (Some(90), None, ["interval 90 seconds", "interval 168 hours"]),
+        (Some(7_200), Some(24 * 3_600), ["interval 2 hours", "interval 24 hours"]),
+        (None, None, ["interval 2 hours", "interval 24 hours"]),
+    ] {
+        h.retain(Retention::of_seconds(files, log));
+        h.replay();
+        id += 1;
+        h.send(&[Logical::insert(id, "a", "A")]);
+        h.commit();
+        let table = h.table().unwrap();
+        let names = ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"];
+        assert_eq!(names.map(|name| table.configuration()[name].as_str()), expect);
     }
 }
