@@ -26,6 +26,9 @@ pub(crate) struct Occasion {
     pub(crate) now: i64,
     /// Whether nobody changes the table: a good time to free its readers of deleted rows.
     pub(crate) rests: bool,
+    /// Files that the last rewriting left in place of others: one for each set of columns that files of the table have. So many
+    /// small ones stay whatever is done.
+    pub(crate) left: usize,
 }
 
 /// Files from this part of the target on are not merged for their size.
@@ -54,7 +57,7 @@ impl Candidate {
 
 /// The files to rewrite together, by their place in `files`; empty when the table is in order.
 pub(crate) fn plan(files: &[Candidate], budget: &Budget, occasion: Occasion) -> Vec<usize> {
-    let small = |tier: usize| small_files(files, budget, tier);
+    let small = |tier: usize| small_files(files, budget, tier, occasion.left);
     let plans: [&dyn Fn() -> Vec<usize>; 7] = [
         &|| small(0),
         &|| too_old(files, budget, occasion.now),
@@ -86,13 +89,13 @@ fn any_deleted(files: &[Candidate], budget: &Budget) -> Vec<usize> {
     up_to_target(files, budget, chosen)
 }
 
-/// Merges the files of a tier when they are many.
-fn small_files(files: &[Candidate], budget: &Budget, tier: usize) -> Vec<usize> {
+/// Merges the files of a tier when they are many, and at least twice as many as will be `left`.
+fn small_files(files: &[Candidate], budget: &Budget, tier: usize, left: usize) -> Vec<usize> {
     let Some((part, many)) = TIERS.get(tier) else { return Vec::new() };
     let from = tier.checked_sub(1).and_then(|below| TIERS.get(below)).map_or(0, |(part, _)| budget.target_bytes / part);
     let range = from..budget.target_bytes / part;
     let mut chosen = numbers(files, |file| range.contains(&file.size));
-    if chosen.len() < *many {
+    if chosen.len() < left.saturating_mul(2).max(*many) {
         return Vec::new();
     }
     chosen.sort_by_key(|at| files.get(*at).map(|file| file.size));
@@ -183,7 +186,7 @@ mod tests {
         vector_files: 256,
         vector_bytes: 4 * MB,
     };
-    const BUSY: Occasion = Occasion { now: 100, rests: false };
+    const BUSY: Occasion = Occasion { now: 100, rests: false, left: 1 };
     const RESTS: Occasion = Occasion { rests: true, ..BUSY };
 
     fn file(size: u64, deleted: u64, vector_bytes: u64) -> Candidate {
@@ -210,6 +213,13 @@ mod tests {
             ),
         ] {
             assert_eq!(plan(&files, &BUDGET, BUSY), chosen, "{what}");
+        }
+        for (left, chosen) in [(0, 20), (10, 20), (11, 0), (usize::MAX, 0)] {
+            assert_eq!(
+                plan(&[file(MB, 0, 0); 20], &BUDGET, Occasion { left, ..BUSY }).len(),
+                chosen,
+                "{left} are left"
+            );
         }
         let of = |name: &str| Partition::new(BTreeMap::from([("p".to_owned(), Some(name.to_owned()))]));
         let (small, names) = ([file(MB, 0, 0); 32], [of("a"), of("b")]);

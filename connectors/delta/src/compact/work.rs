@@ -17,6 +17,7 @@ use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_select::filter::filter;
 use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidewire_core::Error;
@@ -114,6 +115,9 @@ fn given_up() -> Error {
 /// Copies with their ordinals, and where their rows are.
 pub(crate) type Copies = (Vec<(u32, NewFile)>, Option<PreparedRun>);
 
+/// Numbers of inputs by their partition and by which of the table's columns they have.
+type Others = BTreeMap<(Partition, Vec<bool>), Vec<usize>>;
+
 /// A copy in the making.
 struct Open {
     writer: PartWriter,
@@ -151,22 +155,39 @@ impl Work {
         Ok((outputs.into_iter().filter_map(|output| Some((output.ordinal?, output.file))).collect(), facts))
     }
 
+    /// A copy has the columns of its originals, so those with the same ones are copied together, whatever lies between them.
     fn copy(&mut self, stop: &AtomicBool, outputs: &mut Vec<Output>) -> Result<()> {
+        let is_live = |number: &usize| self.inputs.get(*number).is_some_and(|input| input.deleted.len() < input.rows);
+        let live = (0..self.inputs.len()).filter(is_live).collect();
+        let mut others = Others::new();
+        self.copy_alike(live, stop, outputs, &mut others)?;
+        while let Some((_, alike)) = others.pop_first() {
+            self.copy_alike(alike, stop, outputs, &mut others)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the inputs of these numbers that are like the first one; leaves the others.
+    fn copy_alike(
+        &mut self,
+        numbers: Vec<usize>,
+        stop: &AtomicBool,
+        outputs: &mut Vec<Output>,
+        others: &mut Others,
+    ) -> Result<()> {
         let mut open: Option<Open> = None;
-        for number in 0..self.inputs.len() {
+        for number in numbers {
             let Some(input) = self.inputs.get(number).cloned() else { break };
-            if input.deleted.len() == input.rows {
-                continue;
-            }
             let columns = self.columns.iter().collect::<Vec<_>>();
             let reader = ColumnReader::open_whole(&self.store, &input.path, input.size, input.rows, &columns)?;
             let present = reader.present();
-            // A copy must lack the columns that its originals lack.
-            let is_other = |open: &Open| {
-                let bytes = (open.writer.size_bytes() as u64).saturating_add(input.size);
-                open.present != present || open.partition != input.partition || bytes > self.target_bytes
-            };
-            if open.as_ref().is_some_and(is_other) {
+            if open.as_ref().is_some_and(|open| open.present != present || open.partition != input.partition) {
+                others.entry((input.partition, present)).or_default().push(number);
+                continue;
+            }
+            let is_full =
+                |open: &Open| (open.writer.size_bytes() as u64).saturating_add(input.size) > self.target_bytes;
+            if open.as_ref().is_some_and(is_full) {
                 outputs.extend(open.take().map(Open::finish).transpose()?);
             }
             let open = match &mut open {

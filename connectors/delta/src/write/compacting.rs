@@ -34,6 +34,8 @@ pub(super) struct Compacting {
     aged: Option<i64>,
     /// The partition whose files were rewritten last.
     last: Option<Partition>,
+    /// Files that the last rewriting left in place of others.
+    left: usize,
 }
 
 impl Compacting {
@@ -47,6 +49,7 @@ impl Compacting {
             is_rested: false,
             aged: None,
             last: None,
+            left: 0,
         }
     }
 
@@ -133,6 +136,7 @@ impl TableWriter {
 
     fn exchange(&mut self, mut exchange: Exchange) -> Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
+        self.compacting.left = exchange.adds.len();
         match exchange.show(table, &self.identity.app_id())? {
             Shown::Done(_) => {}
             Shown::Nothing => return Ok(()),
@@ -174,7 +178,7 @@ impl TableWriter {
         };
         let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
         let now = now_millis();
-        let occasion = Occasion { now, rests: self.compacting.rests(now) };
+        let occasion = Occasion { now, rests: self.compacting.rests(now), left: self.compacting.left };
         let chosen = if self.layout.partition.is_empty() {
             plan(&candidates, &budget, occasion)
         } else {

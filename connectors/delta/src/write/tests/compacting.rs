@@ -130,6 +130,39 @@ fn rows_from_before_a_column_stay_without_it() {
     assert_eq!(h.rows().len(), 24);
 }
 
+/// Whatever the order of their sizes, in which they are taken up; and what cannot be merged is not tried again and again.
+#[test]
+fn files_with_the_same_columns_are_merged_together() {
+    let mut h = Harness::new(Shape::Int);
+    compact_small_files(&mut h);
+    let insert = |h: &mut Harness, id: i64| {
+        // Numbers that no codec makes shorter.
+        let text: String =
+            (0..5 * (id % 40)).map(|n| format!("{:x}", (n + id) * 2_654_435_761 % 4_294_967_291)).collect();
+        h.send(&[Logical::insert(id, &text, "A")]);
+        h.commit_tables_only();
+    };
+    (0..40).step_by(2).for_each(|id| insert(&mut h, id));
+    h.add_column("late");
+    (1..40).step_by(2).for_each(|id| insert(&mut h, id));
+    h.finish_compaction();
+    assert_eq!((h.table().unwrap().files().count(), h.rows().len()), (2, 40));
+    // As many as there are sets of columns, each in a file of its own.
+    for number in 0..20 {
+        h.add_column(&format!("later{number}"));
+        insert(&mut h, 100 + number);
+    }
+    let mut commits = Vec::new();
+    for id in 200..215 {
+        h.finish_compaction();
+        commits.push(h.table().unwrap().version());
+        insert(&mut h, id);
+    }
+    let rewritten = commits.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
+    assert!(rewritten <= 1, "{commits:?}");
+    assert_eq!(h.rows().len(), 75);
+}
+
 #[test]
 fn a_changelog_is_rewritten_too() {
     let mut h = filled(Harness::with_mode(Shape::Int, Mode::Changelog), 17, 3);
