@@ -134,7 +134,7 @@ impl Work {
         give_way();
         let lane = Arc::clone(&self.lane);
         let bytes = self.inputs.iter().map(|input| input.size).sum();
-        let Some(_turn) = lane.turn(bytes, stop) else { return Err(given_up()) };
+        let Some(_turn) = lane.turn(bytes, self.columns.len(), stop) else { return Err(given_up()) };
         let mut outputs = Vec::new();
         let copied = self.copy(stop, &mut outputs);
         if let Err(error) = copied {
