@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidewire_testkit::{process, wait};
 
 /// How long all tests may take, their compilation included. A test that hangs is then one that fails.
-const LIMIT: Duration = Duration::from_secs(65 * 60);
+const LIMIT: Duration = Duration::from_secs(75 * 60);
 
 /// Seconds for which each reader of outside input is given damaged inputs.
 const DAMAGE_SECONDS: &str = "60";
