@@ -18,7 +18,7 @@ const SMALL_MAX: usize = 16;
 /// Whose turn it is.
 pub(super) struct Turns {
     pub(super) lane: Arc<Lane>,
-    /// The table that had a small one last.
+    /// The table that had a small one last; where each is waited for, the last one that had any.
     last: Option<TableName>,
     /// Tables that wait for a large one to end, in the order in which they came.
     waiting: VecDeque<TableName>,
@@ -46,9 +46,10 @@ impl Turns {
         order
     }
 
-    fn begun(&mut self, name: &TableName, bytes: u64) {
-        self.waiting.retain(|waiting| waiting != name);
-        if bytes <= SMALL_BYTES {
+    /// The table has its turn, which `counts` for the order of the others: a large one beside them does not.
+    fn begun(&mut self, name: &TableName, counts: bool) {
+        self.is_in_order(name);
+        if counts {
             self.last = Some(name.clone());
         }
     }
@@ -117,7 +118,7 @@ impl DeltaSink {
                 Begun::Nothing => turns.is_in_order(name),
                 Begun::PutOff(bytes) => turns.put_off(name, bytes > SMALL_BYTES),
                 Begun::Yes(bytes) => {
-                    turns.begun(name, bytes);
+                    turns.begun(name, is_waited_for || bytes <= SMALL_BYTES);
                     room.take(bytes);
                     if is_waited_for {
                         break;
@@ -136,7 +137,7 @@ mod tests {
     const LARGE: u64 = SMALL_BYTES + 1;
 
     /// Plays rounds in which each table wants to be rewritten whenever it is not, and the large one goes on for some rounds.
-    fn play(sizes: &[(&str, u64)], rounds: usize, large_rounds: usize) -> Vec<usize> {
+    fn play(sizes: &[(&str, u64)], rounds: usize, large_rounds: usize, is_waited_for: bool) -> Vec<usize> {
         let names: Vec<TableName> = sizes.iter().map(|(name, _)| TableName::new("s", *name)).collect();
         let (mut turns, mut had) = (Turns::new(None), vec![0; sizes.len()]);
         let mut running: Option<(usize, usize)> = None;
@@ -153,9 +154,12 @@ mod tests {
                     turns.put_off(name, bytes > SMALL_BYTES);
                     continue;
                 }
-                turns.begun(name, bytes);
+                turns.begun(name, is_waited_for || bytes <= SMALL_BYTES);
                 room.take(bytes);
                 had[at] += 1;
+                if is_waited_for {
+                    break;
+                }
                 if bytes > SMALL_BYTES {
                     running = Some((at, round + large_rounds));
                 }
@@ -167,10 +171,11 @@ mod tests {
     #[test]
     fn every_table_has_its_turn() {
         let small = ["c", "d", "e", "f", "g"].map(|name| (name, 1));
-        assert_eq!(play(&small, 50, 0), [20; 5], "two a round");
+        assert_eq!(play(&small, 50, 0, false), [20; 5], "two a round");
         let mixed: Vec<(&str, u64)> =
             [("a", LARGE), ("b", LARGE)].into_iter().chain(small).chain([("h", LARGE)]).collect();
-        let had = play(&mixed, 60, 4);
+        assert_eq!(play(&mixed, 80, 4, true), [10; 8], "one a round, large or small");
+        let had = play(&mixed, 60, 4, false);
         assert_eq!(had[2..7].iter().sum::<usize>(), 120, "small ones go on beside large ones: {had:?}");
         assert!(had[2..7].iter().all(|times| *times == 24), "{had:?}");
         assert!([had[0], had[1], had[7]].iter().all(|times| *times == 5), "{had:?}");
