@@ -131,7 +131,7 @@ impl Compaction {
 
     /// Bytes of the files that are copied.
     pub(crate) fn bytes(&self) -> u64 {
-        self.inputs.iter().map(|input| input.size).sum()
+        work::bytes_of(&self.inputs)
     }
 
     /// Whether a file that is copied is no part of the table any more.

@@ -28,7 +28,7 @@ mod weight;
 
 pub(crate) use action::Partition;
 pub(crate) use clean::new_change_file;
-pub(crate) use protocol::CHANGE_FEED_PROPERTY;
+pub(crate) use protocol::{CHANGE_FEED_PROPERTY, FILE_RETENTION_PROPERTY, LOG_RETENTION_PROPERTY};
 
 use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
@@ -465,7 +465,7 @@ impl Table {
     /// Removes expired entries before the oldest checkpoint that is still needed. Our own last entry may be among them:
     /// the checkpoint keeps our `txn` and our domains, and with them our place.
     fn clean_log(&mut self, now_millis: i64) -> Result<()> {
-        let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, "delta.logRetentionDuration"));
+        let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, LOG_RETENTION_PROPERTY));
         let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
         let removed = removed
             + clean::beside_entries(&self.store, now_millis)?

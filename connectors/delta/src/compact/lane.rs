@@ -56,7 +56,7 @@ impl Lane {
 
     /// So many bytes have been read: waits until the next ones may be, or `stop` is set.
     pub(super) fn read(&self, bytes: u64, stop: &AtomicBool) {
-        let due = lock(&self.pace).read(bytes, Instant::now());
+        let due = lock(&self.pace).note(bytes, Instant::now());
         while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
             && !stop.load(Ordering::Relaxed)
         {

@@ -20,19 +20,14 @@ impl Pace {
         Pace { bytes_per_second, due: Instant::now() }
     }
 
-    /// So many bytes have been read: when the next ones may be.
-    pub(super) fn read(&mut self, bytes: u64, now: Instant) -> Instant {
-        self.note(bytes, now);
-        self.due
-    }
-
-    /// Puts off the next reading for the time that these bytes are worth.
-    fn note(&mut self, bytes: u64, now: Instant) {
-        let Some(rate) = self.bytes_per_second.filter(|rate| *rate > 0) else { return };
+    /// So many bytes have been read: puts off the next reading for the time that they are worth, and says until when.
+    pub(super) fn note(&mut self, bytes: u64, now: Instant) -> Instant {
+        let Some(rate) = self.bytes_per_second.filter(|rate| *rate > 0) else { return self.due };
         let micros = u128::from(bytes) * 1_000_000 / u128::from(rate);
         let worth = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         let earliest = now.checked_sub(CREDIT).unwrap_or(now);
         self.due = self.due.max(earliest).checked_add(worth).unwrap_or(now);
+        self.due
     }
 }
 

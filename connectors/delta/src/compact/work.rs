@@ -108,6 +108,11 @@ impl Input {
     }
 }
 
+/// Bytes of the files.
+pub(super) fn bytes_of(inputs: &[Input]) -> u64 {
+    inputs.iter().map(|input| input.size).sum()
+}
+
 fn given_up() -> Error {
     Error::retry("delta_compaction", "rewriting data files was given up")
 }
@@ -133,8 +138,7 @@ impl Work {
     pub(super) fn run(mut self, stop: &AtomicBool) -> Result<Copied> {
         give_way();
         let lane = Arc::clone(&self.lane);
-        let bytes = self.inputs.iter().map(|input| input.size).sum();
-        let Some(_turn) = lane.turn(bytes, self.columns.len(), stop) else { return Err(given_up()) };
+        let Some(_turn) = lane.turn(bytes_of(&self.inputs), self.columns.len(), stop) else { return Err(given_up()) };
         let mut outputs = Vec::new();
         let copied = self.copy(stop, &mut outputs);
         if let Err(error) = copied {

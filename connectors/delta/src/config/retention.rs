@@ -1,6 +1,7 @@
 //! How long a table keeps what is no longer part of it, as the sink is set. Knows the properties that say so, not what is kept.
 
 use super::Config;
+use crate::log::{FILE_RETENTION_PROPERTY, LOG_RETENTION_PROPERTY};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidewire_core::quantity::Span;
@@ -8,7 +9,7 @@ use tidewire_core::quantity::Span;
 /// A query that has begun reads the files that were there then.
 const SPAN_MIN: Duration = Duration::from_mins(1);
 /// Names of the properties: of files, and of entries of the log.
-const PROPERTIES: [&str; 2] = ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"];
+const PROPERTIES: [&str; 2] = [FILE_RETENTION_PROPERTY, LOG_RETENTION_PROPERTY];
 /// Units of Delta's intervals, in seconds.
 const UNITS: [(u64, &str); 3] = [(3_600, "hours"), (60, "minutes"), (1, "seconds")];
 

@@ -21,7 +21,7 @@ const FALLBACK_MILLIS: i64 = 7 * 24 * HOUR_MILLIS;
 
 /// How long files stay that were removed, in milliseconds.
 pub(super) fn retention_millis(state: &State) -> i64 {
-    interval_millis(state, "delta.deletedFileRetentionDuration")
+    interval_millis(state, protocol::FILE_RETENTION_PROPERTY)
 }
 
 /// The milliseconds of a property such as `interval 24 hours`.

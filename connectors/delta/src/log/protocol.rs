@@ -30,6 +30,10 @@ const KNOWN: [&str; 8] = [
 ];
 /// The property that says how columns are mapped to those of files.
 pub(super) const MAPPING_MODE: &str = "delta.columnMapping.mode";
+/// The property that says how long files stay that are no part of the table any more.
+pub(crate) const FILE_RETENTION_PROPERTY: &str = "delta.deletedFileRetentionDuration";
+/// The same of entries of the log.
+pub(crate) const LOG_RETENTION_PROPERTY: &str = "delta.logRetentionDuration";
 /// The property that turns the change data feed on.
 pub(crate) const CHANGE_FEED_PROPERTY: &str = "delta.enableChangeDataFeed";
 
@@ -105,10 +109,7 @@ pub(super) fn new_configuration(features: Features, given: BTreeMap<String, Stri
         Features::AppendOnly => Some(("delta.appendOnly", "true")),
         Features::Plain => None,
     };
-    let defaults = [
-        ("delta.deletedFileRetentionDuration", "interval 24 hours"),
-        ("delta.logRetentionDuration", "interval 168 hours"),
-    ];
+    let defaults = [(FILE_RETENTION_PROPERTY, "interval 24 hours"), (LOG_RETENTION_PROPERTY, "interval 168 hours")];
     let mut configuration: BTreeMap<String, String> =
         defaults.into_iter().chain(feature).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     configuration.extend(given);
