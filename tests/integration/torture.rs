@@ -7,11 +7,11 @@ use std::time::Duration;
 use tidewire_testkit::torture::{self, Kind, Options, Round, Sinks, Which};
 
 /// The round must pass; what it found says which seed it was.
-fn round(kind: Kind, seed: u64, failover: bool) -> Result<Round> {
+fn round(kind: Kind, seed: u64, failover: bool, bucket: bool) -> Result<Round> {
     let sinks = Sinks { events: true, lake: true };
     let length = Duration::from_secs(12);
     let faults = Which::All;
-    let (binary, three_brokers, bucket, bulk) = (BINARY.into(), false, false, 2_000);
+    let (binary, three_brokers, bulk) = (BINARY.into(), false, 2_000);
     let options = Options { binary, seed, kind, sinks, faults, failover, three_brokers, bucket, length, bulk };
     let round = torture::round(&options)?;
     match &round.fault {
@@ -21,12 +21,12 @@ fn round(kind: Kind, seed: u64, failover: bool) -> Result<Round> {
 }
 
 fn survives(kind: Kind, seed: u64) -> Result<()> {
-    round(kind, seed, false).map(drop)
+    round(kind, seed, false, false).map(drop)
 }
 
 /// The replica of these seeds takes over with the second fault.
 fn goes_on_with_a_replica(kind: Kind, seed: u64) -> Result<()> {
-    let round = round(kind, seed, true)?;
+    let round = round(kind, seed, true, false)?;
     ensure!(round.faults.contains_key("database failed over"), "seed {seed}: {:?}", round.faults);
     Ok(())
 }
@@ -44,6 +44,11 @@ fn mysql_survives_a_short_round() -> Result<()> {
 #[test]
 fn mariadb_survives_a_short_round() -> Result<()> {
     survives(Kind::MariaDb, 103)
+}
+
+#[test]
+fn tables_in_a_bucket_survive_a_short_round() -> Result<()> {
+    round(Kind::Postgres, 104, false, true).map(drop)
 }
 
 #[test]

@@ -321,8 +321,10 @@ impl Writer {
         if self.load.kind != Kind::Postgres {
             return self.outcome(session, &change);
         }
-        let (before, after) = (self.pen().act(Act::Shift), self.pen().act(Act::Shift));
-        self.outcome(session, &format!("BEGIN;\n{before}{change}{after}COMMIT"))
+        // PostgreSQL's log tells of a new column with the next row of its table; so one follows, whatever the rest of
+        // the load does: the mirror is compared with what the table has in the end.
+        let (before, after) = (self.pen().act(Act::Shift), self.pen().shift(false));
+        self.outcome(session, &format!("BEGIN;\n{before}{change}{after};\nCOMMIT"))
     }
 }
 

@@ -231,19 +231,21 @@ impl Pen<'_> {
                 format!("UPDATE items SET whole = {} WHERE id BETWEEN {from} AND {}", self.dice.below(99), from + 20)
             }
             Act::Nothing => format!("UPDATE items SET price = price WHERE id = {}", self.dice.below(ITEMS)),
-            Act::Shift => {
-                let id = self.dice.below(150);
-                let (v, w) = (self.dice.below(1 << 40), self.dice.below(1 << 31));
-                if self.dice.one_in(4) {
-                    format!("DELETE FROM shifting WHERE id = {id}")
-                } else {
-                    let or = self.or("id", "v = excluded.v, w = excluded.w", "v = VALUES(v), w = VALUES(w)");
-                    format!("INSERT INTO shifting (id, v, w) VALUES ({id}, 'v{v}', {w}) {or}")
-                }
-            }
+            Act::Shift => self.shift(true),
         };
         all.push_str(";\n");
         all
+    }
+
+    /// A change of `shifting`, which finds nothing to change only where it may delete.
+    pub(super) fn shift(&mut self, deletes: bool) -> String {
+        let id = self.dice.below(150);
+        let (v, w) = (self.dice.below(1 << 40), self.dice.below(1 << 31));
+        if self.dice.one_in(4) && deletes {
+            return format!("DELETE FROM shifting WHERE id = {id}");
+        }
+        let or = self.or("id", "v = excluded.v, w = excluded.w", "v = VALUES(v), w = VALUES(w)");
+        format!("INSERT INTO shifting (id, v, w) VALUES ({id}, 'v{v}', {w}) {or}")
     }
 
     /// Rows that nothing tells apart.

@@ -85,3 +85,13 @@ fn equal_seeds_give_equal_statements() {
     assert_eq!(text(9), text(9));
     assert_ne!(text(9), text(10));
 }
+
+/// What follows a new column is a row that has it, or the log of PostgreSQL does not tell of it (seed 104).
+#[test]
+fn a_row_follows_a_new_column() {
+    for seed in 0..200 {
+        let mut dice = Dice::new(seed);
+        let change = Pen { kind: Kind::Postgres, session: 1, number: 2, dice: &mut dice }.shift(false);
+        assert!(change.starts_with("INSERT INTO shifting") && change.contains("DO UPDATE"), "{change}");
+    }
+}
