@@ -33,7 +33,7 @@ pub use finding::{Finding, Severity};
 pub use options::{ConfigFault, SnapshotMode, SourceOptions};
 pub use position::{Mark, Position};
 pub use progress::{Needs, Progress, TableProgress, TableState};
-pub use schema::{ColumnSchema, Missing, SchemaVersion, TableName, TableSchema};
+pub use schema::{ColumnNumber, ColumnSchema, Missing, SchemaVersion, TableName, TableSchema};
 pub use sink::{Sink, SinkConnector};
 pub use source::{Acknowledger, SourceConnector, SourceDescriptor, SourceReader};
 pub use tables::{TableFilter, TablePatternError};

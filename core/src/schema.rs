@@ -70,10 +70,19 @@ pub struct ColumnSchema {
     /// What rows have in it that are older than the column: where the log leaves the column out as unchanged and a sink's own
     /// row is from before, this is what it holds.
     pub missing: Missing,
-    /// The database's own number of the column within the table (`TableSchema::native_id`): it stays when the column gets
-    /// another name, and no other column ever has it. `None` where the database has no such numbers, or where it is not certain
-    /// which one was meant at this place of the log.
-    pub number: Option<u32>,
+    /// Which column it is, whatever it is called. `None` where that is not certain at this place of the log.
+    pub number: Option<ColumnNumber>,
+}
+
+/// A column by its number: it stays when the column gets another name, and no other column of that numbering ever has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnNumber {
+    /// Of what the numbers are. Where the database numbers columns itself it is the table, by [`TableSchema::native_id`], and
+    /// the number is what its catalog has now. Where the source counts along the log's statements it is the definition from
+    /// which it does so. Numbers of two numberings say nothing of each other.
+    pub within: u64,
+    /// From 1 in the order in which columns came.
+    pub number: u32,
 }
 
 /// How rows of a table are told apart.
@@ -118,6 +127,11 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
+    /// The column's number, if it is the database's own: what the catalog says of that column may be younger than the log's place.
+    pub fn catalog_number(&self, column: &ColumnSchema) -> Option<u32> {
+        column.number.filter(|number| number.within == self.native_id).map(|number| number.number)
+    }
+
     /// Position of a column by name.
     pub fn column_index(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| &*column.name == name)

@@ -5,7 +5,7 @@
 mod mapped;
 mod widen;
 
-pub(crate) use mapped::{LAST_ID_PROPERTY, MODE_NAME, MODE_PROPERTY, Mapped, Number};
+pub(crate) use mapped::{LAST_ID_PROPERTY, MODE_NAME, MODE_PROPERTY, Mapped};
 
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde_json::{Map, Value as Json, json};
@@ -404,6 +404,7 @@ pub(crate) fn column_name(source: &str) -> Arc<str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use tidewire_core::ColumnNumber;
 
     fn numeric(precision: u32, scale: i32) -> DataType {
         DataType::Decimal { precision: Some(precision), scale: Some(scale) }
@@ -491,7 +492,7 @@ mod tests {
                     mapped: mapped.map(|(id, number)| Mapped {
                         id,
                         physical: format!("col-{id}").into(),
-                        number: number.map(|column| Number { table: u64::from(id) << 8, column }),
+                        number: number.map(|number| ColumnNumber { within: u64::from(id) << 8, number }),
                     }),
                     source: moved.then(|| format!("{name}'s").into()),
                     partition: added_as_null.then(|| format!("{name} once").into()),

@@ -4,7 +4,7 @@
 use crate::connection::{Connection, Row};
 use crate::ddl::{self, Context, Defaults, Schemas, Statement};
 use crate::error::protocol;
-use crate::model::{Charset, Flavour, TableDef};
+use crate::model::{Charset, Flavour, Origin, TableDef};
 use crate::shape;
 use tidewire_core::tables::TableFilter;
 use tidewire_core::{Error, Result, TableName};
@@ -110,6 +110,7 @@ pub(crate) async fn define(
         sql_mode: 0,
         database: Some(&name.schema),
         fold_names: false,
+        origin: Origin::catalog(),
     };
     let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::operator("definition_unreadable", format!("the definition of table `{name}` is not understood"))

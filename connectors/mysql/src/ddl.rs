@@ -37,7 +37,7 @@ pub(crate) use syntax::{
     Place, TableOptions, TypeSpec,
 };
 
-use crate::model::Flavour;
+use crate::model::{Flavour, Origin};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tidewire_core::TableName;
@@ -72,6 +72,8 @@ pub(crate) struct Context<'a> {
     pub(crate) database: Option<&'a str>,
     /// Whether names of databases and tables are folded to lower case (`lower_case_table_names` is not 0).
     pub(crate) fold_names: bool,
+    /// Where the statement stands: what a definition's columns are counted from.
+    pub(crate) origin: Origin,
 }
 
 /// A statement that could not be understood, or that the server would not have run.

@@ -3,7 +3,7 @@
 //! state directory was lost or is an older copy.
 
 use crate::ddl::Schemas;
-use crate::model::TableDef;
+use crate::model::{Origin, OriginKind, TableDef};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidewire_core::definitions::{DefinitionStore, StoredDefinition};
@@ -48,7 +48,7 @@ impl History {
         let Some(store) = &self.store else { return Ok(in_force) };
         for stored in store.at(place)? {
             match stored.text {
-                Some(text) => in_force.tables.push((stored.since, definition(&stored.table, &text)?)),
+                Some(text) => in_force.tables.push((stored.since, definition(&stored.table, stored.since, &text)?)),
                 None => in_force
                     .dropped
                     .extend(stored.table.split_once('.').map(|(schema, table)| TableName::new(schema, table))),
@@ -106,12 +106,18 @@ impl History {
     }
 }
 
-fn definition(table: &str, text: &str) -> Result<TableDef> {
-    serde_json::from_str(text).map_err(|cause| {
+fn definition(table: &str, since: Mark, text: &str) -> Result<TableDef> {
+    let mut definition: TableDef = serde_json::from_str(text).map_err(|cause| {
         Error::operator("schema_history_unreadable", format!("read the kept definition of table `{table}`"))
             .with_remedy("move state.sqlite away: what it holds is found again where that is possible")
             .with_cause(cause)
-    })
+    })?;
+    if definition.numbering.is_none() {
+        // The same each time that it is read.
+        let micros = i64::try_from(since.major).unwrap_or(i64::MAX);
+        definition.number_columns(Origin { kind: OriginKind::Kept, micros });
+    }
+    Ok(definition)
 }
 
 fn stored(name: &TableName, since: Mark, table: Option<&TableDef>) -> Result<StoredDefinition> {

@@ -145,7 +145,10 @@ pub(crate) fn definition(map: &TableMap, known: Option<&TableDef>, flavour: Flav
         }
         let same = known.and_then(|known| known.columns.get(known.position(name)?));
         let column = match same.filter(|column| agree(map, index, wire, column, flavour).is_ok()) {
-            Some(column) => ColumnDef { default: doubted(column), added_as_null: false, given: None, ..column.clone() },
+            Some(column) => {
+                let default = doubted(column);
+                ColumnDef { default, added_as_null: false, given: None, number: None, ..column.clone() }
+            }
             None => {
                 derived(map, index, wire, flavour).map_err(|what| Disagreement(format!("column `{name}`: {what}")))?
             }
@@ -164,6 +167,7 @@ pub(crate) fn definition(map: &TableMap, known: Option<&TableDef>, flavour: Flav
             .map_or_else(|| Charset { name: "utf8mb4".into(), collation: "".into() }, |known| known.charset.clone()),
         engine: known.and_then(|known| known.engine.clone()),
         comment: None,
+        numbering: None,
     })
 }
 

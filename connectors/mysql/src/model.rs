@@ -1,6 +1,10 @@
 //! Tables as MySQL and MariaDB declare them: what the catalog, the DDL parser, the schema history and the log's own
 //! metadata all speak of. Pure data; what it means for cells is `typemap`'s affair.
 
+mod numbering;
+
+pub(crate) use numbering::{Numbering, Origin, OriginKind};
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -273,6 +277,9 @@ pub(crate) struct ColumnDef {
     /// The same where it brought something else than null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) given: Option<Given>,
+    /// Which column it is, whatever it is called, in the table's [`Numbering`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) number: Option<u32>,
 }
 
 impl ColumnDef {
@@ -295,6 +302,7 @@ impl ColumnDef {
             comment: None,
             added_as_null: false,
             given: None,
+            number: None,
         }
     }
 
@@ -353,9 +361,38 @@ pub(crate) struct TableDef {
     /// Comment, if any.
     #[serde(default)]
     pub(crate) comment: Option<Arc<str>>,
+    /// How its columns are numbered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) numbering: Option<Numbering>,
 }
 
 impl TableDef {
+    /// Counts the columns as they are now.
+    pub(crate) fn number_columns(&mut self, origin: Origin) {
+        self.numbering = Some(Numbering::at(origin, &self.name));
+        for at in 0..self.columns.len() {
+            let number = self.next_number();
+            self.columns.get_mut(at).into_iter().for_each(|column| column.number = number);
+        }
+    }
+
+    /// Whether both say the same of a table, however its columns are counted: each reading of a catalog counts anew.
+    pub(crate) fn says_the_same(&self, other: &TableDef) -> bool {
+        let said = |table: &TableDef| {
+            let mut table = TableDef { numbering: None, ..table.clone() };
+            table.columns.iter_mut().for_each(|column| column.number = None);
+            table
+        };
+        said(self) == said(other)
+    }
+
+    /// The number of the next column that is added.
+    pub(crate) fn next_number(&mut self) -> Option<u32> {
+        let numbering = self.numbering.as_mut()?;
+        numbering.last = numbering.last.checked_add(1)?;
+        Some(numbering.last)
+    }
+
     /// The same under another name. What the rows of its columns had before they were added is no longer known then.
     pub(crate) fn under_name(&self, name: TableName) -> TableDef {
         let mut table = TableDef { name, ..self.clone() };

@@ -8,7 +8,7 @@ use crate::gtid::{DomainPositions, GtidSet};
 use crate::history::History;
 use crate::joined::Joined;
 use crate::json;
-use crate::model::{Charset, Flavour};
+use crate::model::{Charset, Flavour, Origin};
 use crate::position::{FilePlace, Place};
 use crate::stream::Payload;
 use crate::typemap::ZeroDates;
@@ -130,6 +130,7 @@ pub fn statement(mariadb: bool, sql_mode: u64, sql: &str) -> bool {
         sql_mode,
         database: Some("probe"),
         fold_names: false,
+        origin: Origin::catalog(),
     };
     ddl::parse(sql, &context).is_ok_and(|statement| schemas().apply(&statement, &context).is_ok())
 }

@@ -1,10 +1,10 @@
 //! From a definition to the shape that sinks know, and what else follows from a definition alone.
 
-use crate::model::{ColumnDef, ColumnKind, Flavour, Generated, TableDef, same_name};
+use crate::model::{ColumnDef, ColumnKind, Flavour, Generated, Numbering, TableDef, same_name};
 use crate::typemap::{self, ZeroDates};
 use std::sync::Arc;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{Error, Result, SchemaVersion, TableSchema};
+use tidewire_core::{ColumnNumber, ColumnSchema, Error, Result, SchemaVersion, TableSchema};
 
 /// From this version on MariaDB leaves what is computed out of the rows of updates and deletions: 11.8.9 does, 10.5 to
 /// 10.11 and 11.4.5 do not, the releases between are taken for such as do.
@@ -30,13 +30,15 @@ pub(crate) fn table_schema(table: &TableDef, flavour: Flavour, version: u32, zer
     }
     let shown: Vec<&ColumnDef> = table.columns.iter().filter(|column| is_shown(column, flavour, version)).collect();
     let mut columns = Vec::with_capacity(shown.len());
-    for column in &shown {
-        let column = typemap::column_schema(column, flavour, zero).map_err(|cause| {
-            Error::operator("type_unsupported", format!("column `{}` of table `{}`: {cause}", column.name, table.name))
+    for declared in &shown {
+        let column = typemap::column_schema(declared, flavour, zero).map_err(|cause| {
+            let message = format!("column `{}` of table `{}`: {cause}", declared.name, table.name);
+            Error::operator("type_unsupported", message)
                 .with_remedy(format!("take the table out with \"!{}\" in `tables`", table.name))
                 .with_table(table.name.clone())
         })?;
-        columns.push(column);
+        let number = |(numbering, number): (Numbering, u32)| ColumnNumber { within: numbering.id, number };
+        columns.push(ColumnSchema { number: table.numbering.zip(declared.number).map(number), ..column });
     }
     let (key, key_kind) = key(table, &shown);
     Ok(TableSchema {
@@ -119,6 +121,7 @@ mod tests {
             charset: Charset { name: "utf8mb4".into(), collation: "".into() },
             engine: None,
             comment: None,
+            numbering: None,
         }
     }
 

@@ -111,6 +111,63 @@ fn rows_keep_the_shape_of_their_time_in_mariadb_without_metadata() -> Result<()>
     check(&MysqlOptions::version(MysqlVersion::MariaDb105).row_metadata("NO_LOG"))
 }
 
+/// Columns that get other names keep their values, also in rows from before; no file is written anew for it.
+fn check_mapped(options: &MysqlOptions) -> Result<()> {
+    // Polars does not know column mapping.
+    const READERS: [Reader; 3] = [Reader::Deltalake, Reader::Duckdb, Reader::Kernel];
+    let mut rig = Rig::with(Sinks::Lake, options, "")?;
+    rig.daemon.allow_log("binlog_row_metadata_not_full");
+    let config = rig.config(Sinks::Lake, rig.server.port(), "");
+    rig.daemon.write_config(&format!("{config}column_mapping = true\n"))?;
+    let client = rig.client()?;
+    client.execute(
+        "CREATE TABLE shape (id int PRIMARY KEY, `a name, (all) {of;it}` varchar(20), v int, gone int);
+         INSERT INTO shape VALUES (1, 'before', 10, 1), (2, 'x', 20, 2)",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let folder = rig.table("shape");
+    let files = || -> Result<usize> {
+        let names = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        Ok(names.iter().filter(|name| name.to_string_lossy().ends_with(".parquet")).count())
+    };
+    let before = files()?;
+    for (change, row) in [
+        ("CHANGE `a name, (all) {of;it}` `a=b` varchar(20)", "(3, 'y', 30, 3)"),
+        ("DROP COLUMN gone", "(4, 'z', 40)"),
+        ("CHANGE id `the key` int FIRST", "(5, 'k', 50)"),
+        ("ADD COLUMN gone int, CHANGE `a=b` label varchar(20) AFTER v", "(6, 60, 'n', 60)"),
+    ] {
+        client.execute(&format!("ALTER TABLE shape {change}; INSERT INTO shape VALUES {row}"))?;
+        rig.catch_up()?;
+        rig.check_mirrors(&["shape"], &READERS)?;
+    }
+    // One file for each row, and none was rewritten.
+    ensure!(files()? == before + 4, "{before} files have become {}", files()?);
+    // While the daemon is stopped: one name goes from a column to another.
+    ensure!(rig.daemon.terminate()? == 0);
+    client.execute(
+        "ALTER TABLE shape CHANGE v w int; UPDATE shape SET w = w + 1 WHERE `the key` < 3; ALTER TABLE shape CHANGE gone v int;
+         UPDATE shape SET label = concat(label, '!') WHERE `the key` IN (2, 6)",
+    )?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    rig.check_mirrors(&["shape"], &READERS)?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_mapped_mirror_follows_the_names_of_columns() -> Result<()> {
+    check_mapped(&MysqlOptions::version(MysqlVersion::MySql97))
+}
+
+#[test]
+fn a_mapped_mirror_follows_the_names_of_columns_in_mariadb_without_metadata() -> Result<()> {
+    check_mapped(&MysqlOptions::version(MysqlVersion::MariaDb105).row_metadata("NO_LOG"))
+}
+
 /// A copy that replaces the table at the end by a swap of names, as gh-ost and pt-online-schema-change do (MY-45, MY-46).
 #[test]
 fn a_table_swapped_for_its_changed_copy_goes_on() -> Result<()> {

@@ -92,11 +92,11 @@ fn newest_number(schema: &TableSchema, evolution: &Evolution) -> Option<u32> {
     let is_added = |column: &ColumnSchema| {
         evolution.steps.iter().any(|step| matches!(step, Step::Added { source, .. } if *source == column.name))
     };
-    schema.columns.iter().filter(|column| !is_added(column)).filter_map(|column| column.number).max()
+    schema.columns.iter().filter(|column| !is_added(column)).filter_map(|column| schema.catalog_number(column)).max()
 }
 
-/// Whether the source's column is certain to be newer than the rows, and not one of theirs under another name. A source without
-/// numbers of columns tells by itself which columns a statement has added.
+/// Whether the source's column is certain to be newer than the rows, and not one of theirs under another name. A source that
+/// follows the log's statements tells by itself which columns one has added.
 fn is_new(
     source: &ColumnSchema,
     schema: &TableSchema,
@@ -104,9 +104,9 @@ fn is_new(
     newest: Option<u32>,
     has_losses: bool,
 ) -> bool {
-    let Some(number) = source.number else { return true };
+    let Some(number) = schema.catalog_number(source) else { return true };
     if let Some(before) = earlier.schema.filter(|before| before.native_id == schema.native_id) {
-        let numbers = before.columns.iter().map(|column| column.number).collect::<Option<Vec<_>>>();
+        let numbers = before.columns.iter().map(|column| before.catalog_number(column)).collect::<Option<Vec<_>>>();
         if let Some(numbers) = numbers {
             return !numbers.contains(&number);
         }
@@ -122,7 +122,7 @@ fn is_new(
 fn is_numbered(layout: &Layout, schema: &TableSchema) -> bool {
     let is_known = |column: &TableColumn| {
         let number = column.mapped.as_ref().and_then(|mapped| mapped.number);
-        number.is_some_and(|number| number.table == schema.native_id)
+        number.is_some_and(|number| number.within == schema.native_id)
     };
     let mut columns = layout.columns.iter().filter(|column| !column.dropped && !is_own(column, layout.mode));
     columns.all(is_known)
@@ -130,6 +130,6 @@ fn is_numbered(layout: &Layout, schema: &TableSchema) -> bool {
 
 /// Whether the table has had the column of this number.
 fn knows(layout: &Layout, number: u32) -> bool {
-    let number_of = |mapped: &Mapped| mapped.number.map(|number| number.column);
+    let number_of = |mapped: &Mapped| mapped.number.map(|number| number.number);
     layout.columns.iter().any(|column| column.mapped.as_ref().and_then(number_of) == Some(number))
 }

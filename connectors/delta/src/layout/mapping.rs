@@ -4,10 +4,10 @@
 use super::evolve::{Fit, Step, is_one};
 use super::{Layout, SchemaChanges, is_own};
 use crate::ambient;
-use crate::typemap::{LAST_ID_PROPERTY, MODE_NAME, MODE_PROPERTY, Mapped, Number, TableColumn};
+use crate::typemap::{LAST_ID_PROPERTY, MODE_NAME, MODE_PROPERTY, Mapped, TableColumn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::TableSchema;
+use tidewire_core::{ColumnNumber, TableSchema};
 
 /// The highest id of a table's columns; `None` without mapping.
 pub(super) fn last_id(configuration: &BTreeMap<String, String>) -> Option<u32> {
@@ -28,7 +28,7 @@ impl Layout {
     }
 
     /// A new column's name in data files, and its id.
-    pub(super) fn map(&mut self, column: &mut TableColumn, number: Option<Number>) {
+    pub(super) fn map(&mut self, column: &mut TableColumn, number: Option<ColumnNumber>) {
         let Some(last_id) = &mut self.last_id else { return };
         *last_id = last_id.saturating_add(1);
         let physical = format!("col-{}", ambient::uuid()).into();
@@ -59,14 +59,13 @@ impl Layout {
     }
 }
 
-/// The source's numbers of its column `at`.
-pub(super) fn number(schema: &TableSchema, at: usize) -> Option<Number> {
-    let column = schema.columns.get(at)?.number?;
-    Some(Number { table: schema.native_id, column })
+/// The source's number of its column `at`.
+pub(super) fn number(schema: &TableSchema, at: usize) -> Option<ColumnNumber> {
+    schema.columns.get(at)?.number
 }
 
 /// Whether the column takes the values of the source's column of this number.
-fn has_number(column: &TableColumn, number: Number) -> bool {
+fn has_number(column: &TableColumn, number: ColumnNumber) -> bool {
     !column.dropped && column.mapped.as_ref().is_some_and(|mapped| mapped.number == Some(number))
 }
 
@@ -92,7 +91,7 @@ impl Fit<'_> {
             return place == held;
         }
         let held_number = column.mapped.as_ref().and_then(|mapped| mapped.number);
-        let is_another = told.zip(held_number).is_some_and(|(told, held)| told.table == held.table);
+        let is_another = told.zip(held_number).is_some_and(|(told, held)| told.within == held.within);
         column.takes(&source.name) && !is_another
     }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::model::shape::column;
 use proptest::prelude::*;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{DataType, SchemaVersion, TableName};
+use tidewire_core::{ColumnNumber, DataType, SchemaVersion, TableName};
 
 fn table(columns: Vec<ColumnSchema>) -> TableSchema {
     TableSchema {

@@ -5,7 +5,15 @@ use super::datum::{Datum, Row, decimal, draw_type, value_of};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{BatchBuilder, ColumnSchema, DataType, Missing, SchemaVersion, TableName, TableSchema};
+use tidewire_core::{
+    BatchBuilder, ColumnNumber, ColumnSchema, DataType, Missing, SchemaVersion, TableName, TableSchema,
+};
+
+/// The database's own number of each table.
+const NATIVE_ID: u64 = 16_384;
+
+/// Numbers of columns that a source counts along its log's statements are within something else.
+const COUNTED: u64 = 9;
 
 pub(crate) fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnSchema {
     ColumnSchema {
@@ -39,19 +47,26 @@ pub(super) fn draw(chance: &mut Chance, name: &str) -> TableSchema {
         let data_type = draw_type(chance);
         columns.push(column(&format!("v{at}"), data_type, chance.percent(70)));
     }
-    (1..).zip(&mut columns).for_each(|(number, column)| column.number = Some(number));
+    let within = if columns.len().is_multiple_of(2) { NATIVE_ID } else { COUNTED };
+    (1..).zip(&mut columns).for_each(|(number, column)| column.number = Some(ColumnNumber { within, number }));
     let first = chance.below(columns.len());
     columns.rotate_left(first);
     let place = |part: usize| columns.iter().position(|column| *column.name == *format!("k{part}")).unwrap();
     TableSchema {
         name: TableName::new("public", name),
         version: SchemaVersion(1),
-        native_id: 16_384,
+        native_id: NATIVE_ID,
         key: (0..key_columns).map(place).collect(),
         columns,
         key_kind: KeyKind::Primary,
         old_row: OldRow::Key,
     }
+}
+
+/// The number of a column that comes, where the columns that are there are numbered.
+pub(super) fn next_number(schema: &TableSchema, number: usize) -> Option<ColumnNumber> {
+    let within = schema.columns.first()?.number?.within;
+    Some(ColumnNumber { within, number: 1_000 + number as u32 })
 }
 
 /// A table of the same columns that has no key.

@@ -427,11 +427,10 @@ impl SourceTable {
     /// A column that is null in all rows from before.
     fn add_null_column(&mut self, chance: &mut Chance) -> Event {
         self.columns_added += 1;
-        let is_numbered = self.schema.columns.iter().all(|column| column.number.is_some());
         let name: Arc<str> = format!("n{}", self.columns_added).into();
         let column = ColumnSchema {
             missing: if chance.percent(60) { Missing::Null } else { Missing::Unknown },
-            number: is_numbered.then_some(1_000 + self.columns_added as u32),
+            number: shape::next_number(&self.schema, self.columns_added),
             ..shape::column(&name, draw_type(chance), true)
         };
         self.schema = shape::altered(&self.schema, |schema| schema.columns.push(column));
@@ -462,7 +461,7 @@ impl SourceTable {
                 None => Missing::Unknown,
                 Some(default) => shape::missing(default, &data_type),
             },
-            number: (is_mapped || !fills).then_some(1_000 + self.columns_added as u32),
+            number: if is_mapped || !fills { shape::next_number(&self.schema, self.columns_added) } else { None },
             ..shape::column(&name, data_type, true)
         };
         let is_unsent = match column.missing {

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value as Json};
 use std::sync::Arc;
+use tidewire_core::ColumnNumber;
 
 /// The table's property that turns it on, and the one of its modes that Tidewire writes: files are read by names.
 pub(crate) const MODE_PROPERTY: &str = "delta.columnMapping.mode";
@@ -15,15 +16,6 @@ const ID_KEY: &str = "delta.columnMapping.id";
 const PHYSICAL_KEY: &str = "delta.columnMapping.physicalName";
 const NUMBER_KEY: &str = "tidewire.column";
 
-/// A column of the source by its numbers: the table's and its own in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Number {
-    /// `TableSchema::native_id`.
-    pub(crate) table: u64,
-    /// `ColumnSchema::number`.
-    pub(crate) column: u32,
-}
-
 /// The unchanging part of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapped {
@@ -32,7 +24,7 @@ pub(crate) struct Mapped {
     /// Its name in data files and statistics.
     pub(crate) physical: Arc<str>,
     /// The source's column whose values it takes, as long as that is known for certain.
-    pub(crate) number: Option<Number>,
+    pub(crate) number: Option<ColumnNumber>,
 }
 
 impl Mapped {
@@ -40,16 +32,16 @@ impl Mapped {
     pub(super) fn write(&self, metadata: &mut Map<String, Json>) {
         metadata.insert(ID_KEY.to_owned(), self.id.into());
         metadata.insert(PHYSICAL_KEY.to_owned(), Json::String(self.physical.to_string()));
-        if let Some(Number { table, column }) = self.number {
-            metadata.insert(NUMBER_KEY.to_owned(), Json::String(format!("{table}/{column}")));
+        if let Some(ColumnNumber { within, number }) = self.number {
+            metadata.insert(NUMBER_KEY.to_owned(), Json::String(format!("{within}/{number}")));
         }
     }
 
     /// Reads it from a field's metadata; `None` when the column is not mapped.
     pub(super) fn read(metadata: &Json) -> Option<Mapped> {
         let number = metadata.get(NUMBER_KEY).and_then(Json::as_str).and_then(|text| {
-            let (table, column) = text.split_once('/')?;
-            Some(Number { table: table.parse().ok()?, column: column.parse().ok()? })
+            let (within, number) = text.split_once('/')?;
+            Some(ColumnNumber { within: within.parse().ok()?, number: number.parse().ok()? })
         });
         Some(Mapped {
             id: metadata.get(ID_KEY)?.as_u64()?.try_into().ok()?,

@@ -3,7 +3,7 @@
 use super::{Applied, Assembler};
 use crate::binlog::{TableMap, TableMapEvent, WireColumn};
 use crate::metadata::{self, Disagreement};
-use crate::model::{ColumnDef, TableDef};
+use crate::model::{ColumnDef, Origin, OriginKind, TableDef};
 use crate::shape;
 use crate::typemap::{Absent, Decoder};
 use std::sync::Arc;
@@ -152,14 +152,20 @@ impl Assembler {
             return Err(self.disagrees(name, &disagreement.0));
         }
         tracing::info!(table = %name, reason = disagreement.0, "the definition is taken from the log's own metadata");
-        let definition = metadata::definition(map, known.as_deref(), self.facts.flavour)
+        let mut definition = metadata::definition(map, known.as_deref(), self.facts.flavour)
             .map_err(|cause| self.disagrees(name, &cause.0))?;
+        definition.number_columns(self.first_known(OriginKind::Metadata));
         let definition = Arc::new(definition);
         self.schemas.insert(TableDef::clone(&definition));
         self.unproven.remove(name);
         let change = [(name.clone(), Some(Arc::clone(&definition)))];
         self.history.record(self.mark(), &change)?;
         Ok(definition)
+    }
+
+    /// Where a definition comes to be known that the open transaction tells.
+    pub(super) fn first_known(&self, kind: OriginKind) -> Origin {
+        Origin { kind, micros: self.open.as_ref().map_or(0, |group| group.commit_micros) }
     }
 
     /// The place of the open transaction's last change so far.

@@ -41,7 +41,7 @@ pub(super) struct Group {
     server_id: u32,
     /// The session that made it, once its BEGIN tells.
     pub(super) thread: Option<u32>,
-    commit_micros: i64,
+    pub(super) commit_micros: i64,
     /// Whether a BEGIN was read, or MariaDB's event says as much: then only a COMMIT ends it.
     pub(super) begun: bool,
     /// Whether the statement in it takes effect.

@@ -6,7 +6,7 @@ use crate::binlog::QueryEvent;
 use crate::binlog::kind::QUERY_COMPRESSED;
 use crate::charset::Converter;
 use crate::ddl::{self, Context, DdlError, Effect, Statement, Transaction};
-use crate::model::{Charset, TableDef};
+use crate::model::{Charset, OriginKind, TableDef};
 use crate::table_changes;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ impl Assembler {
             sql_mode: query.status.sql_mode.unwrap_or(0),
             database: (!database.is_empty()).then_some(database),
             fold_names: self.facts.fold_names,
+            origin: self.first_known(OriginKind::Statement),
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) fn alter(
         tail.insert(0, hidden);
     }
     let fates = stay(&mut table, alter, rules)?;
-    come(&mut table, alter, rules)?;
+    come(&mut table, before, alter, rules)?;
     if let Some(charset) = convert {
         for column in &mut table.columns {
             define::convert(column, &charset, &before.name)?;
@@ -116,7 +116,8 @@ fn stay(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<Fa
         if let Some((spec, place)) = change {
             fates.push((old, Some(Arc::clone(&spec.name))));
             if place.is_none() {
-                columns.push(define::column(spec, &table.charset, &table.name, rules)?);
+                let number = column.number;
+                columns.push(ColumnDef { number, ..define::column(spec, &table.charset, &table.name, rules)? });
             }
             continue;
         }
@@ -167,9 +168,9 @@ fn missing(table: &TableDef, alter: &AlterTable) -> Result<(), ApplyError> {
 }
 
 /// Columns that are added, and those that are moved, in the statement's order.
-fn come(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<(), ApplyError> {
+fn come(table: &mut TableDef, before: &TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<(), ApplyError> {
     for action in &alter.actions {
-        let (spec, place) = match action {
+        let (spec, place, old) = match action {
             AlterAction::Add { column, place, if_not_exists } => {
                 if table.position(&column.name).is_some() {
                     if *if_not_exists {
@@ -180,15 +181,23 @@ fn come(table: &mut TableDef, alter: &AlterTable, rules: Rules<'_>) -> Result<()
                         column: Arc::clone(&column.name),
                     });
                 }
-                (column, place)
+                (column, place, None)
             }
-            AlterAction::Change { column, place: place @ Some(_), .. } => (column, place),
+            AlterAction::Change { old, column, place: place @ Some(_), .. } => (column, place, Some(old)),
             _ => continue,
         };
         let mut column = define::column(spec, &table.charset, &table.name, rules)?;
-        if matches!(action, AlterAction::Add { .. }) {
-            column.added_as_null = starts_as_null(&column);
-            column.given = given(&column);
+        match old {
+            // It is the one that it was.
+            Some(old) => {
+                let old = before.position(old).and_then(|at| before.columns.get(at));
+                column.number = old.and_then(|old| old.number);
+            }
+            None => {
+                column.number = table.next_number();
+                column.added_as_null = starts_as_null(&column);
+                column.given = given(&column);
+            }
         }
         let at = match place {
             None => table.columns.len(),

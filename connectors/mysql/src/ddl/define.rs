@@ -50,6 +50,7 @@ pub(super) fn table(
         charset,
         engine: if options.sequence { Some(Arc::from("SEQUENCE")) } else { options.engine.clone() },
         comment: options.comment.clone(),
+        numbering: None,
     };
     for spec in columns {
         let built = column(spec, &table.charset, &table.name, rules)?;

@@ -187,7 +187,9 @@ impl Schemas {
             Statement::DropTables { names, .. } => names.iter().map(|name| self.drop_table(name)).collect(),
             Statement::RenameTables(pairs) => pairs.iter().flat_map(|(from, to)| self.rename(from, to)).collect(),
             Statement::Truncate(name) => vec![self.known(name, |name| Effect::Truncated { name })],
-            Statement::PartitionData { table, other, what } => self.partition_data(table, other.as_ref(), what),
+            Statement::PartitionData { table, other, what } => {
+                self.partition_data(table, other.as_ref(), what, context)
+            }
             Statement::DropDatabase(name) => self.drop_database(name),
             Statement::CreateDatabase { name, charset, if_not_exists } => {
                 self.database_charset(name, charset, *if_not_exists, true, context);
@@ -242,7 +244,10 @@ impl Schemas {
                 above.map(|above| define::table(&name, columns, keys, options, above, rules)).transpose()?
             }
         };
-        let def = table.map(Arc::new);
+        let def = table.map(|mut table| {
+            table.number_columns(context.origin);
+            Arc::new(table)
+        });
         if let Some(def) = &def {
             self.tables.insert(key(&name), Arc::clone(def));
         }
@@ -293,13 +298,23 @@ impl Schemas {
         if self.remove(&name).is_some() { Effect::Dropped { name } } else { Effect::Unknown { name } }
     }
 
-    fn partition_data(&mut self, table: &TableName, other: Option<&TableName>, what: &'static str) -> Vec<Effect> {
+    fn partition_data(
+        &mut self,
+        table: &TableName,
+        other: Option<&TableName>,
+        what: &'static str,
+        context: &Context<'_>,
+    ) -> Vec<Effect> {
         let changed = |name| Effect::RowsChangedUnseen { name, what };
         let mut effects = vec![self.known(table, changed)];
         let Some(other) = other else { return effects };
         match what {
             "CONVERT PARTITION TO TABLE" => {
-                let def = self.get(table).map(|table| Arc::new(table.under_name(other.clone())));
+                let def = self.get(table).map(|table| {
+                    let mut def = table.under_name(other.clone());
+                    def.number_columns(context.origin);
+                    Arc::new(def)
+                });
                 if let Some(def) = &def {
                     self.tables.insert(key(other), Arc::clone(def));
                 }

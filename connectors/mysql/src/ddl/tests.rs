@@ -6,13 +6,16 @@ mod parsing;
 mod recorded;
 
 use super::{Context, Defaults, Schemas, Statement, parse};
-use crate::model::{Charset, Flavour};
+use crate::model::{Charset, Flavour, Origin, OriginKind};
 use tidewire_core::TableName;
+
+/// Where all statements stand.
+const ORIGIN: Origin = Origin { kind: OriginKind::Statement, micros: 5 };
 
 /// The `sql_mode` empty, database `work`.
 fn context(flavour: Flavour) -> Context<'static> {
     let server_version = if flavour == Flavour::MySql { 90_704 } else { 110_809 };
-    Context { flavour, server_version, sql_mode: 0, database: Some("work"), fold_names: false }
+    Context { flavour, server_version, sql_mode: 0, database: Some("work"), fold_names: false, origin: ORIGIN }
 }
 
 fn charset(name: &str, collation: &str) -> Charset {

@@ -71,6 +71,7 @@ fn table(name: &str, columns: &[&str]) -> Arc<TableDef> {
         charset: Charset { name: "utf8mb4".into(), collation: "".into() },
         engine: None,
         comment: None,
+        numbering: None,
     })
 }
 
@@ -133,4 +134,21 @@ fn the_place_is_written_now_and_then() {
     }
     assert_eq!(kept.covered.lock().unwrap().len(), 1);
     assert!(History::new(None).covered().unwrap().is_none());
+}
+
+/// What an earlier release has kept is counted when it is read, each time the same.
+#[test]
+fn definitions_without_numbers_get_them() {
+    let kept = Arc::new(Kept::default());
+    let history = History::new(Some(Arc::clone(&kept) as _));
+    history.record(at(7, 1), &[(TableName::new("crm", "t"), Some(table("t", &["a", "b"])))]).unwrap();
+    let read = |place| history.at(place).unwrap().tables.remove(0).1;
+    let numbers: Vec<_> = read(at(9, 0)).columns.iter().map(|column| column.number).collect();
+    assert_eq!(numbers, [Some(1), Some(2)]);
+    assert!(read(at(9, 0)).numbering.is_some() && read(at(9, 0)) == read(at(12, 3)));
+    // And those that have numbers keep them.
+    let mut numbered = read(at(9, 0));
+    numbered.columns.swap(0, 1);
+    history.record(at(8, 1), &[(TableName::new("crm", "t"), Some(Arc::new(numbered.clone())))]).unwrap();
+    assert_eq!(read(at(9, 0)), numbered);
 }

@@ -162,7 +162,11 @@ pub(crate) async fn consistent(plan: &LockPlan<'_>) -> Result<Consistent> {
     release(held).await?;
     control.close().await;
     // Of tables that are not locked the definitions are those of the place if they were the same before.
-    if plan.others.iter().any(|name| before.get(name) != schemas.get(name)) {
+    let is_same = |name| match (before.get(name), schemas.get(name)) {
+        (Some(before), Some(now)) => before.says_the_same(&now),
+        (before, now) => before.is_none() && now.is_none(),
+    };
+    if !plan.others.iter().all(is_same) {
         return Err(Error::retry("tables_changing", "captured tables that are not read are just being altered"));
     }
     let locked = locked.map(|session| (session, lasting.into_iter().cloned().collect()));

@@ -143,7 +143,7 @@ impl Worker {
         self.session.query(ACT, CONVERTED).await?;
         let mut now = catalog::schemas(&mut self.session).await?;
         let found = catalog::define(&mut self.session, &mut now, &table.definition.name).await?;
-        if found.as_ref() == Some(&*table.definition) {
+        if found.is_some_and(|found| found.says_the_same(&table.definition)) {
             return Ok(());
         }
         let message = format!("table `{}` was altered while the snapshot began", table.schema.name);

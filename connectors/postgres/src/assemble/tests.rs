@@ -2,7 +2,7 @@ use super::*;
 use crate::catalog::described_without_server;
 use tidewire_core::batch::{Before, Provenance};
 use tidewire_core::cell::Value;
-use tidewire_core::{Change, DataType, Mark, Missing, Position};
+use tidewire_core::{Change, ColumnNumber, DataType, Mark, Missing, Position};
 
 /// `tests/recorded/changes.sql` on PostgreSQL 15.18, as `pg_logical_slot_get_binary_changes` gave it.
 const RECORDED: &str = include_str!("../../tests/recorded/pgoutput-15.txt");
@@ -389,7 +389,7 @@ fn pg_48_what_older_rows_have_is_known_once_and_for_all() {
         columns: Vec::new(),
     };
     let five = Missing::from(BatchBuilder::constant(|_| Ok::<_, ()>(tidewire_core::Cell::int(5))).unwrap());
-    let describe = |data_type: DataType, number, missing: &Missing| {
+    let describe = |data_type: DataType, number: Option<u32>, missing: &Missing| {
         let described = described_without_server(&relation);
         let mut schema = (*described.schema).clone();
         schema.columns.push(ColumnSchema {
@@ -399,7 +399,7 @@ fn pg_48_what_older_rows_have_is_known_once_and_for_all() {
             nullable: true,
             default: None,
             missing: missing.clone(),
-            number,
+            number: number.map(|number| ColumnNumber { within: 7, number }),
         });
         Described { schema: Arc::new(schema), ..described }
     };

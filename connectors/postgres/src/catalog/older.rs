@@ -49,7 +49,8 @@ impl<'a> Older<'a> {
         let Some((known, places)) = self.known.and_then(|known| Some((known, known.places.as_ref()?))) else {
             return false;
         };
-        let is_it = |other: &tidewire_core::ColumnSchema| other.number.is_none_or(|number| number == column.number);
+        let is_it =
+            |other: &tidewire_core::ColumnSchema| other.number.is_none_or(|other| other.number == column.number);
         !known.schema.columns.iter().any(is_it) && places.iter().all(|place| self.facts.places.contains(place))
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{ColumnSchema, Error, Missing, Result, SchemaVersion, TableName, TableSchema};
+use tidewire_core::{ColumnNumber, ColumnSchema, Error, Missing, Result, SchemaVersion, TableName, TableSchema};
 
 /// A table that can be read: its shape, and a reader for each column.
 #[derive(Clone, Debug)]
@@ -212,7 +212,9 @@ pub(super) fn describe(
             nullable: fact.is_none_or(|fact| !fact.not_null),
             default: fact.and_then(|fact| fact.default.as_deref()).map(Arc::from),
             missing: older.zip(fact).map_or(Missing::Unknown, |(older, fact)| older.missing(fact, &decoder)),
-            number: fact.filter(|_| are_numbered).map(|fact| fact.number),
+            number: fact
+                .filter(|_| are_numbered)
+                .map(|fact| ColumnNumber { within: u64::from(relation.oid), number: fact.number }),
         });
         decoders.push(decoder);
     }

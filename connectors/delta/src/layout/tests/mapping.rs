@@ -8,13 +8,15 @@ fn mapped(changes: SchemaChanges) -> Rules<'static> {
     Rules { column_mapping: true, ..rules(Mode::Mirror, changes) }
 }
 
-/// Columns of a source, as `name` or `name:number`; `!` is of another type.
+/// Columns of a source, as `name`, `name:number` or `name:numbering.number`; `!` is of another type.
 fn columns(text: &str) -> Vec<ColumnSchema> {
     let one = |text: &str| {
         let (name, number) = text.split_once(':').unwrap_or((text, ""));
         let data_type = if name.ends_with('!') { DataType::Text } else { INT };
         let nullable = !name.starts_with("id");
-        ColumnSchema { number: number.parse().ok(), ..column(name.trim_end_matches('!'), data_type, nullable) }
+        let (within, number) = number.split_once('.').unwrap_or(("1", number));
+        let number = number.parse().ok().map(|number| ColumnNumber { within: within.parse().unwrap(), number });
+        ColumnSchema { number, ..column(name.trim_end_matches('!'), data_type, nullable) }
     };
     text.split(' ').map(one).collect()
 }
@@ -99,6 +101,11 @@ fn names_follow_the_sources_numbers() {
             ["column_type_changed", "id=1<id (a=2) b=3<b", "column_type_changed"]),
         ("a name that a retyped one left behind", &["id:1 a:2", "id:1 a!:2", "id:1 b!:2 a:3"],
             ["column_type_changed", "id=1<id (a=2) b=3<b a__2=4<a", "column_type_changed"]),
+        ("counted along the log", &["id:9.1 a:9.2", "id:9.1 b:9.2 a:9.3"],
+            ["id=1<id b=2<b a=3<a", "id=1<id b=2<b a=3<a", "id=1<id a=2<a"]),
+        ("counted anew names decide", &["id:9.1 a:9.2 b:9.3", "id:8.1 b:8.2 a:8.3"], ["id=1<id a=2<a b=3<b"; 3]),
+        ("and numbers of then go on", &["id:9.1 a:9.2", "id:8.1 a:8.2 c:8.3", "id:8.1 b:8.2 c:8.3"],
+            ["id=1<id b=2<b c=3<c", "id=1<id b=2<b c=3<c", "id=1<id (a=2)"]),
         ("another case", &["id:1 a:2", "id:1 A:2"], ["id=1<id A=2<A", "id=1<id A=2<A", "id=1<id (a=2)"]),
         ("a case that is there", &["id:1 a:2 b:3", "id:1 a:2 A:3"], [COLLIDES, "id=1<id a=2<a A__2=3<A", "id=1<id a=2<a (b=3)"]),
     ];
@@ -122,7 +129,7 @@ fn a_refusal_says_what_became_of_names() {
 fn a_table_made_anew_has_numbers_of_its_own() {
     // The columns of an appended table outlive it.
     let held = Layout::create(&table(columns("id:1 a:2")), mapped(Evolve)).unwrap();
-    let other = TableSchema { native_id: 2, ..table(columns("id:1 b:2 a:3")) };
+    let other = TableSchema { native_id: 2, ..table(columns("id:2.1 b:2.2 a:2.3")) };
     let (layout, _) = held.evolve(&other, mapped(Evolve)).unwrap();
     assert_eq!(shown(&layout, &other.columns), "id=1<id a=2<a b=3<b");
 }

@@ -12,7 +12,7 @@ use crate::typemap::parse_schema_string;
 use std::collections::BTreeMap;
 use tidewire_core::cell::Tag;
 use tidewire_core::schema::{KeyKind, OldRow};
-use tidewire_core::{BatchBuilder, Cell, ColumnSchema, DataType, Missing, Sink as _};
+use tidewire_core::{BatchBuilder, Cell, ColumnNumber, ColumnSchema, DataType, Missing, Sink as _};
 
 fn constant(make: impl FnOnce(&mut BatchBuilder) -> Cell) -> Missing {
     BatchBuilder::constant(|builder| Ok::<_, ()>(make(builder))).unwrap().into()
@@ -254,7 +254,7 @@ fn a_column_that_was_left_out_has_had_other_values() {
 #[test]
 fn a_column_that_may_be_an_older_one_is_not_filled() {
     let numbered = |name: &str, number: u32| ColumnSchema {
-        number: Some(number),
+        number: Some(ColumnNumber { within: 16_384, number }),
         missing: texts("five"),
         ..column(name, DataType::Text, true)
     };
@@ -306,7 +306,8 @@ fn a_mapped_table_knows_which_column_is_new_whenever_it_was_seen() {
         h.drop_column(gone);
         h.change_schema(|schema| {
             let missing = texts("five");
-            schema.columns.push(ColumnSchema { number: Some(number), missing, ..column(name, DataType::Text, true) });
+            let number = Some(ColumnNumber { within: schema.native_id, number });
+            schema.columns.push(ColumnSchema { number, missing, ..column(name, DataType::Text, true) });
         });
         h.send(&[Logical::update(1, "a2", None)]);
         h.commit();

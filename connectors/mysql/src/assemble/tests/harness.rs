@@ -7,7 +7,7 @@ use crate::gtid::{DomainPositions, GtidSet};
 use crate::history::History;
 use crate::history::tests::Kept;
 use crate::joined::Joined;
-use crate::model::{Charset, Flavour};
+use crate::model::{Charset, Flavour, Origin, OriginKind};
 use crate::position::{FilePlace, Place, Prepared, StoredPosition};
 use crate::stream::Payload;
 use crate::typemap::ZeroDates;
@@ -107,6 +107,7 @@ impl Source {
             sql_mode: 0,
             database: Some("crm"),
             fold_names: false,
+            origin: Origin { kind: OriginKind::Statement, micros: 0 },
         };
         for text in tables {
             schemas.apply(&parse(text, &context).unwrap(), &context).unwrap();

@@ -4,7 +4,7 @@ use super::*;
 use crate::ddl::{Defaults, Schemas};
 use crate::gtid::GtidSet;
 use crate::history::tests::Kept;
-use crate::model::{Charset, ColumnDef, ColumnKind};
+use crate::model::{Charset, ColumnDef, ColumnKind, Origin, OriginKind};
 use crate::position::Place;
 use tidewire_core::source::SinkProgress;
 use tidewire_core::{Progress, TableProgress, TableState};
@@ -22,7 +22,7 @@ fn table(table: &str, columns: usize) -> Arc<TableDef> {
     let columns = (0..columns).map(|number| ColumnDef::new(format!("c{number}"), ColumnKind::Int)).collect();
     let charset = Charset { name: "utf8mb4".into(), collation: "".into() };
     let (primary_key, unique_keys, indexes) = (Vec::new(), Vec::new(), Vec::new());
-    Arc::new(TableDef {
+    let mut definition = TableDef {
         name: name(table),
         columns,
         primary_key,
@@ -31,7 +31,10 @@ fn table(table: &str, columns: usize) -> Arc<TableDef> {
         charset,
         engine: None,
         comment: None,
-    })
+        numbering: None,
+    };
+    definition.number_columns(Origin { kind: OriginKind::Statement, micros: 1 });
+    Arc::new(definition)
 }
 
 fn schemas() -> Schemas {

@@ -3,10 +3,10 @@
 use super::super::{ApplyError, Effect, Schemas};
 use super::{charset, context, name, parsed, schemas};
 use crate::model::Flavour::{self, MariaDb, MySql};
-use crate::model::{ColumnKind, Generated, TableDef};
+use crate::model::{ColumnDef, ColumnKind, Generated, TableDef};
 use crate::shape::table_schema;
 use crate::typemap::ZeroDates;
-use tidewire_core::{Missing, Value};
+use tidewire_core::{ColumnNumber, Missing, Value};
 
 fn run(schemas: &mut Schemas, sql: &str, flavour: Flavour) -> Vec<String> {
     let statement = parsed(sql, flavour);
@@ -75,6 +75,71 @@ fn what_old_rows_have_in_an_added_column() {
             assert_eq!(added.join(" "), expected, "{flavour:?} {sql}");
         }
     }
+}
+
+/// A column is known under its other names, as long as it is the one that it was.
+#[test]
+fn columns_are_counted_along_the_statements() {
+    let numbers = |schemas: &Schemas| {
+        let table = schemas.get(&name("t")).unwrap();
+        let shown =
+            |c: &ColumnDef| format!("{}:{}", c.name, c.number.map_or("?".to_owned(), |number| number.to_string()));
+        (table.columns.iter().map(shown).collect::<Vec<_>>().join(" "), table.numbering.unwrap().id)
+    };
+    for flavour in [MySql, MariaDb] {
+        let mut ids = std::collections::BTreeSet::new();
+        for (sql, expected, is_same) in [
+            ("alter table t comment 'x'", "id:1 a:2 b:3", true),
+            ("alter table t rename column a to c", "id:1 c:2 b:3", true),
+            ("alter table t change a c bigint", "id:1 c:2 b:3", true),
+            ("alter table t change a c int after b", "id:1 b:3 c:2", true),
+            ("alter table t modify b bigint first", "b:3 id:1 a:2", true),
+            ("alter table t rename column a to b, rename column b to a", "id:1 b:2 a:3", true),
+            ("alter table t change a b int, change b a int", "id:1 b:2 a:3", true),
+            ("alter table t add c int, add d int first", "d:5 id:1 a:2 b:3 c:4", true),
+            ("alter table t drop a; alter table t add a int", "id:1 b:3 a:4", true),
+            ("alter table t drop a, add a int after id", "id:1 a:4 b:3", true),
+            ("alter table t rename column a to c, add a int", "id:1 c:2 b:3 a:4", true),
+            ("alter table t drop b; alter table t add c int; alter table t change c b int", "id:1 a:2 b:4", true),
+            ("rename table t to x; alter table x rename column a to c; rename table x to t", "id:1 c:2 b:3", true),
+            (
+                "create table x like t; alter table x change a c int; drop table t; rename table x to t",
+                "id:1 c:2 b:3",
+                false,
+            ),
+            ("create or replace table t (b int, a int)", "b:1 a:2", true),
+        ] {
+            if flavour == MySql && sql.contains("or replace") {
+                continue;
+            }
+            let mut schemas = schemas();
+            run(&mut schemas, "create table t (id int primary key, a int, b int)", flavour);
+            let (_, before) = numbers(&schemas);
+            sql.split("; ").for_each(|sql| drop(run(&mut schemas, sql, flavour)));
+            let (found, after) = numbers(&schemas);
+            assert_eq!((found.as_str(), before == after), (expected, is_same), "{flavour:?} {sql}");
+            ids.insert(before);
+        }
+        // The same place of the log is the same to every reading of it.
+        assert_eq!(ids.len(), 1);
+    }
+}
+
+/// Numbers are in the shape that sinks see, and of each numbering on its own.
+#[test]
+fn sinks_see_the_numbers() {
+    let mut schemas = schemas();
+    run(&mut schemas, "create table t (id int primary key, a int)", MySql);
+    run(&mut schemas, "alter table t change a b int", MySql);
+    let table = schemas.get(&name("t")).unwrap();
+    let shape = table_schema(&table, MySql, 90_704, ZeroDates::Halt).unwrap();
+    let within = table.numbering.unwrap().id;
+    let numbers: Vec<_> = shape.columns.iter().map(|column| column.number).collect();
+    assert_eq!(numbers, [1, 2].map(|number| Some(ColumnNumber { within, number })));
+    assert!(shape.columns.iter().all(|column| shape.catalog_number(column).is_none()));
+    let unnumbered = TableDef { numbering: None, ..TableDef::clone(&table) };
+    let shape = table_schema(&unnumbered, MySql, 90_704, ZeroDates::Halt).unwrap();
+    assert!(shape.columns.iter().all(|column| column.number.is_none()));
 }
 
 /// MY-79: what they have beside null: the default of when the column came, where the definition tells it for certain.

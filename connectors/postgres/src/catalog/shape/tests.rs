@@ -1,6 +1,6 @@
 use super::*;
 use crate::wire::pgoutput::RelationColumn;
-use tidewire_core::DataType;
+use tidewire_core::{ColumnNumber, DataType};
 
 fn facts(kind: TypeKind) -> TypeFacts {
     TypeFacts {
@@ -122,7 +122,7 @@ fn columns_are_numbered_where_the_catalog_still_has_the_very_same() {
     ] {
         let facts = TableFacts { columns: facts.into_iter().cloned().collect(), ..table(&[], &[]) };
         let schema = described(&relation(b'n', columns.clone()), Some(&facts)).schema;
-        assert_eq!(schema.columns.iter().map(|column| column.number).collect::<Vec<_>>(), expect, "{what}");
+        assert_eq!(schema.columns.iter().map(|c| schema.catalog_number(c)).collect::<Vec<_>>(), expect, "{what}");
         // Only what does not agree is worth waiting for.
         let patience = facts.patience_for(&relation(b'n', columns.clone()));
         assert_eq!(!patience.is_zero(), expect.contains(&None), "{what}");
@@ -182,7 +182,7 @@ fn older_rows_have_what_the_catalog_proves() {
     // The column has been there under another name.
     let renamed = known(&["7:9"]);
     let mut schema = (*renamed.schema).clone();
-    schema.columns[1].number = Some(4);
+    schema.columns[1].number = Some(ColumnNumber { within: schema.native_id, number: 4 });
     let renamed = Described { schema: Arc::new(schema), ..renamed };
     assert_eq!(missing(&facts(Held::Nothing, &["7:9"]), Some(&renamed)), "Unknown");
 }

@@ -3,7 +3,7 @@
 use super::{Harness, column};
 use crate::layout::AddedDefaults;
 use std::sync::Arc;
-use tidewire_core::{ColumnSchema, DataType, Missing, SchemaVersion, TableSchema};
+use tidewire_core::{ColumnNumber, ColumnSchema, DataType, Missing, SchemaVersion, TableSchema};
 
 impl Harness {
     pub(in crate::write::tests) fn change_schema(&mut self, change: impl FnOnce(&mut TableSchema)) {
@@ -61,16 +61,25 @@ impl Harness {
     /// From here on the source tells its numbers of the columns.
     pub(in crate::write::tests) fn number_columns(&mut self) {
         self.change_schema(|schema| {
-            (1..).zip(&mut schema.columns).for_each(|(number, column)| column.number = Some(number));
+            let within = schema.native_id;
+            let number =
+                |(number, column): (u32, &mut ColumnSchema)| column.number = Some(ColumnNumber { within, number });
+            (1..).zip(&mut schema.columns).for_each(number);
         });
     }
 
     pub(in crate::write::tests) fn add_numbered(&mut self, name: &str, number: u32) {
-        let column = ColumnSchema { number: Some(number), ..column(name, DataType::Text) };
-        self.change_schema(|schema| schema.columns.push(column));
+        self.change_schema(|schema| {
+            let number = Some(ColumnNumber { within: schema.native_id, number });
+            schema.columns.push(ColumnSchema { number, ..column(name, DataType::Text) });
+        });
     }
 
     pub(in crate::write::tests) fn recreate_at_source(&mut self) {
-        self.change_schema(|schema| schema.native_id += 1);
+        self.change_schema(|schema| {
+            schema.native_id += 1;
+            let numbers = schema.columns.iter_mut().filter_map(|column| column.number.as_mut());
+            numbers.for_each(|number| number.within += 1);
+        });
     }
 }
