@@ -96,9 +96,11 @@ pub fn round(options: &Options) -> Result<Round> {
         shapes: dice.one_in(2),
         truncates: dice.one_in(2),
         prepares: dice.one_in(2),
+        renames: modes.mapped && !sinks.events && kind != Kind::Postgres,
     };
-    // Without its state a daemon rightly halts where tables were altered and the log does not tell their columns.
-    build.may_lose_state = !(load.shapes && build.setup.needs_definitions());
+    // Without its state a daemon rightly halts where tables were altered and the log does not tell their columns, and does not
+    // know which column has got another name.
+    build.may_lose_state = !(load.shapes && (load.renames || build.setup.needs_definitions()));
     let mut site = Site::new(&options.binary, &build)?;
     let mut round = Round { seed: options.seed, kind, sinks, setup: build.name(), ..Round::default() };
     let done = torture(&mut site, &load, options, &mut round, &mut dice);
@@ -171,6 +173,7 @@ fn torture(site: &mut Site, load: &Load, options: &Options, round: &mut Round, d
         Which::None => (Reader::ALL.to_vec(), false),
         Which::All | Which::Kills => (vec![Reader::Deltalake, second], true),
     };
+    let readers = site.modes.read_by(&readers);
     let checked = Check { site, committed: &committed, is_early, readers, spares_bulk }.all(&journals)?;
     (round.changes, round.transactions) = (checked.changes, checked.transactions);
     (round.records, round.rows, round.versions) = (checked.records, checked.rows, checked.versions);

@@ -199,7 +199,7 @@ impl DeltaSink {
             self.tables.insert(name.clone(), writer);
         }
         match self.tables.get_mut(name) {
-            Some(table) => table.apply(batch, changes).map_err(|error| table.or_overtaken(error)),
+            Some(table) => table.apply(batch, changes).map_err(|error| table.or_taken_away(error)),
             None => Ok(()),
         }
     }

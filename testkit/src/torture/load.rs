@@ -33,6 +33,8 @@ pub(super) struct Load {
     pub(super) pause: Duration,
     /// Whether tables change their shape.
     pub(super) shapes: bool,
+    /// Whether that includes other names of its columns, of rows that are there too. PostgreSQL's log does not tell them for certain.
+    pub(super) renames: bool,
     /// Whether a table is truncated now and then.
     pub(super) truncates: bool,
     /// Whether transactions are prepared first.
@@ -131,6 +133,9 @@ impl Load {
         Ok(())
     }
 }
+
+/// So many columns are added to `shifting` in a round.
+const COLUMNS_MAX: u64 = 60;
 
 /// Begins the name of a prepared transaction; session and number follow.
 const NAME: &str = "torture-";
@@ -307,7 +312,15 @@ impl Writer {
         let Ok(rows) = session.rows(&ask) else { return Outcome::Unknown };
         let columns: Vec<String> = rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
         let place = self.dice.below(columns.len().max(1) as u64) as usize;
+        let is_renamed = self.load.renames && self.dice.one_in(3);
         let change = match columns.get(place) {
+            Some(column) if is_renamed => {
+                self.columns += 1;
+                format!("ALTER TABLE shifting RENAME COLUMN {column} TO c{}_{};\n", self.number, self.columns)
+            }
+            // A mirror keeps those that are dropped, and nobody's table has thousands.
+            None if self.columns > COLUMNS_MAX => return Outcome::RolledBack,
+            Some(column) if self.columns > COLUMNS_MAX => format!("ALTER TABLE shifting DROP COLUMN {column};\n"),
             Some(column) if columns.len() > 3 || self.dice.one_in(3) => {
                 format!("ALTER TABLE shifting DROP COLUMN {column};\n")
             }

@@ -55,6 +55,8 @@ pub(super) struct Modes {
     pub(super) partitions: bool,
     /// What the second sink keeps.
     pub(super) second: Option<Mode>,
+    /// Whether columns of the plain mirrors have names of their own in data files.
+    pub(super) mapped: bool,
 }
 
 impl Modes {
@@ -66,14 +68,27 @@ impl Modes {
             1 => Some(Mode::Changelog),
             _ => None,
         };
-        if has_lake { Modes { partitions: dice.one_in(2), second } } else { Modes::default() }
+        let (partitions, mapped) = (dice.one_in(2), dice.one_in(3));
+        if has_lake { Modes { partitions, second, mapped } } else { Modes::default() }
+    }
+
+    /// Those of these readers that read its plain mirrors: Polars knows no mapped columns, DuckDB shows null in those that a table
+    /// is partitioned by.
+    pub(super) fn read_by(self, readers: &[Reader]) -> Vec<Reader> {
+        let reads = |reader: &&Reader| match reader {
+            Reader::Polars => !self.mapped,
+            Reader::Duckdb => !(self.mapped && self.partitions),
+            Reader::Deltalake | Reader::Kernel | Reader::Spark => true,
+        };
+        readers.iter().filter(reads).copied().collect()
     }
 
     /// For the report.
     pub(super) fn name(self) -> String {
         let partitions = if self.partitions { ", partitions" } else { "" };
         let second = self.second.map(|mode| format!(", {}", mode.name())).unwrap_or_default();
-        format!("{partitions}{second}")
+        let mapped = if self.mapped { ", mapped columns" } else { "" };
+        format!("{partitions}{mapped}{second}")
     }
 
     /// Begins the second sink in the configuration, of which it is the last part.

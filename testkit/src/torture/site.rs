@@ -106,10 +106,11 @@ impl Site {
         }
         if let Some(lake) = &lake {
             config.push_str(&format!(
-                "[sinks.lake.delta]\nlocation = \"{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\n{}",
+                "[sinks.lake.delta]\nlocation = \"{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\ncolumn_mapping = {}\n{}",
                 lake.url(),
                 build.commit_interval,
                 build.barriers,
+                build.modes.mapped,
                 lake.storage("lake"),
             ));
             config.push_str(&build.modes.config(build.kind, lake));

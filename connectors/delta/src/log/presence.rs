@@ -52,6 +52,11 @@ impl Table {
         if begin.is_some() { Ok(()) } else { self.look_anew() }
     }
 
+    /// Whether all of it was taken away, which files that are missing may come of.
+    pub(crate) fn is_gone(&self) -> Result<bool> {
+        Ok(self.store.head(&self.presence.begin)?.is_none() && load::load(&self.store, self.others)?.is_none())
+    }
+
     /// An entry was replaced, or others have cleaned the log, as they may behind a checkpoint of theirs: looks at the whole.
     fn look_anew(&mut self) -> Result<()> {
         let Some(now) = load::load(&self.store, self.others)? else {

@@ -6,7 +6,7 @@ use super::widening::Widened;
 use crate::error::Result;
 use crate::log::{Commit, ForeignWrites};
 use crate::parts::Sealed;
-use tidewire_core::{Error, ErrorKind};
+use tidewire_core::Error;
 
 /// Tries in a row that other writers may spoil, each of any number of commits.
 const TRIES_MAX: u32 = 16;
@@ -54,7 +54,7 @@ impl TableWriter {
         // With no index yet, or none of what was there before, nothing is to be followed.
         if let (Rows::Mirror(mirror), true, false) = (&mut self.rows, self.is_loaded, self.replaces_all) {
             let adopted = mirror.adopt(table, &mut self.parts, &self.layout, &touched);
-            adopted.map_err(|error| self.or_overtaken(error))?;
+            adopted.map_err(|error| self.or_taken_away(error))?;
         }
         Ok(())
     }
@@ -67,14 +67,16 @@ impl TableWriter {
         }
     }
 
-    /// What an error means where others may have taken away what was to be read: with their commits taken in it passes.
-    pub(super) fn or_overtaken(&self, error: Error) -> Error {
-        let is_adopting = self.settings.foreign_writes == ForeignWrites::Adopt;
-        if !is_adopting || error.kind() != ErrorKind::Operator || error.code() != "delta_table_damaged" {
-            return error;
+    /// What an error means where others may have taken away what was to be read: the whole table, or files of it by commits of
+    /// theirs, with which taken in it passes.
+    pub(super) fn or_taken_away(&self, error: Error) -> Error {
+        let Some(table) = self.table.as_ref().filter(|_| error.code() == "delta_table_damaged") else { return error };
+        if matches!(table.is_gone(), Ok(true)) {
+            return crate::log::gone(&self.store).with_cause(error);
         }
-        match self.table.as_ref().map(crate::log::Table::is_overtaken) {
-            Some(Ok(true)) => {
+        let is_adopting = self.settings.foreign_writes == ForeignWrites::Adopt;
+        match table.is_overtaken() {
+            Ok(true) if is_adopting => {
                 let message = format!("other writers removed files of `{}`", self.store.place(""));
                 Error::retry("delta_overtaken", message).with_cause(error)
             }

@@ -122,7 +122,7 @@ impl TableWriter {
         let (Some(running), Some(table)) = (self.compacting.running.take(), &mut self.table) else { return Ok(()) };
         failpoint::step("delta_compaction_copied")?;
         let finished = running.finish(table);
-        let exchange = match finished.map_err(|error| self.or_overtaken(error)) {
+        let exchange = match finished.map_err(|error| self.or_taken_away(error)) {
             Ok(exchange) => exchange,
             Err(error) if error.kind() == ErrorKind::Retry => {
                 tracing::warn!(table = %self.schema.name, error = %error.chain(), "rewriting data files put off");

@@ -220,7 +220,7 @@ impl TableWriter {
         if self.is_reading {
             return Ok(());
         }
-        self.close().map_err(|error| self.or_overtaken(error))?;
+        self.close().map_err(|error| self.or_taken_away(error))?;
         self.allow_nulls();
         let mut widened = self.rewrite_files()?;
         if !self.has_changes() {

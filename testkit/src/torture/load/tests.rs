@@ -15,6 +15,7 @@ fn load(kind: Kind) -> Load {
         bulk: 2_000,
         pause: Duration::ZERO,
         shapes: true,
+        renames: kind != Kind::Postgres,
         truncates: true,
         prepares: true,
     }

@@ -50,7 +50,7 @@ fn foreign_entry(h: &Harness, lines: &str) {
 #[test]
 fn an_error_of_one_table_names_it() {
     type Strike = fn(&mut Harness) -> Error;
-    let cases: [(&str, Strike); 11] = [
+    let cases: [(&str, Strike); 12] = [
         ("unknown_value", |h| h.try_send(&[Logical::update(77, "z2", None)]).unwrap_err()),
         ("table_without_key", |h| {
             h.without_keys(Keyless::Refuse);
@@ -104,6 +104,11 @@ fn an_error_of_one_table_names_it() {
             h.try_send(&[Logical::update(1, "z2", Some("Z2"))]).unwrap();
             fs::remove_dir_all(h.table_directory().join("_delta_log")).unwrap();
             h.try_commit().unwrap_err()
+        }),
+        // Found by a file of it: what the log did not carry is in the table.
+        ("delta_table_gone", |h| {
+            fs::remove_dir_all(h.table_directory()).unwrap();
+            h.try_send(&[Logical::update(1, "z2", None)]).and_then(|()| h.try_commit()).unwrap_err()
         }),
         // While nobody looked: the changes that come are no table by themselves.
         ("delta_table_gone", |h| {
