@@ -6,10 +6,11 @@ use super::rig::{NEWEST, Rig};
 use crate::lineage::halted;
 use crate::rig::Sinks;
 use anyhow::{Result, ensure};
+use std::time::Duration;
 use tidewire_testkit::oracle::Witness;
 use tidewire_testkit::readers::Reader;
 use tidewire_testkit::workload::Workload;
-use tidewire_testkit::{Mysql, MysqlOptions, MysqlVersion, wait};
+use tidewire_testkit::{Mysql, MysqlOptions, MysqlVersion, Proxy, wait};
 
 fn load(seed: u64) -> Workload {
     Workload { seed, transactions: 60, largest: 50, ..Workload::default() }
@@ -68,6 +69,62 @@ fn a_replica_of_mysql_8_0_takes_over() -> Result<()> {
 #[test]
 fn a_replica_of_mariadb_takes_over() -> Result<()> {
     fail_over(MysqlVersion::MariaDb118)
+}
+
+/// The server ends amid the first reading of a large table, and a replica goes on in its place. What was read before of another
+/// server's snapshot is read again.
+fn fail_over_while_read(version: MysqlVersion) -> Result<()> {
+    const ROWS: usize = 120_000;
+    let mut rig = Rig::with(Sinks::Both, &MysqlOptions::version(version), "")?;
+    rig.daemon.allow_log("connection_lost");
+    load(505).run(&rig.server)?;
+    rig.client()?.execute(&format!(
+        "CREATE TABLE large (id int PRIMARY KEY, t varchar(200)); INSERT INTO large VALUES (0, repeat('x', 200));
+         SET @n = 0; INSERT INTO large SELECT @n := @n + 1, repeat(hex(@n + 1048576), 30) FROM
+           (SELECT 1 FROM {UNITS} a, {UNITS} b, {UNITS} c, {UNITS} d, {UNITS} e, {UNITS} f) n LIMIT {ROWS}"
+    ))?;
+    let replica = Mysql::replica_of(&rig.server, &MysqlOptions::default())?;
+    replica.level_with(&rig.server)?;
+    let line = Proxy::start(rig.server.port())?;
+    rig.daemon.write_config(&rig.config(Sinks::Both, line.port(), ""))?;
+    line.delay(Duration::from_millis(20));
+    rig.daemon.run()?;
+    wait::until("all tables but the large one", wait::PATIENCE, || {
+        Ok((rig.daemon.log()?.matches("the table has been read").count() == 3).then_some(()))
+    })?;
+    line.stall();
+    rig.client()?.execute("INSERT INTO large VALUES (-1, 'meanwhile'); DELETE FROM large WHERE id = 7")?;
+    replica.level_with(&rig.server)?;
+    rig.server.kill()?;
+    replica.promote()?;
+    line.turn_to(replica.port());
+    line.delay(Duration::ZERO);
+    line.resume();
+    rig.server = replica;
+    load(506).run(&rig.server)?;
+    rig.catch_up()?;
+    let log = rig.daemon.log()?;
+    ensure!(log.matches("the snapshot begins").count() > 1, "the reading began once");
+    rig.check_lake(&[Reader::Deltalake])?;
+    rig.check_mirrors(&["large"], &[Reader::Deltalake])?;
+    rig.check_topics(&["large"], None)?;
+    rig.check_events(None)?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+/// A table of ten rows.
+const UNITS: &str = "(SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1 UNION ALL
+    SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1)";
+
+#[test]
+fn a_replica_of_mysql_takes_over_amid_the_first_reading() -> Result<()> {
+    fail_over_while_read(NEWEST)
+}
+
+#[test]
+fn a_replica_of_mariadb_takes_over_amid_the_first_reading() -> Result<()> {
+    fail_over_while_read(MysqlVersion::MariaDb118)
 }
 
 /// A replica looks for all rows of an event at once where no key leads to them, and logs them in the order in which it meets
@@ -192,7 +249,7 @@ fn purged(options: &MysqlOptions) -> Result<()> {
     client.execute("FLUSH LOGS")?;
     let (last, _) = rig.server.log_place()?;
     client.execute(&format!("PURGE BINARY LOGS TO '{last}'"))?;
-    load(507).run(&rig.server)?;
+    load(506).run(&rig.server)?;
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;
     ensure!(code == "binlog_purged", "{code}");

@@ -280,7 +280,7 @@ fn check_space(folder: &Path, rows: u64, minutes: u64) -> Result<()> {
 }
 
 /// The table, its copy and what churn leaves behind until its retention has passed: about 80 bytes a row each for the first
-/// two, and as much for the third; then up to 5 GB a minute.
+/// two, and as much for the third; then up to 5 GB a minute, for the minute of the retention and the one until a checkpoint.
 fn space_needed_gb(rows: u64, minutes: u64) -> u64 {
-    1 + rows * 240 / 1_000_000_000 + 5 * minutes
+    1 + rows * 240 / 1_000_000_000 + 5 * minutes.min(3)
 }

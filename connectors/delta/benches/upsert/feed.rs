@@ -48,8 +48,10 @@ pub(crate) fn purge(lake: &Path, state: &Path) -> Result<()> {
 }
 
 fn sink(lake: &Path, state: &Path) -> Result<Box<dyn SinkConnector>> {
-    let location = serde_json::json!({ "location": format!("file://{}", lake.display()) });
-    let config: Config = serde_json::from_value(location)?;
+    // The shortest that there is: a load of minutes replaces more than most disks hold.
+    let settings = serde_json::json!({
+        "location": format!("file://{}", lake.display()), "file_retention": "60s", "log_retention": "60s" });
+    let config: Config = serde_json::from_value(settings)?;
     let state_dir = Some(state.to_path_buf());
     let options = SinkOptions { name: "bench".into(), state_dir, secrets: Arc::new(NoSecrets) };
     Ok(connector(options, config).map_err(|faults| format!("{faults:?}"))?)

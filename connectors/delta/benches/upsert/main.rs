@@ -12,12 +12,15 @@ use rows::{KeyShape, Shape, Sums};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tidewire_core::{Mark, Position};
 
 /// Commits before the measured ones.
 const WARM_UP: u64 = 5;
+/// Between two looks at what was written: well below the retention of files.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// What to do. `round` counts the rounds that were applied before.
 #[derive(Deserialize)]
@@ -106,8 +109,7 @@ fn churn(mut feed: Feed, lake: &Path, commits: u64, changes: u64, length: Durati
     let begun = Instant::now();
     feed.fill()?;
     tell("fill", json!({ "seconds": begun.elapsed().as_secs_f64(), "peak_kib": peak_kib()? }));
-    let mut before = HashSet::new();
-    for_each_file(lake, &mut |path, _| before.extend([path]))?;
+    let mut written = Written::since(lake)?;
     let written_before = bytes_written()?;
 
     let mut millis = Vec::new();
@@ -123,6 +125,7 @@ fn churn(mut feed: Feed, lake: &Path, commits: u64, changes: u64, length: Durati
 
     let (mut busy, mut maintaining, mut slowest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let (begun, first) = (Instant::now(), feed.round);
+    let mut looked = begun;
     loop {
         // What the source would have done by then is no work of the sink's.
         let batches = feed.next_round();
@@ -131,6 +134,10 @@ fn churn(mut feed: Feed, lake: &Path, commits: u64, changes: u64, length: Durati
         busy += applied + maintained;
         maintaining += maintained;
         slowest = slowest.max(applied + maintained);
+        if looked.elapsed() >= LOOK {
+            written.look(lake)?;
+            looked = Instant::now();
+        }
         if begun.elapsed() >= length {
             break;
         }
@@ -144,19 +151,41 @@ fn churn(mut feed: Feed, lake: &Path, commits: u64, changes: u64, length: Durati
 
     let (peak_kib, all_bytes, round) = (peak_kib()?, bytes_written()?.saturating_sub(written_before), feed.round);
     drop(feed);
-    let (mut lake_bytes, mut files) = (0, 0);
-    for_each_file(lake, &mut |path, bytes| {
-        if !before.contains(&path) {
-            lake_bytes += bytes;
-            files += 1;
-        }
-    })?;
+    written.look(lake)?;
+    let Written { bytes, files, .. } = written;
     tell(
         "end",
-        json!({ "round": round, "peak_kib": peak_kib, "changes": round * changes, "lake_bytes": lake_bytes,
+        json!({ "round": round, "peak_kib": peak_kib, "changes": round * changes, "lake_bytes": bytes,
                 "all_bytes": all_bytes, "files": files }),
     );
     Ok(())
+}
+
+/// What was written into a folder since a moment, also what was removed again: no file goes between two looks at it.
+struct Written {
+    seen: HashSet<u64>,
+    bytes: u64,
+    files: u64,
+}
+
+impl Written {
+    fn since(folder: &Path) -> Result<Written> {
+        let mut written = Written { seen: HashSet::new(), bytes: 0, files: 0 };
+        written.look(folder)?;
+        Ok(Written { bytes: 0, files: 0, ..written })
+    }
+
+    fn look(&mut self, folder: &Path) -> Result<()> {
+        for_each_file(folder, &mut |path, bytes| {
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            // Paths themselves would be a good part of the memory that is measured.
+            if self.seen.insert(hasher.finish()) {
+                self.bytes += bytes;
+                self.files += 1;
+            }
+        })
+    }
 }
 
 fn tell(phase: &str, figures: serde_json::Value) {
@@ -183,7 +212,11 @@ fn number_in(file: &str, name: &str) -> Result<u64> {
 fn for_each_file(folder: &Path, each: &mut impl FnMut(PathBuf, u64)) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let about = entry.metadata()?;
+        let about = match entry.metadata() {
+            // Its retention has passed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            about => about?,
+        };
         if about.is_dir() {
             for_each_file(&entry.path(), each)?;
         } else {
