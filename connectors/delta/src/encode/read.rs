@@ -17,7 +17,9 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::sync::Arc;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidewire_core::Error;
 
 /// Bytes that one request to an object store asks for when pages follow each other.
@@ -30,6 +32,30 @@ struct Source {
     name: String,
     size: u64,
     file: Option<File>,
+    failed: Failed,
+}
+
+/// Why the store did not give what was asked for last. Arrow makes a text of every cause; whether a call may be repeated, or a
+/// file is damaged, would be lost.
+#[derive(Clone, Debug, Default)]
+struct Failed(Arc<Mutex<Option<Error>>>);
+
+impl Failed {
+    /// Keeps an error; hands out a stand-in.
+    fn keep(&self, error: Error) -> std::io::Error {
+        let stand_in = std::io::Error::other(error.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        stand_in
+    }
+
+    fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What a fault of the reader means: its cause is the store's, else the file's content.
+    fn or_damaged(&self, place: &str, cause: &impl std::fmt::Display) -> Error {
+        self.take().unwrap_or_else(|| error::damaged(place, cause.to_string()))
+    }
 }
 
 impl Length for Source {
@@ -43,21 +69,70 @@ impl ChunkReader for Source {
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         if let Some(file) = &self.file {
-            let mut reader = file.try_clone()?;
-            reader.seek(SeekFrom::Start(start))?;
-            return Ok(Box::new(BufReader::new(reader)));
+            let sought = file.try_clone().and_then(|mut file| file.seek(SeekFrom::Start(start)).map(|_| file));
+            let file = sought.map_err(|cause| self.local(cause))?;
+            return Ok(Box::new(BufReader::new(Local {
+                file,
+                place: self.store.place(&self.name),
+                failed: self.failed.clone(),
+            })));
         }
-        let (store, name, size) = (self.store.clone(), self.name.clone(), self.size);
-        Ok(Box::new(Ahead { store, name, size, at: start, held: Bytes::new() }))
+        let (store, name, size, failed) = (self.store.clone(), self.name.clone(), self.size, self.failed.clone());
+        Ok(Box::new(Ahead { store, name, size, at: start, held: Bytes::new(), failed }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        // A damaged footer may ask for anything.
+        let end = start.checked_add(length as u64).filter(|end| *end <= self.size);
+        let range = start..end.ok_or_else(|| ParquetError::EOF("the file is shorter".to_owned()))?;
         if let Some(file) = &self.file {
-            return file.get_bytes(start, length);
+            let mut bytes = vec![0; length];
+            return match file.read_exact_at(&mut bytes, start) {
+                Ok(()) => Ok(bytes.into()),
+                Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    Err(ParquetError::EOF("the file is shorter".to_owned()))
+                }
+                Err(cause) => Err(self.local(cause).into()),
+            };
         }
-        let range = start..start + length as u64;
-        let bytes = self.store.get_range(&self.name, range).map_err(|cause| ParquetError::External(Box::new(cause)))?;
-        bytes.filter(|bytes| bytes.len() == length).ok_or_else(|| ParquetError::EOF("the object is shorter".to_owned()))
+        let bytes = piece(&self.store, &self.name, range, &self.failed)?;
+        if bytes.len() == length { Ok(bytes) } else { Err(ParquetError::EOF("the object is shorter".to_owned())) }
+    }
+}
+
+impl Source {
+    fn local(&self, cause: std::io::Error) -> std::io::Error {
+        self.failed.keep(error::local_io("read", &self.store.place(&self.name), cause))
+    }
+}
+
+/// Bytes of an object. A store refuses a piece behind the object's end as it refuses anything else, so its size is asked for.
+fn piece(store: &TableStore, name: &str, range: Range<u64>, failed: &Failed) -> std::io::Result<Bytes> {
+    let start = range.start;
+    let what = match store.get_range(name, range) {
+        Ok(Some(bytes)) => return Ok(bytes),
+        Ok(None) => "it is missing",
+        Err(_) if matches!(store.head(name), Ok(Some(object)) if object.size <= start) => "it ends too early",
+        Err(cause) => return Err(failed.keep(cause)),
+    };
+    Err(failed.keep(error::damaged(&store.place(name), what)))
+}
+
+/// Reads a file in order.
+struct Local {
+    file: File,
+    place: String,
+    failed: Failed,
+}
+
+impl Read for Local {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        match self.file.read(out) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::Interrupted => {
+                Err(self.failed.keep(error::local_io("read", &self.place, cause)))
+            }
+            read => read,
+        }
     }
 }
 
@@ -68,14 +143,14 @@ struct Ahead {
     size: u64,
     at: u64,
     held: Bytes,
+    failed: Failed,
 }
 
 impl Read for Ahead {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         if self.held.is_empty() && self.at < self.size {
             let range = self.at..self.size.min(self.at + READ_AHEAD_BYTES);
-            let bytes = self.store.get_range(&self.name, range).map_err(std::io::Error::other)?;
-            self.held = bytes.ok_or(std::io::ErrorKind::NotFound)?;
+            self.held = piece(&self.store, &self.name, range, &self.failed)?;
         }
         let count = out.len().min(self.held.len());
         let piece = self.held.split_to(count);
@@ -94,6 +169,7 @@ pub(crate) struct ColumnReader {
     names: Vec<String>,
     types: Vec<ColumnType>,
     present: Vec<bool>,
+    failed: Failed,
     /// Rows of the whole file.
     pub(crate) rows: u64,
 }
@@ -120,16 +196,17 @@ impl ColumnReader {
             })?),
             None => None,
         };
-        let source = Source { store: store.clone(), name: name.to_owned(), size, file };
+        let failed = Failed::default();
+        let source = Source { store: store.clone(), name: name.to_owned(), size, file, failed: failed.clone() };
         let pages = if rows.is_some() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
         // Others note their own Arrow types in the file, which are not ours.
         let options = ArrowReaderOptions::new().with_offset_index_policy(pages).with_skip_arrow_metadata(true);
         let metadata =
-            ArrowReaderMetadata::load(&source, options.clone()).map_err(|cause| read_error(&place, cause))?;
+            ArrowReaderMetadata::load(&source, options.clone()).map_err(|cause| failed.or_damaged(&place, &cause))?;
         let metadata = match without_nanoseconds(metadata.schema()) {
             None => metadata,
             Some(schema) => ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))
-                .map_err(|cause| read_error(&place, cause))?,
+                .map_err(|cause| failed.or_damaged(&place, &cause))?,
         };
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
         let total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
@@ -142,10 +219,10 @@ impl ColumnReader {
         if let Some(rows) = rows {
             builder = builder.with_row_selection(selection(rows));
         }
-        let reader = builder.build().map_err(|cause| read_error(&place, cause))?;
+        let reader = builder.build().map_err(|cause| failed.or_damaged(&place, &cause))?;
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let types = columns.iter().map(|column| column.column_type.clone()).collect();
-        Ok(ColumnReader { reader, place, names, types, present, rows: total })
+        Ok(ColumnReader { reader, place, names, types, present, failed, rows: total })
     }
 
     /// As `open`, for all rows of a file that has as many as the log says.
@@ -173,7 +250,7 @@ impl ColumnReader {
         let batch: RecordBatch = match self.reader.next() {
             None => return Ok(None),
             Some(Ok(batch)) => batch,
-            Some(Err(cause)) => return Err(error::damaged(&self.place, cause.to_string())),
+            Some(Err(cause)) => return Err(self.failed.or_damaged(&self.place, &cause)),
         };
         let columns = self.names.iter().zip(&self.types);
         columns.map(|(name, kind)| self.as_declared(batch.column_by_name(name), kind)).collect::<Result<_>>().map(Some)
@@ -240,13 +317,5 @@ fn selection(rows: &[u32]) -> RowSelection {
     RowSelection::from(selectors)
 }
 
-/// What a fault of the Parquet reader means: its cause is the store's, else the file's content.
-fn read_error(place: &str, cause: ParquetError) -> Error {
-    match cause {
-        ParquetError::External(inner) => match inner.downcast::<Error>() {
-            Ok(own) => *own,
-            Err(other) => Error::retry("storage_io", format!("read `{place}`")).with_cause(other),
-        },
-        other => error::damaged(place, other.to_string()),
-    }
-}
+#[cfg(test)]
+mod tests;
