@@ -46,9 +46,12 @@ fn mariadb_survives_a_short_round() -> Result<()> {
     survives(Kind::MariaDb, 103)
 }
 
+/// The store of this seed is in trouble, and silent, beside all else.
 #[test]
 fn tables_in_a_bucket_survive_a_short_round() -> Result<()> {
-    round(Kind::Postgres, 104, false, true).map(drop)
+    let round = round(Kind::Postgres, 111, false, true)?;
+    ensure!(round.faults.contains_key("store in trouble"), "seed 111: {:?}", round.faults);
+    Ok(())
 }
 
 #[test]
