@@ -453,7 +453,8 @@ impl Table {
         // One of a table that was taken away would look like a table.
         self.check_presence()?;
         let now = now_millis();
-        let cleaned_all = self.upkeep.is_clean_due() && clean::expired_files(&self.store, &mut self.state, now)?;
+        let cleaned_all =
+            self.upkeep.is_clean_due(&self.state) && clean::expired_files(&self.store, &mut self.state, now)?;
         checkpoint::write(&self.store, self.version, &self.state)?;
         self.presence.begins_with(checkpoint::name(self.version));
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 /// A checkpoint is due when a change has waited for it so long.
 const CHECKPOINT_AGE: Duration = Duration::from_mins(10);
-/// Expired files and entries are looked for at most this often.
+/// Expired files and entries are looked for at most this often, and twice within the retention where that is shorter.
 const CLEAN_SECONDS: u64 = 3_600;
+/// But never more often than this.
+const CLEAN_SECONDS_MIN: u64 = 30;
 /// A table that rests is looked at this often even if no removal of it has expired: its entries may have.
 const REST_INTERVAL: Duration = Duration::from_hours(24);
 
@@ -59,14 +61,14 @@ impl Upkeep {
     }
 
     /// Whether the next checkpoint cleans too. Until all is clean, every one does.
-    pub(super) fn is_clean_due(&self) -> bool {
-        self.cleaned.is_none_or(|last| last.elapsed() >= clean_interval())
+    pub(super) fn is_clean_due(&self, state: &State) -> bool {
+        self.cleaned.is_none_or(|last| last.elapsed() >= clean_interval(state))
     }
 
     /// Whether a table without a checkpoint to write is to be cleaned all the same.
     pub(super) fn is_rest_clean_due(&self, state: &State, now_millis: i64) -> bool {
         let since = self.cleaned.unwrap_or(self.opened).elapsed();
-        since >= REST_INTERVAL || (since >= clean_interval() && clean::has_expired(state, now_millis))
+        since >= REST_INTERVAL || (since >= clean_interval(state) && clean::has_expired(state, now_millis))
     }
 
     /// As if so much time had passed.
@@ -85,6 +87,7 @@ impl Upkeep {
     }
 }
 
-fn clean_interval() -> Duration {
-    Duration::from_secs(limit(Limit::CleanSeconds, CLEAN_SECONDS))
+fn clean_interval(state: &State) -> Duration {
+    let half = u64::try_from(clean::retention_millis(state)).unwrap_or(0) / 2_000;
+    Duration::from_secs(limit(Limit::CleanSeconds, half.clamp(CLEAN_SECONDS_MIN, CLEAN_SECONDS)))
 }

@@ -17,8 +17,12 @@ fn adding(version: i64) -> Commit {
 
 /// A table that forgets at once what is removed, and its entries after an hour.
 fn forgetful(directory: &TempDir) -> Table {
+    keeping(directory, "0 hours")
+}
+
+fn keeping(directory: &TempDir, files: &str) -> Table {
     let keep = |what: &str, time: &str| (format!("delta.{what}RetentionDuration"), format!("interval {time}"));
-    let configuration = [keep("deletedFile", "0 hours"), keep("log", "1 hour")].into();
+    let configuration = [keep("deletedFile", files), keep("log", "1 hour")].into();
     Table::create(store(directory), NewTable { configuration, ..new_table() }, commit(0)).unwrap()
 }
 
@@ -82,15 +86,32 @@ fn a_table_that_rests_is_cleaned_too_sk_3d() {
     churn(&mut table, 2);
     table.checkpoint().unwrap();
     churn(&mut table, 1);
-    table.upkeep.age(59 * MINUTE);
+    table.upkeep.age(Duration::from_secs(29));
     table.upkeep.checkpointed();
     table.maintain().unwrap();
-    assert_eq!(stored_files(&table), 1, "not more often than every hour");
-    table.upkeep.age(MINUTE);
+    assert_eq!(stored_files(&table), 1, "not more often than every half minute");
+    table.upkeep.age(Duration::from_secs(1));
     table.maintain().unwrap();
     assert_eq!((stored_files(&table), checkpoints(&table).len()), (0, 1), "cleaned without a checkpoint");
     assert_eq!(table.state.tombstones.len(), 0);
     assert_eq!(content(&mut reopen(&directory)), content(&mut table));
+}
+
+/// What has expired lies there for half of the retention at most, but is not looked for all the time.
+#[test]
+fn a_short_retention_is_kept_to_sk_3d() {
+    for (files, seconds) in
+        [("24 hours", 3_600), ("2 hours", 3_600), ("10 minutes", 300), ("1 minutes", 30), ("0 hours", 30)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let mut table = keeping(&directory, files);
+        table.upkeep.cleaned();
+        assert!(!table.upkeep.is_clean_due(&table.state), "{files}");
+        table.upkeep.age(Duration::from_secs(seconds - 1));
+        assert!(!table.upkeep.is_clean_due(&table.state), "{files}");
+        table.upkeep.age(Duration::from_secs(1));
+        assert!(table.upkeep.is_clean_due(&table.state), "{files}");
+    }
 }
 
 #[test]
