@@ -148,6 +148,8 @@ pub(crate) struct Assembler {
     file_known: bool,
     /// Where the last event begins.
     event_start: u64,
+    /// When the last statement began, in seconds since 1970.
+    statement_seconds: u32,
     /// Rows of a compressed transaction so far: its changes share an offset.
     payload_rows: u32,
     place: Place,
@@ -196,6 +198,7 @@ impl Assembler {
             offset,
             file_known: false,
             event_start: offset,
+            statement_seconds: 0,
             payload_rows: 0,
             place: start.place,
             major,
@@ -281,8 +284,14 @@ impl Assembler {
             Event::Gtid(gtid) => self.begin_gtid(&gtid, header),
             Event::AnonymousGtid(gtid) => self.begin_anonymous(&gtid, header),
             Event::MariaGtid(gtid) => self.begin_mariadb(&gtid, header),
-            Event::Query(query) => self.query(&query),
-            Event::CompressedQuery(query) => self.opened(&query, Assembler::query),
+            Event::Query(query) => {
+                self.statement_seconds = header.timestamp;
+                self.query(&query)
+            }
+            Event::CompressedQuery(query) => {
+                self.statement_seconds = header.timestamp;
+                self.opened(&query, Assembler::query)
+            }
             Event::Xid(_) => self.commit(),
             Event::XaPrepare(event) => self.xa_prepare(&event),
             Event::Payload(_) => Ok(Applied::Payload),

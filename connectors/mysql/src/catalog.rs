@@ -111,6 +111,7 @@ pub(crate) async fn define(
         database: Some(&name.schema),
         fold_names: false,
         origin: Origin::catalog(),
+        now: None,
     };
     let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::operator("definition_unreadable", format!("the definition of table `{name}` is not understood"))

@@ -21,6 +21,7 @@ mod default;
 mod define;
 mod indexes;
 mod keys;
+mod now;
 mod options;
 mod schemas;
 mod statement;
@@ -38,6 +39,7 @@ pub(crate) use syntax::{
 };
 
 use crate::model::{Flavour, Origin};
+pub(crate) use now::Now;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tidewire_core::TableName;
@@ -74,6 +76,8 @@ pub(crate) struct Context<'a> {
     pub(crate) fold_names: bool,
     /// Where the statement stands: what a definition's columns are counted from.
     pub(crate) origin: Origin,
+    /// When it began; `None` for one that was not run, as the catalog's.
+    pub(crate) now: Option<Now>,
 }
 
 /// A statement that could not be understood, or that the server would not have run.

@@ -226,6 +226,8 @@ pub(crate) enum Given {
     TypesOwn,
     /// The default of then.
     Default(DefaultValue),
+    /// The time of the statement, as text with the column's digits of a fraction; of a timestamp in UTC.
+    Moment(Arc<str>),
 }
 
 /// A column as declared.

@@ -131,6 +131,7 @@ pub fn statement(mariadb: bool, sql_mode: u64, sql: &str) -> bool {
         database: Some("probe"),
         fold_names: false,
         origin: Origin::catalog(),
+        now: None,
     };
     ddl::parse(sql, &context).is_ok_and(|statement| schemas().apply(&statement, &context).is_ok())
 }

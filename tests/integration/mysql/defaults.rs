@@ -20,6 +20,7 @@ fn check(options: &MysqlOptions) -> Result<()> {
     };
     config("fill")?;
     let client = rig.client()?;
+    client.execute("SET time_zone = '+02:00'")?;
     client.execute(
         "CREATE TABLE shape (id int PRIMARY KEY, a varchar(40)) CHARACTER SET utf8mb4;
          INSERT INTO shape VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (8, 'h'), (41, 'x'), (42, 'y'), (43, 'z'), (44, 'w');
@@ -34,6 +35,8 @@ fn check(options: &MysqlOptions) -> Result<()> {
         "ADD COLUMN c decimal(10,2) DEFAULT 7 FIRST, ADD COLUMN d varchar(20) DEFAULT 'a\\'é' AFTER id",
         "ADD COLUMN e enum('x', 'y') NOT NULL, ADD COLUMN f int NOT NULL, ADD COLUMN g varchar(9) NOT NULL",
         "ADD COLUMN h int, ADD COLUMN i datetime(3) DEFAULT '2024-02-29 01:02:03.5'",
+        "ADD COLUMN l timestamp(3) NULL DEFAULT CURRENT_TIMESTAMP(3), ADD COLUMN m datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) FIRST",
+        "ADD COLUMN n timestamp NOT NULL DEFAULT NOW() ON UPDATE NOW(), ADD COLUMN o datetime DEFAULT NOW()",
     ]) {
         let insert = format!("INSERT INTO shape (id, a, e, f, g) VALUES ({row}, 'new', 'y', 1, 'g')");
         let insert = if row < 103 { format!("INSERT INTO shape (id, a) VALUES ({row}, 'new')") } else { insert };
@@ -56,7 +59,8 @@ fn check(options: &MysqlOptions) -> Result<()> {
     rig.check_mirrors(&["shape"], &WITH)?;
 
     client.execute(
-        "ALTER TABLE moment ADD COLUMN c datetime DEFAULT CURRENT_TIMESTAMP; INSERT INTO moment (id) VALUES (2)",
+        "SET time_zone = 'SYSTEM'; ALTER TABLE moment ADD COLUMN c datetime DEFAULT CURRENT_TIMESTAMP;
+         INSERT INTO moment (id) VALUES (2)",
     )?;
     rig.catch_up()?;
     let log = rig.daemon.log()?;

@@ -5,7 +5,7 @@ use super::{Applied, Assembler, rename};
 use crate::binlog::QueryEvent;
 use crate::binlog::kind::QUERY_COMPRESSED;
 use crate::charset::Converter;
-use crate::ddl::{self, Context, DdlError, Effect, Statement, Transaction};
+use crate::ddl::{self, Context, DdlError, Effect, Now, Statement, Transaction};
 use crate::model::{Charset, OriginKind, TableDef};
 use crate::table_changes;
 use std::borrow::Cow;
@@ -90,6 +90,7 @@ impl Assembler {
             database: (!database.is_empty()).then_some(database),
             fold_names: self.facts.fold_names,
             origin: self.first_known(OriginKind::Statement),
+            now: Some(Now::of(self.statement_seconds, query.status.microseconds, query.status.time_zone)),
         })
     }
 

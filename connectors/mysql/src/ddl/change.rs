@@ -4,6 +4,7 @@
 //! Source: `mysql_prepare_alter_table` in `sql/sql_table.cc` of both servers.
 
 use super::define::{self, Rules};
+use super::now::Now;
 use super::{AlterAction, AlterTable, ApplyError, CharsetSpec, KeyKind, Place, default, indexes};
 use crate::model::{Charset, ColumnDef, DefaultValue, Generated, Given, TableDef, same_name};
 use std::sync::Arc;
@@ -196,7 +197,7 @@ fn come(table: &mut TableDef, before: &TableDef, alter: &AlterTable, rules: Rule
             None => {
                 column.number = table.next_number();
                 column.added_as_null = starts_as_null(&column);
-                column.given = given(&column);
+                column.given = given(&column, rules.context.now);
             }
         }
         let at = match place {
@@ -221,10 +222,13 @@ fn starts_as_null(column: &ColumnDef) -> bool {
 }
 
 /// What rows that are there get in a column that is added, other than null.
-fn given(column: &ColumnDef) -> Option<Given> {
+fn given(column: &ColumnDef, now: Option<Now>) -> Option<Given> {
     let is_told = column.generated == Generated::No && !column.auto_increment;
     match &column.default {
         _ if !is_told => None,
+        Some(DefaultValue::Expression { text }) if default::is_now(text) => {
+            now.and_then(|now| now.text(&column.kind)).map(|text| Given::Moment(text.into()))
+        }
         None if column.nullable => None,
         None => Some(Given::TypesOwn),
         Some(DefaultValue::Null | DefaultValue::Unknown) => None,

@@ -42,6 +42,12 @@ pub(super) fn value(spec: &DefaultSpec, column: &ColumnDef) -> DefaultValue {
     }
 }
 
+/// Whether a default is the time of the statement.
+pub(super) fn is_now(text: &str) -> bool {
+    let rest = text.strip_prefix("CURRENT_TIMESTAMP");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('(') && rest.ends_with(')'))
+}
+
 /// Bytes are a number to a number and a text to a text.
 fn of_bytes(bytes: &[u8], kind: &ColumnKind) -> DefaultValue {
     let hex = || DefaultValue::Expression {

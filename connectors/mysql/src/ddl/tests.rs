@@ -5,7 +5,7 @@ mod effects;
 mod parsing;
 mod recorded;
 
-use super::{Context, Defaults, Schemas, Statement, parse};
+use super::{Context, Defaults, Now, Schemas, Statement, parse};
 use crate::model::{Charset, Flavour, Origin, OriginKind};
 use tidewire_core::TableName;
 
@@ -15,7 +15,20 @@ const ORIGIN: Origin = Origin { kind: OriginKind::Statement, micros: 5 };
 /// The `sql_mode` empty, database `work`.
 fn context(flavour: Flavour) -> Context<'static> {
     let server_version = if flavour == Flavour::MySql { 90_704 } else { 110_809 };
-    Context { flavour, server_version, sql_mode: 0, database: Some("work"), fold_names: false, origin: ORIGIN }
+    Context {
+        flavour,
+        server_version,
+        sql_mode: 0,
+        database: Some("work"),
+        fold_names: false,
+        origin: ORIGIN,
+        now: Some(now()),
+    }
+}
+
+/// A second into a leap day, with microseconds and a time zone.
+fn now() -> Now {
+    Now::of(1_709_164_801, Some(250_000), Some(b"+02:00"))
 }
 
 fn charset(name: &str, collation: &str) -> Charset {

@@ -52,6 +52,18 @@ impl Absent {
         made.map_or(Absent::Unknown, Absent::Constant)
     }
 
+    /// Of a column of moments, from a text: of a timestamp in UTC.
+    pub(crate) fn moment(column: &ColumnDef, text: &str, zero: ZeroDates) -> Absent {
+        let (meaning, fsp) = match column.kind {
+            ColumnKind::DateTime { fsp } => (Meaning::DateTime, fsp),
+            ColumnKind::Timestamp { fsp } => (Meaning::Timestamp, fsp),
+            _ => return Absent::Unknown,
+        };
+        let kind = moment(column, meaning, fsp, zero);
+        let made = moment_parts(text, fsp).map(|bytes| Constant { decoder: Decoder { kind }, bytes: bytes.into() });
+        made.map_or(Absent::Unknown, Absent::Constant)
+    }
+
     /// The cell of such a column.
     pub(crate) fn cell(&self, builder: &mut BatchBuilder, scratch: &mut Scratch) -> Result<Cell, ValueError> {
         match self {
@@ -106,10 +118,7 @@ fn fraction_length(fsp: u8) -> usize {
 /// A constant of a column's type from its text: how it is read, and its bytes. `None` where the text may mean another
 /// value to the server than it does here.
 fn constant(column: &ColumnDef, text: &str, zero: ZeroDates) -> Option<(Kind, Vec<u8>)> {
-    let moment = |meaning, fsp| {
-        let impossible = Impossible::of(zero, column.nullable);
-        Kind::Moment(Moment { shape: Shape::Result, meaning, fsp, impossible })
-    };
+    let moment = |meaning, fsp| moment(column, meaning, fsp, zero);
     Some(match &column.kind {
         ColumnKind::TinyInt => whole(text, 8, column.unsigned)?,
         ColumnKind::SmallInt => whole(text, 16, column.unsigned)?,
@@ -139,6 +148,11 @@ fn constant(column: &ColumnDef, text: &str, zero: ZeroDates) -> Option<(Kind, Ve
         ColumnKind::Set { labels } => are_members(text, labels).then(|| framed(Form::Utf8(Tag::Set), text))??,
         _ => return None,
     })
+}
+
+fn moment(column: &ColumnDef, meaning: Meaning, fsp: u8, zero: ZeroDates) -> Kind {
+    let impossible = Impossible::of(zero, column.nullable);
+    Kind::Moment(Moment { shape: Shape::Result, meaning, fsp, impossible })
 }
 
 /// A length and bytes.

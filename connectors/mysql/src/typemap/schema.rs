@@ -37,8 +37,12 @@ fn missing(column: &ColumnDef, zero: ZeroDates) -> Missing {
         Some(Given::TypesOwn) if matches!(column.kind, ColumnKind::Timestamp { .. }) => return Missing::Unknown,
         Some(Given::TypesOwn) => None,
         Some(Given::Default(default)) => Some(default.clone()),
+        Some(Given::Moment(text)) => return known(&Absent::moment(column, text, zero)),
     };
-    let absent = Absent::of(&ColumnDef { default, ..column.clone() }, zero);
+    known(&Absent::of(&ColumnDef { default, ..column.clone() }, zero))
+}
+
+fn known(absent: &Absent) -> Missing {
     let read = |builder: &mut BatchBuilder| absent.cell(builder, &mut Scratch::default());
     BatchBuilder::constant(read).map_or(Missing::Unknown, Missing::from)
 }

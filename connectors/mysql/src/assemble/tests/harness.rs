@@ -108,6 +108,7 @@ impl Source {
             database: Some("crm"),
             fold_names: false,
             origin: Origin { kind: OriginKind::Statement, micros: 0 },
+            now: None,
         };
         for text in tables {
             schemas.apply(&parse(text, &context).unwrap(), &context).unwrap();

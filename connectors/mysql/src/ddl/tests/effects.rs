@@ -6,6 +6,7 @@ use crate::model::Flavour::{self, MariaDb, MySql};
 use crate::model::{ColumnDef, ColumnKind, Generated, TableDef};
 use crate::shape::table_schema;
 use crate::typemap::ZeroDates;
+use tidewire_core::calendar::{Fraction, write_timestamp};
 use tidewire_core::{ColumnNumber, Missing, Value};
 
 fn run(schemas: &mut Schemas, sql: &str, flavour: Flavour) -> Vec<String> {
@@ -174,8 +175,14 @@ fn what_old_rows_are_given_by_an_added_column() {
             ("alter table t add a varchar(9) not null", Some("\"\"")),
             ("alter table t add a timestamp not null", None),
             ("alter table t add a point not null", None),
+            // The time of the statement, in the session's zone or, of a timestamp, in none.
+            ("alter table t add a datetime default current_timestamp", Some("2024-02-29 02:00:01")),
+            ("alter table t add a datetime(1) default current_timestamp(1)", Some("2024-02-29 02:00:01.2")),
+            ("alter table t add a timestamp not null default now() on update now()", Some("2024-02-29 00:00:01")),
+            ("alter table t add a timestamp(6) null default now(6)", Some("2024-02-29 00:00:01.25")),
+            ("alter table t add a timestamp default now(); alter table t modify a timestamp default now()", None),
             // Computed.
-            ("alter table t add a datetime default current_timestamp", None),
+            ("alter table t add a date default (current_date)", None),
             ("alter table t add a varchar(36) default (uuid())", None),
             ("alter table t add a int as (id + 1) stored", None),
             ("alter table t add a int auto_increment unique", None),
@@ -210,6 +217,11 @@ fn shown(value: Value<'_>) -> String {
     match value {
         Value::Text(text) | Value::Enum(text) | Value::Set(text) => format!("{:?}", String::from_utf8_lossy(text)),
         Value::Decimal(decimal) => String::from_utf8_lossy(decimal.text()).into_owned(),
+        Value::Timestamp(at) | Value::TimestampTz(at) => {
+            let mut text = Vec::new();
+            write_timestamp(&mut text, at, b' ', Fraction::Trimmed, b"");
+            String::from_utf8(text).unwrap()
+        }
         other => format!("{other:?}"),
     }
 }

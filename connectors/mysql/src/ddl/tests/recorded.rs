@@ -47,8 +47,15 @@ fn check(recording: &str) {
         let sql_mode = parts.next().unwrap().parse().unwrap();
         let database = parts.next();
         let sql = unescaped(parts.next().unwrap());
-        let context =
-            Context { flavour, server_version: version, sql_mode, database, fold_names: false, origin: super::ORIGIN };
+        let context = Context {
+            flavour,
+            server_version: version,
+            sql_mode,
+            database,
+            fold_names: false,
+            origin: super::ORIGIN,
+            now: None,
+        };
         let statement = parse(&sql, &context).unwrap_or_else(|cause| panic!("{sql}: {cause}"));
         schemas.apply(&statement, &context).unwrap_or_else(|cause| panic!("{sql}: {cause}"));
         expected.retain(|line| !step.gone.contains(line));
