@@ -44,8 +44,9 @@ pub(super) fn value(spec: &DefaultSpec, column: &ColumnDef) -> DefaultValue {
 
 /// Whether a default is the time of the statement.
 pub(super) fn is_now(text: &str) -> bool {
-    let rest = text.strip_prefix("CURRENT_TIMESTAMP");
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('(') && rest.ends_with(')'))
+    // Nothing may follow: a default that is computed from it is another.
+    let digits = text.strip_prefix("CURRENT_TIMESTAMP").map(str::as_bytes);
+    matches!(digits, Some([] | [b'(', b'0'..=b'6', b')']))
 }
 
 /// Bytes are a number to a number and a text to a text.

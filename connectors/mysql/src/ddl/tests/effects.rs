@@ -181,6 +181,7 @@ fn what_old_rows_are_given_by_an_added_column() {
             ("alter table t add a timestamp not null default now() on update now()", Some("2024-02-29 00:00:01")),
             ("alter table t add a timestamp(6) null default now(6)", Some("2024-02-29 00:00:01.25")),
             ("alter table t add a timestamp default now(); alter table t modify a timestamp default now()", None),
+            ("alter table t add a timestamp(3) default (CURRENT_TIMESTAMP(3) + abs(1))", None),
             // Computed.
             ("alter table t add a date default (current_date)", None),
             ("alter table t add a varchar(36) default (uuid())", None),
