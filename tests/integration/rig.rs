@@ -138,3 +138,10 @@ pub(crate) fn holds(status: &Value, target: u64) -> bool {
             sink["position"].as_str().and_then(|text| position_lsn(text).ok()).is_some_and(|lsn| lsn >= target)
         })
 }
+
+/// How many data files lie in a table's folder.
+pub(crate) fn data_files(folder: &Path) -> Result<usize> {
+    let names = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<Result<Vec<_>>>()?;
+    Ok(names.iter().filter(|name| name.to_string_lossy().ends_with(".parquet")).count())
+}

@@ -1,7 +1,7 @@
 //! Columns come, go, change their names and grow while the stream runs; the sinks follow at the exact place.
 //! PG-48, PG-49, SK-3B, delta-upserts 3.9.
 
-use crate::rig::{POSTGRES, Rig, Sinks};
+use crate::rig::{POSTGRES, Rig, Sinks, data_files};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidewire_testkit::PostgresOptions;
@@ -72,11 +72,7 @@ fn a_mapped_mirror_keeps_names_and_follows_them() -> Result<()> {
     rig.check_lake(&READERS)?;
     oracle::check_mirror(&client, "public", "shape", &rig.table("shape"), &READERS)?;
     let folder = rig.table("shape");
-    let files = || -> Result<usize> {
-        let names = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name()));
-        let names = names.collect::<Result<Vec<_>>>()?;
-        Ok(names.iter().filter(|name| name.to_string_lossy().ends_with(".parquet")).count())
-    };
+    let files = || data_files(&folder);
     let before = files()?;
     for (change, row) in [
         ("RENAME COLUMN \"a name, with (all) = {of;it}\" TO \"a\tb\"", "(3, 'y', '{c}', 3)"),

@@ -2,7 +2,7 @@
 //! time. MY-40 to MY-49, MY-52, MY-53, MY-36, MY-79.
 
 use super::rig::Rig;
-use crate::rig::Sinks;
+use crate::rig::{Sinks, data_files};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidewire_testkit::mysql::DATABASE;
@@ -127,11 +127,7 @@ fn check_mapped(options: &MysqlOptions) -> Result<()> {
     rig.daemon.run()?;
     rig.catch_up()?;
     let folder = rig.table("shape");
-    let files = || -> Result<usize> {
-        let names = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name()));
-        let names = names.collect::<Result<Vec<_>>>()?;
-        Ok(names.iter().filter(|name| name.to_string_lossy().ends_with(".parquet")).count())
-    };
+    let files = || data_files(&folder);
     let before = files()?;
     for (change, row) in [
         ("CHANGE `a name, (all) {of;it}` `a=b` varchar(20)", "(3, 'y', 30, 3)"),

@@ -98,7 +98,6 @@ fn fail_over_while_read(version: MysqlVersion) -> Result<()> {
     rig.server.kill()?;
     replica.promote()?;
     line.turn_to(replica.port());
-    line.delay(Duration::ZERO);
     line.resume();
     rig.server = replica;
     load(506).run(&rig.server)?;
@@ -249,7 +248,7 @@ fn purged(options: &MysqlOptions) -> Result<()> {
     client.execute("FLUSH LOGS")?;
     let (last, _) = rig.server.log_place()?;
     client.execute(&format!("PURGE BINARY LOGS TO '{last}'"))?;
-    load(506).run(&rig.server)?;
+    load(507).run(&rig.server)?;
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;
     ensure!(code == "binlog_purged", "{code}");
