@@ -80,11 +80,9 @@ fn key(table: &TableDef, shown: &[&ColumnDef]) -> (Vec<usize>, KeyKind) {
 }
 
 /// Whether a rollback takes a table's rows back. An engine that is not known is taken for one that does.
-pub(crate) fn is_transactional(table: &TableDef) -> bool {
-    let engine = table.engine.as_deref().unwrap_or("InnoDB");
-    !["MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE", "MRG_MyISAM", "BLACKHOLE"]
-        .iter()
-        .any(|other| other.eq_ignore_ascii_case(engine))
+pub(crate) fn is_transactional(engine: Option<&str>) -> bool {
+    let without = ["MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE", "MRG_MyISAM", "BLACKHOLE"];
+    !engine.is_some_and(|engine| without.iter().any(|other| other.eq_ignore_ascii_case(engine)))
 }
 
 /// The table for which an online schema change makes a helper of this name, by the tools' own ways of naming: gh-ost

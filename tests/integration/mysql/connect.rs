@@ -5,6 +5,8 @@ use super::rig::{SOURCE, Target, USER};
 use crate::rig::BINARY;
 use anyhow::{Context, Result, ensure};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tidewire_testkit::mysql::DATABASE;
 use tidewire_testkit::{Daemon, Mysql, MysqlOptions, MysqlVersion, certificate, wait};
 
@@ -169,6 +171,31 @@ fn what_is_missing_is_named_and_mended() -> Result<()> {
         must_be(&daemon.command(&["remove", SOURCE, "--yes"])?, OK, "")?;
     }
     Ok(())
+}
+
+/// A login of MariaDB that may lock nothing gets its snapshot while others write: sessions that begin one after another see
+/// different states then, and one alone reads all tables.
+#[test]
+fn a_login_that_may_lock_nothing_reads_amid_writes() -> Result<()> {
+    let server = server(MysqlVersion::MariaDb118)?;
+    server.client()?.execute(
+        "CREATE TABLE a (id int AUTO_INCREMENT PRIMARY KEY); CREATE TABLE b LIKE a; CREATE TABLE c LIKE a;
+         CREATE USER 'bare'@'%' IDENTIFIED BY 'bare';
+         GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'bare'@'%';
+         GRANT SELECT ON work.* TO 'bare'@'%'",
+    )?;
+    let done = Arc::new(AtomicBool::new(false));
+    let (writer, is_done) = (server.client()?, Arc::clone(&done));
+    // Where the source does not stream it ends with the server.
+    let writing = std::thread::spawn(move || -> Result<()> {
+        while !is_done.load(Ordering::Relaxed) {
+            writer.execute("INSERT INTO a () VALUES ()")?;
+        }
+        Ok(())
+    });
+    must_stream(&server, &to_nowhere("bare", "bare", server.port(), "?ssl-mode=REQUIRED", ""))?;
+    done.store(true, Ordering::Relaxed);
+    writing.join().expect("the writer does not panic")
 }
 
 /// Settings that lose changes are errors of `check`, with the statement that mends them.

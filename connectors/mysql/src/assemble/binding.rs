@@ -107,7 +107,7 @@ impl Assembler {
             let absent = Absent::of(column, self.facts.zero_dates);
             slots.push(Slot { wire: *wire, decoder: Some(decoder), absent });
         }
-        Ok(Captured { schema, slots, transactional: shape::is_transactional(&definition) })
+        Ok(Captured { schema, slots, transactional: shape::is_transactional(definition.engine.as_deref()) })
     }
 
     /// The neutral shape of a table.

@@ -165,6 +165,12 @@ impl Schemas {
         self.tables.values().map(|table| &**table)
     }
 
+    /// Whether both say the same of the same tables, however columns are counted ([`TableDef::says_the_same`]).
+    pub(crate) fn say_the_same(&self, other: &Schemas) -> bool {
+        self.tables.len() == other.tables.len()
+            && self.iter().zip(other.iter()).all(|(table, other)| table.says_the_same(other))
+    }
+
     /// Applies a statement, and tells what became of which table, in order.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use super::tables::is_table;
 use crate::catalog::{quote_identifier, quoted_name};
 use crate::config::Settings;
 use crate::model::Flavour;
+use crate::shape::is_transactional;
 use std::collections::BTreeSet;
 use tidewire_core::{Finding, SnapshotMode, TableName};
 
@@ -56,13 +57,16 @@ pub(crate) fn missing_rights(facts: &Facts, settings: &Settings) -> Vec<Right> {
     missing
 }
 
-/// A snapshot of MySQL holds the captured tables' commits, or the whole server, for a moment; MariaDB does without.
+/// A snapshot of MySQL holds the captured tables' commits, or the whole server, for a moment; MariaDB does without. Both
+/// keep tables of engines without transactions locked while these are read.
 fn lock_rights(facts: &Facts, settings: &Settings, tables: &[&TableFacts]) -> Vec<Right> {
-    let needless = facts.server.version.flavour == Flavour::MariaDb || settings.snapshot == SnapshotMode::Never;
-    if needless || facts.grants.has_global(&["RELOAD", "FLUSH_TABLES", "SUPER"]) {
+    if settings.snapshot == SnapshotMode::Never {
         return Vec::new();
     }
-    let databases: BTreeSet<&str> = tables.iter().map(|table| &*table.name.schema).collect();
+    let needs_none = facts.server.version.flavour == Flavour::MariaDb
+        || facts.grants.has_global(&["RELOAD", "FLUSH_TABLES", "SUPER"]);
+    let locked = tables.iter().filter(|table| !needs_none || !is_transactional(table.engine.as_deref()));
+    let databases: BTreeSet<&str> = locked.map(|table| &*table.name.schema).collect();
     let lacking = databases.into_iter().filter(|database| !facts.grants.on_database("LOCK TABLES", database));
     lacking
         .map(|database| Right {

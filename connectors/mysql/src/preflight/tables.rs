@@ -5,6 +5,7 @@ use crate::catalog::quoted_name;
 use crate::charset::Converter;
 use crate::config::Settings;
 use crate::model::Flavour;
+use crate::shape::is_transactional;
 use std::collections::BTreeSet;
 use tidewire_core::{Finding, TableFilter};
 
@@ -56,9 +57,6 @@ const TYPES: &[&str] = &[
     "inet4",
     "inet6",
 ];
-
-/// Engines whose tables take a transaction's changes back when it is rolled back.
-const TRANSACTIONAL: &[&str] = &["innodb", "rocksdb", "tokudb", "ndbcluster", "ndb"];
 
 /// All of them.
 pub(super) fn findings(facts: &Facts, settings: &Settings) -> Vec<Finding> {
@@ -148,10 +146,8 @@ fn keys(tables: &[&TableFacts], findings: &mut Vec<Finding>) {
 
 /// MY-34. One finding for all.
 fn engines(tables: &[&TableFacts], findings: &mut Vec<Finding>) {
-    let plain = |table: &&&TableFacts| {
-        table.engine.as_ref().is_some_and(|engine| !TRANSACTIONAL.contains(&engine.to_lowercase().as_str()))
-    };
-    let names: Vec<String> = tables.iter().filter(plain).map(|table| table.name.to_string()).collect();
+    let plain = tables.iter().filter(|table| !is_transactional(table.engine.as_deref()));
+    let names: Vec<String> = plain.map(|table| table.name.to_string()).collect();
     if names.is_empty() {
         return;
     }

@@ -207,6 +207,17 @@ fn sec_81_each_right_has_its_own_code_and_grant() {
     });
     let expected = [("login_lacks_replication_client", "GRANT BINLOG MONITOR ON *.* TO `cdc`@`%`;".to_owned())];
     assert_eq!(shown(maria), expected);
+    // A table that stays locked while it is read is locked by nothing else than this.
+    let lock = [("login_lacks_lock_tables", "GRANT LOCK TABLES ON `shop`.* TO `cdc`@`%`;".to_owned())];
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let plain = found(flavour, |facts, _| {
+            let all = "GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD ON *.* TO `cdc`@`%`";
+            facts.grants = Grants::parse([all, "GRANT SELECT ON `shop`.`t` TO `cdc`@`%`"].into_iter(), false);
+            facts.tables[0].engine = Some("MyISAM".to_owned());
+        });
+        let rights = plain.into_iter().filter(|finding| finding.code.starts_with("login_"));
+        assert_eq!(shown(rights.collect()), lock, "{flavour:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! whatever could commit between the first of these and the reading of the place. From the gentlest on:
 //!
 //! - MariaDB tells for each such session its place in the log (`binlog_snapshot_position`): when that is the same for all,
-//!   no lock was needed.
+//!   no lock was needed. Where no lock is permitted either, one session reads all: its place is its own.
 //! - MariaDB's `BACKUP STAGE BLOCK_COMMIT` holds commits; the stages before it DDL, and writes to tables without transactions.
 //! - `LOCK TABLES ... READ` of the captured tables: a transaction that wrote to one of them holds its metadata lock until its
 //!   commit is in the log and in `gtid_executed`, so once we have the locks no commit of these tables is under way.
@@ -38,6 +38,8 @@ use tidewire_core::{Error, ErrorKind, Result, TableName};
 use tokio::time::Instant;
 
 const ACT: &str = "begin the snapshot";
+/// Code of a login that may lock nothing.
+const LOCK_MISSING: &str = "snapshot_lock_missing";
 /// Longest wait for a lock before others are let through.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Pause between two tries.
@@ -133,17 +135,21 @@ pub(crate) async fn consistent(plan: &LockPlan<'_>) -> Result<Consistent> {
         guards.push(guard);
     }
     let before = definitions(&mut control, plan).await?;
-    let lasting = |name: &TableName| before.get(name).is_some_and(|table| !shape::is_transactional(&table));
+    let lasting =
+        |name: &TableName| before.get(name).is_some_and(|table| !shape::is_transactional(table.engine.as_deref()));
     let (lasting, passing): (Vec<&TableName>, Vec<&TableName>) =
         plan.tables.iter().map(|table| &table.name).partition(|name| lasting(name));
     let count = plan.settings.snapshot_parallelism.min(passing.len()).max(1);
-    if flavour == Flavour::MariaDb
-        && lasting.is_empty()
-        && let Some(consistent) = unlocked(plan, &mut control, count, &before).await?
-    {
-        return Ok(consistent);
+    let does_without = flavour == Flavour::MariaDb && lasting.is_empty();
+    if does_without && let Unlocked::Seen(consistent) = unlocked(plan, &mut control, count, &before).await? {
+        return Ok(*consistent);
     }
-    let (locked, held) = hold(plan, flavour, &lasting, &passing).await?;
+    let (locked, held) = match hold(plan, flavour, &lasting, &passing).await {
+        Err(refused) if does_without && refused.code() == LOCK_MISSING => {
+            return alone(plan, &mut control, &before, refused).await;
+        }
+        held => held?,
+    };
     let (prepared, xa_unknown) = match &held {
         Held::Stage(_) => (Vec::new(), false),
         Held::Server(_) => (Vec::new(), true),
@@ -184,16 +190,21 @@ async fn instance_lock(plan: &LockPlan<'_>) -> Result<Option<Connection>> {
     }
 }
 
+/// What came of sessions that begin without a lock.
+enum Unlocked {
+    /// They see one state.
+    Seen(Box<Consistent>),
+    /// Something was committed, altered or prepared in between.
+    Restless,
+    /// The server does not tell their places.
+    Untold,
+}
+
 /// Sessions of MariaDB that happen to see the same state, while nothing is prepared and no table is altered.
-async fn unlocked(
-    plan: &LockPlan<'_>,
-    control: &mut Connection,
-    count: usize,
-    before: &Schemas,
-) -> Result<Option<Consistent>> {
+async fn unlocked(plan: &LockPlan<'_>, control: &mut Connection, count: usize, before: &Schemas) -> Result<Unlocked> {
     for _ in 0..UNLOCKED_TRIES {
         if is_prepared(control).await? {
-            return Ok(None);
+            break;
         }
         let mut sessions = Vec::with_capacity(count);
         let mut places = Vec::with_capacity(count);
@@ -202,13 +213,13 @@ async fn unlocked(
             places.push(snapshot_place(&mut session).await?);
             sessions.push(session);
         }
-        let Some(Some(file)) = places.first().cloned() else { return Ok(None) };
+        let Some(Some(file)) = places.first().cloned() else { return Ok(Unlocked::Untold) };
         if places.iter().any(|place| place.as_ref() != Some(&file)) {
             continue;
         }
         let schemas = definitions(control, plan).await?;
-        if is_prepared(control).await? || !schemas.iter().eq(before.iter()) {
-            return Ok(None);
+        if is_prepared(control).await? || !schemas.say_the_same(before) {
+            break;
         }
         let place = match plan.kind {
             PlaceKind::File => Place::File(file_place(control, &file).await?),
@@ -221,10 +232,26 @@ async fn unlocked(
         };
         // One that was prepared and committed in between, around the place, is not known: its commit halts.
         let (guards, prepared) = (Vec::new(), Vec::new());
-        let xa_unknown = false;
-        return Ok(Some(Consistent { sessions, guards, locked: None, place, file, prepared, xa_unknown, schemas }));
+        let (locked, xa_unknown) = (None, false);
+        let seen = Consistent { sessions, guards, locked, place, file, prepared, xa_unknown, schemas };
+        return Ok(Unlocked::Seen(Box::new(seen)));
     }
-    Ok(None)
+    Ok(Unlocked::Restless)
+}
+
+/// One session without a lock, for a login that may lock nothing: whatever is committed meanwhile, its place is its own. While
+/// something is prepared or altered it waits, like for a lock.
+async fn alone(plan: &LockPlan<'_>, control: &mut Connection, before: &Schemas, refused: Error) -> Result<Consistent> {
+    let until = Instant::now() + plan.settings.lock_timeout;
+    let mut known = None;
+    loop {
+        match unlocked(plan, control, 1, known.as_ref().unwrap_or(before)).await? {
+            Unlocked::Seen(consistent) => return Ok(*consistent),
+            Unlocked::Restless if Instant::now() < until => tokio::time::sleep(LOCK_PAUSE).await,
+            Unlocked::Restless | Unlocked::Untold => return Err(refused),
+        }
+        known = Some(definitions(control, plan).await?);
+    }
 }
 
 /// Whether any XA transaction is prepared. Who may not ask is told that there may be.
@@ -317,7 +344,7 @@ fn not_permitted(cause: Error) -> Error {
     if cause.code() != "permission_denied" {
         return cause;
     }
-    Error::operator("snapshot_lock_missing", "the login may lock neither the captured tables nor the server")
+    Error::operator(LOCK_MISSING, "the login may lock neither the captured tables nor the server")
         .with_remedy("grant LOCK TABLES on the captured databases to the login (`tidewire setup` prints it)")
         .with_cause(cause)
 }
