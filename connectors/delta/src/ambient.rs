@@ -51,6 +51,20 @@ pub(crate) fn uuid() -> Uuid {
     Uuid::new_v4()
 }
 
+/// A new name that tells when it was given, a UUID of version 7.
+/// <https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7>
+pub(crate) fn timed_uuid() -> Uuid {
+    let [a, b, c, d, e, f, .., m, n, o, p] = uuid().into_bytes();
+    let millis = u64::try_from(now_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, m, n, o, p]).into_uuid()
+}
+
+/// When such a name was given, in milliseconds since 1970; `None` for any other.
+pub(crate) fn millis_of(uuid: &Uuid) -> Option<i64> {
+    let millis = || i64::try_from(uuid.as_u128() >> 80).ok();
+    (uuid.get_version_num() == 7).then(millis).flatten()
+}
+
 /// Milliseconds since 1970.
 #[cfg(not(test))]
 pub(crate) fn now_millis() -> i64 {

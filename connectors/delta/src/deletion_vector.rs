@@ -58,17 +58,44 @@ impl DvDescriptor {
     /// The name of the file that holds it, relative to the table; `None` when it lies in the descriptor or
     /// outside the table.
     pub(crate) fn file_name(&self) -> Option<String> {
+        let (prefix, uuid) = self.folder_and_uuid()?;
+        Some(match prefix {
+            "" => file_name(&uuid),
+            prefix => format!("{prefix}/{}", file_name(&uuid)),
+        })
+    }
+
+    /// As [`written_at`], of the file that holds it.
+    pub(crate) fn written_at(&self) -> Option<i64> {
+        let (prefix, uuid) = self.folder_and_uuid()?;
+        ambient::millis_of(&uuid).filter(|_| prefix.is_empty())
+    }
+
+    fn folder_and_uuid(&self) -> Option<(&str, Uuid)> {
         if &*self.storage_type != "u" {
             return None;
         }
         let (prefix, encoded) =
             self.path_or_inline_dv.split_at_checked(self.path_or_inline_dv.len().checked_sub(20)?)?;
-        let uuid = Uuid::from_bytes(z85::decode(encoded)?.try_into().ok()?);
-        Some(match prefix {
-            "" => format!("deletion_vector_{uuid}.bin"),
-            prefix => format!("{prefix}/deletion_vector_{uuid}.bin"),
-        })
+        Some((prefix, Uuid::from_bytes(z85::decode(encoded)?.try_into().ok()?)))
     }
+}
+
+/// How a descriptor names a file.
+pub(crate) fn encoded(uuid: &Uuid) -> String {
+    z85::encode(uuid.as_bytes())
+}
+
+fn file_name(uuid: &Uuid) -> String {
+    format!("deletion_vector_{uuid}.bin")
+}
+
+/// When a file of vectors was written, in milliseconds since 1970, by its name relative to the table; `None` for what this
+/// writer has not so named.
+pub(crate) fn written_at(name: &str) -> Option<i64> {
+    let uuid = Uuid::try_parse(name.strip_prefix("deletion_vector_")?.strip_suffix(".bin")?).ok()?;
+    // A UUID has more than one spelling.
+    ambient::millis_of(&uuid).filter(|_| file_name(&uuid) == name)
 }
 
 /// Stores the vectors of several data files durably, a few per file, and returns their descriptors in the same order.
@@ -183,7 +210,7 @@ impl Pack {
             false => (PACK_BYTES_MAX, PACK_VECTORS_MAX),
         };
         let vectors_max = limit(Limit::PackVectors, vectors_max);
-        Pack { uuid: ambient::uuid(), bytes_max, vectors_max, bytes: vec![FILE_VERSION], descriptors: Vec::new() }
+        Pack { uuid: ambient::timed_uuid(), bytes_max, vectors_max, bytes: vec![FILE_VERSION], descriptors: Vec::new() }
     }
 
     fn is_full(&self, next: usize) -> bool {
@@ -205,7 +232,7 @@ impl Pack {
         self.bytes.extend_from_slice(&sum.to_be_bytes());
         self.descriptors.push(DvDescriptor {
             storage_type: "u".into(),
-            path_or_inline_dv: z85::encode(self.uuid.as_bytes()).into(),
+            path_or_inline_dv: encoded(&self.uuid).into(),
             offset: Some(offset),
             size_in_bytes: size,
             cardinality: i64::try_from(rows.len()).map_err(|_| too_large())?,
@@ -217,7 +244,7 @@ impl Pack {
         if self.descriptors.is_empty() {
             return Ok(());
         }
-        let name = format!("deletion_vector_{}.bin", self.uuid);
+        let name = file_name(&self.uuid);
         let size = self.bytes.len() as u64;
         if let Some(intents) = store.intents() {
             intents.record(&name);

@@ -21,6 +21,7 @@ mod others;
 mod past;
 mod presence;
 mod protocol;
+mod replaced;
 mod state;
 mod upkeep;
 mod vacuum;
@@ -472,7 +473,9 @@ impl Table {
             + clean::beside_entries(&self.store, now_millis)?
             + clean::change_files(&self.store, &self.state, now_millis)?;
         ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
-        self.upkeep.cleaned();
+        if self.remove_replaced(now_millis)? {
+            self.upkeep.cleaned();
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! A run follows from its seed. A seed that fails is named with the command that repeats it; one that found a fault joins
 //! `FIXTURES` with the fix.
 
-mod chance;
+pub(crate) mod chance;
 mod datum;
 pub(crate) mod feed;
 mod following;

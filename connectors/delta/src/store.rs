@@ -258,6 +258,17 @@ impl TableStore {
         }
     }
 
+    /// Shows the names that `list` has of the table's own directory, one after the other, until `more` has seen enough. What
+    /// comes after them is not asked for, but for the rest of a request's answer.
+    pub(crate) fn show(&self, start_after: &str, more: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+        match &self.backend {
+            Backend::Local(directory) => show(directory.list("", start_after), more),
+            Backend::Bucket(bucket) => bucket.show(start_after, more),
+            #[cfg(test)]
+            Backend::Faulty(store) => show(store.list("", start_after), more),
+        }
+    }
+
     /// As `list`, of a folder and all that are in it; the names begin with theirs.
     pub(crate) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
         match &self.backend {
@@ -419,6 +430,15 @@ impl io::Write for DataFile {
             Target::Faulty(file) => file.flush(),
         }
     }
+}
+
+fn show(objects: Result<Vec<Object>>, more: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+    for object in objects? {
+        if !more(&object.name) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -122,8 +122,10 @@ fn read_content(content: Bytes, place: &str) -> Result<State> {
     let mut state = State::default();
     for batch in reader {
         let lines = to_lines(&batch.map_err(|e| bad(e.into()))?).map_err(|e| bad(e.into()))?;
-        state.apply(action::parse(&lines, place)?, place)?;
+        state.apply_part(action::parse(&lines, place)?, place)?;
     }
+    // Those that an earlier release, or another writer, has kept.
+    state.forget_replaced(0);
     Ok(state)
 }
 

@@ -1,18 +1,19 @@
 //! Removing what nobody needs any more: files whose removal is older than the table's retention, old entries that a
-//! checkpoint stands for, temporary files of writers that died. Deletes only what an expired removal names: never
-//! by listing what looks unused.
+//! checkpoint stands for, temporary files of writers that died. Deletes data files only as an expired removal names them, never
+//! by listing what looks unused; files of our own that tell their age by their name go by that (`replaced`, files of changes).
 
 use crate::ambient::{self, Limit, limit};
+use crate::deletion_vector::DvDescriptor;
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
-use crate::log::{checkpoint, checksum, protocol};
+use crate::log::{checkpoint, checksum, protocol, replaced};
 use crate::metrics;
 use crate::store::{Object, TableStore, name};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Most files removed in one go, so that house-keeping stays short.
-const FILES_MAX: usize = 1_000;
+pub(super) const FILES_MAX: usize = 1_000;
 /// The folder of the files of changes.
 const CHANGES: &str = "_change_data";
 const HOUR_MILLIS: i64 = 3_600_000;
@@ -48,20 +49,21 @@ fn parse_interval(text: &str) -> Option<i64> {
     count.parse::<i64>().ok().filter(|count| *count >= 0)?.checked_mul(unit)
 }
 
-/// Whether the removal of a file has expired.
+/// Whether the removal of a file, or a vector that was replaced, has expired.
 pub(super) fn has_expired(state: &State, now_millis: i64) -> bool {
     let cutoff = now_millis.saturating_sub(retention_millis(state));
     state.tombstones.iter().any(|tombstone| tombstone.deletion_timestamp < cutoff)
+        || replaced::have_expired(state, now_millis)
 }
 
 /// Removes files whose removal has expired and that nothing else names, and forgets those removals. Says whether that was
 /// all of them; of a log that names files elsewhere it is none.
 pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
-    if !has_expired(state, now_millis) {
-        return Ok(true);
-    }
     let cutoff = now_millis.saturating_sub(retention_millis(state));
     let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
+    if !state.tombstones.iter().any(expired) {
+        return Ok(true);
+    }
     let Some(needed) = state.named(|tombstone| !expired(tombstone)) else { return Ok(true) };
     let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut kept = Vec::with_capacity(state.tombstones.len());
@@ -72,7 +74,9 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
             kept.push(tombstone);
             continue;
         }
-        let vector = tombstone.deletion_vector.as_ref().and_then(|vector| vector.file_name());
+        // Other vectors of a file may have been replaced later, and their removals are forgotten.
+        let vector = tombstone.deletion_vector.as_ref().filter(|vector| vector.written_at().is_none());
+        let vector = vector.and_then(DvDescriptor::file_name);
         // What lies elsewhere is not ours to remove.
         let path = name::canonical(&tombstone.path).map(Cow::into_owned);
         let names = [path, vector];

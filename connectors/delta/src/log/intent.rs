@@ -1,7 +1,7 @@
 //! Files of commits that never landed: which names of the intent list are orphans (SK-32). Decides by the loaded state
 //! only, never by a listing.
 
-use crate::deletion_vector::DvDescriptor;
+use crate::deletion_vector::{self, DvDescriptor};
 use crate::log::action::Action;
 use crate::log::state::State;
 use crate::metrics;
@@ -57,13 +57,15 @@ fn vector_name(vector: Option<&DvDescriptor>) -> Option<String> {
     vector.and_then(DvDescriptor::file_name)
 }
 
-/// Whether a name is one that this writer gives to files of rows and of deletion vectors. The list is a file that
-/// anybody may have changed. Of files of changes the state does not say which are named: they go by their age.
+/// Whether a name is one that this writer gives to files of rows, or gave to those of deletion vectors. The list is a file that
+/// anybody may have changed. Of files of changes, and of vectors that tell their age, the state does not say which are named: they
+/// go by that.
 fn is_of_a_table(name: &str) -> bool {
     let (folders, file) = name.rsplit_once('/').map_or(("", name), |(folders, file)| (folders, file));
     // The folders are those of partitions.
     let is_ours = folders.is_empty() || folders.split('/').all(|folder| folder.contains('='));
-    let is_kind = file.starts_with("part-") || file.starts_with("deletion_vector_");
+    let is_kind = file.starts_with("part-")
+        || file.starts_with("deletion_vector_") && deletion_vector::written_at(file).is_none();
     // Only so spelled, it can be told from the names that the state has.
     is_ours && is_kind && file.bytes().all(name::is_plain) && name::canonical(name).is_some_and(|one| one == name)
 }

@@ -25,8 +25,11 @@ pub(super) struct State {
     pub(super) files: BTreeMap<Arc<str>, LiveFile>,
     /// Sums over `files`.
     pub(super) sums: Sums,
-    /// Files and deletion vectors that are no longer live and not yet cleaned, oldest first.
+    /// Files and deletion vectors that are no longer live and not yet cleaned, oldest first; but for vectors that were replaced
+    /// soon ([`replaced`](super::replaced)).
     pub(super) tombstones: Vec<Tombstone>,
+    /// When the oldest of those was written, as far as is known, in milliseconds since 1970.
+    pub(super) replaced_since: Option<i64>,
     pub(super) txns: BTreeMap<String, Txn>,
     /// Domain to its JSON text.
     pub(super) domains: BTreeMap<String, String>,
@@ -55,9 +58,17 @@ pub(super) fn row_count(add: &Add) -> Option<u64> {
 }
 
 impl State {
-    /// Adds the actions of one entry, or of a checkpoint. The order inside an entry has no meaning, so removes come
-    /// first. `place` names the entry in errors.
+    /// Adds the actions of one entry. `place` names it in errors.
     pub(super) fn apply(&mut self, actions: Vec<Action>, place: &str) -> Result<()> {
+        let known = self.tombstones.len();
+        self.apply_part(actions, place)?;
+        self.forget_replaced(known);
+        Ok(())
+    }
+
+    /// Adds actions of one entry, or of a checkpoint, of which there may be more. The order inside has no meaning, so removes
+    /// come first.
+    pub(super) fn apply_part(&mut self, actions: Vec<Action>, place: &str) -> Result<()> {
         for remove in actions.iter().filter_map(|action| action.remove.as_ref()) {
             self.remove(remove);
         }

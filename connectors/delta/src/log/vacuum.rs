@@ -4,7 +4,7 @@
 use crate::ambient::now_millis;
 use crate::error::{self, Result};
 use crate::log::state::Tombstone;
-use crate::log::{Table, clean};
+use crate::log::{Table, clean, load, replaced};
 
 /// Entries of fewer bytes are no burden for readers: they are parsed in a millisecond.
 const REST_ENTRY_BYTES: u64 = 64 << 10;
@@ -18,6 +18,7 @@ impl Table {
         // A removal of this very moment has not expired by its clock.
         let now = if whole { i64::MAX } else { now_millis() };
         while !clean::expired_files(&self.store, &mut self.state, now)? {}
+        while !self.remove_replaced(now)? {}
         let forgotten = before - self.state.tombstones.len();
         if whole && !self.state.tombstones.is_empty() {
             let what = "it names a file outside the table's directory, so that none can be removed";
@@ -27,6 +28,15 @@ impl Table {
             self.checkpoint()?;
         }
         Ok(forgotten)
+    }
+
+    /// Removes files of deletion vectors that have expired, and says whether that was all of them. When somebody else's entry
+    /// has come, files may be live that the state does not know.
+    pub(super) fn remove_replaced(&mut self, now_millis: i64) -> Result<bool> {
+        match self.store.head(&load::entry_name(self.version + 1))? {
+            Some(_) => Ok(true),
+            None => replaced::remove(&self.store, &mut self.state, now_millis),
+        }
     }
 
     /// Removes entries of the log that have expired. Where the newest is another writer's the next start has to read it.

@@ -9,6 +9,7 @@ use deltalake::logstore::{
 };
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, PutResult};
 use std::collections::BTreeMap;
@@ -190,19 +191,42 @@ impl BucketPrefix {
     }
 
     pub(super) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
-        let directory = self.path(prefix)?;
-        let base = format!("{directory}/");
-        let listing = match start_after {
-            // Azure has an offset only in newer versions of its interface than the one that requests name.
-            _ if is_azure(self.shared.bucket.scheme()) => self.shared.store.list(Some(&directory)),
-            "" => self.shared.store.list(Some(&directory)),
-            after => self.shared.store.list_with_offset(Some(&directory), &self.path(&join(prefix, after))?),
-        };
+        let listing = self.listing(prefix, start_after)?;
         let found: Vec<ObjectMeta> =
             self.shared.wait(listing.try_collect()).map_err(|e| error::object("list", &self.place(prefix), e))?;
         let start_after = name::stored(start_after).unwrap_or_default();
         let is_asked = |stored: &str| !stored.contains('/') && *stored > *start_after;
-        Ok(objects_of(&found, &base, is_asked))
+        Ok(objects_of(&found, &format!("{}/", self.path(prefix)?), is_asked))
+    }
+
+    /// As they come, which is in the order of the names.
+    pub(super) fn show(&self, start_after: &str, more: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+        let mut listing = self.listing("", start_after)?;
+        let base = format!("{}/", self.path("")?);
+        let after = name::stored(start_after).unwrap_or_default();
+        let shown = self.shared.wait(async {
+            while let Some(meta) = listing.try_next().await? {
+                let stored = meta.location.as_ref().strip_prefix(&*base);
+                let stored = stored.filter(|stored| !stored.contains('/') && **stored > *after);
+                let name = stored.and_then(name::listed);
+                if name.is_some_and(|name| !more(&name)) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        shown.map_err(|e| error::object("list", &self.place(""), e))
+    }
+
+    /// What lies in the directory and below it; names up to `start_after` may be among it.
+    fn listing(&self, prefix: &str, start_after: &str) -> Result<BoxStream<'static, object_store::Result<ObjectMeta>>> {
+        let directory = self.path(prefix)?;
+        Ok(match start_after {
+            // Azure has an offset only in newer versions of its interface than the one that requests name.
+            _ if is_azure(self.shared.bucket.scheme()) => self.shared.store.list(Some(&directory)),
+            "" => self.shared.store.list(Some(&directory)),
+            after => self.shared.store.list_with_offset(Some(&directory), &self.path(&join(prefix, after))?),
+        })
     }
 
     pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {

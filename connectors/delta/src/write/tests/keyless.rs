@@ -3,6 +3,7 @@
 use super::harness::{Harness, ID, Logical, Shape, row};
 use crate::config::{Budget, Keyless};
 use crate::layout::{Mode, SchemaChanges};
+use crate::model::chance::Chance;
 use tidewire_core::schema::KeyKind;
 use tidewire_core::sink::PurgeRequest;
 use tidewire_core::{ColumnSchema, DataType, Severity, Sink, TableName};
@@ -118,7 +119,7 @@ struct Bag {
     h: Harness,
     rows: Vec<String>,
     /// Chooses what happens.
-    chance: u64,
+    chance: Chance,
 }
 
 impl Bag {
@@ -126,12 +127,7 @@ impl Bag {
         let mut h = Harness::new(Shape::Int);
         drop_key(&mut h);
         h.without_keys(Keyless::Rows);
-        Bag { h, rows: Vec::new(), chance: 1 }
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.chance >> 33) as usize % end
+        Bag { h, rows: Vec::new(), chance: Chance::new(1) }
     }
 
     /// Sends changes, of which the table has every old row.
@@ -150,10 +146,10 @@ impl Bag {
     fn send_some(&mut self) {
         let mut changes = Vec::new();
         let mut rows = self.rows.clone();
-        for _ in 0..1 + self.below(12) {
-            let fresh = ["a", "b", "c"][self.below(3)].to_owned();
-            let at = self.below(rows.len().max(1));
-            let (has_old, has_new) = [(false, true), (false, true), (true, true), (true, false)][self.below(4)];
+        for _ in 0..1 + self.chance.below(12) {
+            let fresh = ["a", "b", "c"][self.chance.below(3)].to_owned();
+            let at = self.chance.below(rows.len().max(1));
+            let (has_old, has_new) = [(false, true), (false, true), (true, true), (true, false)][self.chance.below(4)];
             let old = (has_old && at < rows.len()).then(|| rows.remove(at));
             let new = (has_new || old.is_none()).then_some(fresh);
             rows.extend(new.clone());
@@ -203,7 +199,7 @@ fn pg_29b_my_23_equal_rows_come_and_go_one_at_a_time() {
     for case in 0..16 {
         let name = format!("{case:b}");
         let mut bag = Bag::new();
-        bag.chance = case;
+        bag.chance = Chance::new(case);
         if case > 0 {
             bag.h.move_to_bucket();
         }
