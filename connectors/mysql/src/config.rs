@@ -3,7 +3,8 @@
 
 mod url;
 
-pub(crate) use url::{Compression, Host};
+pub(crate) use tidewire_tls::Host;
+pub(crate) use url::Compression;
 
 use crate::typemap::ZeroDates;
 use aws_lc_rs::digest::{SHA256, digest};

@@ -3,7 +3,8 @@
 
 mod url;
 
-pub(crate) use url::{Host, Target};
+pub(crate) use tidewire_tls::Host;
+pub(crate) use url::Target;
 
 use serde::Deserialize;
 use std::fmt;

@@ -1,43 +1,14 @@
 //! The connection URL, in libpq's form with several hosts. No message repeats the URL: it may hold a password.
 
 use super::Faults;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidewire_core::secret::{Secret, SecretRef};
-use tidewire_tls::{TlsMode, TlsSettings};
+use tidewire_tls::{Host, TlsMode, TlsSettings, name_and_port, percent_decode};
 
 const KEY: &str = "url";
 const PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Host {
-    /// Name or address, and port.
-    Tcp(String, u16),
-    /// The socket itself: folder and `.s.PGSQL.<port>`.
-    Unix(PathBuf),
-}
-
-impl Host {
-    fn is_local(&self) -> bool {
-        match self {
-            Host::Unix(_) => true,
-            Host::Tcp(name, _) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
-        }
-    }
-}
-
-impl std::fmt::Display for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Host::Tcp(name, port) if name.contains(':') => write!(f, "[{name}]:{port}"),
-            Host::Tcp(name, port) => write!(f, "{name}:{port}"),
-            Host::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
 
 /// Which server will do, libpq's `target_session_attrs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +67,7 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Url> {
     let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
 
     let mut decode = |what: &str, text: &str| {
-        let decoded = percent_decode(text).filter(|text| !text.contains('\0'));
+        let decoded = percent_decode(text);
         if decoded.is_none() {
             faults.add(KEY, format!("the {what} holds a `%` that is no valid escape: write `%25` for `%` itself"));
         }
@@ -141,7 +112,7 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Url> {
 impl Parameters {
     fn read(&mut self, pair: &str, faults: &mut Faults) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(value) = percent_decode(value).filter(|value| !value.contains('\0')) else {
+        let Some(value) = percent_decode(value) else {
             faults.add(KEY, format!("the value of `{key}` holds a `%` that is no valid escape"));
             return;
         };
@@ -208,9 +179,7 @@ fn hosts(list: &str, parameters: &Parameters, faults: &mut Faults) -> Vec<Host> 
             None => faults.add(KEY, "has a host that cannot be read: write `name:port` or `[address]:port`".to_owned()),
         }
     }
-    for folder in &parameters.sockets {
-        hosts.push(Host::Unix(folder.join(format!(".s.PGSQL.{default_port}"))));
-    }
+    hosts.extend(parameters.sockets.iter().map(|folder| socket(folder, default_port)));
     if hosts.is_empty() && list.is_empty() {
         faults.add(KEY, "names no host: write `postgres://user@host/database`".to_owned());
     }
@@ -218,38 +187,14 @@ fn hosts(list: &str, parameters: &Parameters, faults: &mut Faults) -> Vec<Host> 
 }
 
 fn host(item: &str, default_port: u16) -> Option<Host> {
-    let (name, port) = match item.strip_prefix('[') {
-        Some(rest) => {
-            let (address, after) = rest.split_once(']')?;
-            (address.to_owned(), if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => {
-            let (name, port) = item.split_once(':').map_or((item, None), |(name, port)| (name, Some(port)));
-            (percent_decode(name)?, port)
-        }
-    };
-    let port = match port {
-        Some(port) => port.parse().ok().filter(|port| *port > 0)?,
-        None => default_port,
-    };
-    if name.starts_with('/') {
-        return Some(Host::Unix(PathBuf::from(name).join(format!(".s.PGSQL.{port}"))));
-    }
-    (!name.is_empty() && !name.contains('\0')).then_some(Host::Tcp(name, port))
+    let (name, port) = name_and_port(item, default_port)?;
+    Some(match name.starts_with('/') {
+        true => socket(&PathBuf::from(name), port),
+        false => Host::Tcp(name, port),
+    })
 }
 
-/// `None` for an escape that is cut off or no hexadecimal, and for bytes that are no UTF-8.
-fn percent_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-        let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-        out.push(u8::try_from(high * 16 + low).ok()?);
-    }
-    String::from_utf8(out).ok()
+/// The server's socket in a folder.
+fn socket(folder: &Path, port: u16) -> Host {
+    Host::Unix(folder.join(format!(".s.PGSQL.{port}")))
 }
