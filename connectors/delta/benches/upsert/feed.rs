@@ -149,6 +149,17 @@ impl Feed {
         Ok(())
     }
 
+    /// As `settle`, until the index merges nothing either.
+    pub(crate) fn rest(&mut self) -> Result<()> {
+        loop {
+            self.settle()?;
+            if !is_merging()? {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     fn write(&mut self, batch: &Batch) -> Result<()> {
         self.sink.write(batch, Selection::All).map_err(|error| error.chain())?;
         self.progress.observe(batch, self.shape.source.snapshot_floor.as_ref(), &BTreeSet::new());
@@ -163,6 +174,20 @@ impl Feed {
     fn end_of(&self, round: u64, is_last: bool) -> Position {
         position(FLOOR + 4 * round + if is_last { 4 } else { 2 })
     }
+}
+
+/// Whether a thread of this process merges runs of an index.
+fn is_merging() -> Result<bool> {
+    for task in std::fs::read_dir("/proc/self/task")? {
+        match std::fs::read_to_string(task?.path().join("comm")) {
+            Ok(name) if name.trim_end() == "index-merge" => return Ok(true),
+            Ok(_) => {}
+            // It has just ended.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 fn position(major: u64) -> Position {
