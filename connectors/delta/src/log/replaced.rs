@@ -10,7 +10,6 @@ use crate::ambient::{Limit, limit};
 use crate::deletion_vector;
 use crate::error::Result;
 use crate::log::clean::{FILES_MAX, retention_millis};
-use crate::log::protocol;
 use crate::log::state::{State, Tombstone};
 use crate::metrics;
 use crate::store::TableStore;
@@ -58,9 +57,6 @@ pub(super) fn have_expired(state: &State, now_millis: i64) -> bool {
 /// Removes the files of vectors that have expired, and says whether that was all of them. Of a log that names files elsewhere
 /// it is none. A file whose commit is still to come is left alone.
 pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
-    if !state.protocol.as_ref().is_some_and(protocol::allows_deletion_vectors) {
-        return Ok(true);
-    }
     let Some(needed) = state.named(|_| true) else { return Ok(true) };
     let is_to_come = |name: &str| store.intents().is_some_and(|intents| intents.holds(name));
     let cutoff = cutoff_millis(state, now_millis);

@@ -330,6 +330,8 @@ fn a_claim_fences_the_instance_before_sk_63() {
 
 #[test]
 fn expired_files_go_and_needed_ones_stay_sk_3d() {
+    // No two commits in one millisecond, so that each vector has lasted longer than the grace.
+    ambient::take(ambient::Own { clock: Some(now_millis()), ..ambient::Own::default() });
     let directory = tempfile::tempdir().unwrap();
     let configuration =
         BTreeMap::from([("delta.deletedFileRetentionDuration".to_owned(), "interval 0 hours".to_owned())]);
@@ -343,6 +345,7 @@ fn expired_files_go_and_needed_ones_stay_sk_3d() {
         table.commit(Commit { deletes, ..commit(2) }).unwrap();
     }
     table.commit(Commit { removes: vec!["b.parquet".to_owned()], ..commit(5) }).unwrap();
+    assert_eq!(table.state.tombstones.len(), 4);
     clean::expired_files(&table.store, &mut table.state, now_millis() + 10).unwrap();
     super::replaced::remove(&table.store, &mut table.state, now_millis() + 10).unwrap();
     assert_eq!(table.state.tombstones.len(), 0);

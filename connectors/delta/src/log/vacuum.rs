@@ -33,10 +33,10 @@ impl Table {
     /// Removes files of deletion vectors that have expired, and says whether that was all of them. When somebody else's entry
     /// has come, files may be live that the state does not know.
     pub(super) fn remove_replaced(&mut self, now_millis: i64) -> Result<bool> {
-        match self.store.head(&load::entry_name(self.version + 1))? {
-            Some(_) => Ok(true),
-            None => replaced::remove(&self.store, &mut self.state, now_millis),
+        if !self.has_deletion_vectors() || self.store.head(&load::entry_name(self.version + 1))?.is_some() {
+            return Ok(true);
         }
+        replaced::remove(&self.store, &mut self.state, now_millis)
     }
 
     /// Removes entries of the log that have expired. Where the newest is another writer's the next start has to read it.

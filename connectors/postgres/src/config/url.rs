@@ -189,7 +189,7 @@ fn hosts(list: &str, parameters: &Parameters, faults: &mut Faults) -> Vec<Host> 
 fn host(item: &str, default_port: u16) -> Option<Host> {
     let (name, port) = name_and_port(item, default_port)?;
     Some(match name.starts_with('/') {
-        true => socket(&PathBuf::from(name), port),
+        true => socket(Path::new(&name), port),
         false => Host::Tcp(name, port),
     })
 }
