@@ -2,6 +2,7 @@
 
 use super::*;
 mod crash;
+mod lake;
 mod names;
 mod orphans;
 mod partition;

@@ -1,12 +1,7 @@
 //! Files that a log spells in several ways, or that it says lie elsewhere: none that is needed is removed for it.
 
+use super::lake::lake;
 use super::*;
-
-fn lake(directory: &TempDir) -> TableStore {
-    let url = Url::from_directory_path(directory.path().join("lake")).unwrap();
-    let store = Store::open(&url, &BTreeMap::new()).unwrap();
-    store.with_intents(directory.path().join("state")).table("shop/orders")
-}
 
 /// A table with these files, of which the second is no longer part of it.
 fn table_of(store: TableStore, live: &str, removed: &str) -> Table {
@@ -34,7 +29,7 @@ fn a_live_file_stays_however_it_is_spelled_sk_3d() {
     ];
     for (live, other) in spellings.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
         let directory = tempfile::tempdir().unwrap();
-        let store = lake(&directory);
+        let store = lake(&directory, None);
         store.put_new(live, Bytes::from_static(b"rows")).unwrap();
         let mut table = table_of(store, live, other);
         expire(&mut table);
@@ -44,7 +39,7 @@ fn a_live_file_stays_however_it_is_spelled_sk_3d() {
         for name in [live, other] {
             table.store().intents().unwrap().record(name);
         }
-        let mut again = Table::open(lake(&directory)).unwrap().unwrap();
+        let mut again = Table::open(lake(&directory, None)).unwrap().unwrap();
         again.claim(APP).unwrap();
         assert!(again.store().head(live).unwrap().is_some(), "{live} {other}");
         // Once nothing needs it, it goes.
@@ -60,18 +55,18 @@ fn a_log_that_tells_of_other_places_removes_nothing() {
         ["s3://lake/shop/orders/part-1.parquet", "../orders/part-1.parquet", "%2E./orders/part-1.parquet", "%zz"]
     {
         let directory = tempfile::tempdir().unwrap();
-        let store = lake(&directory);
+        let store = lake(&directory, None);
         store.put_new("part-1.parquet", Bytes::from_static(b"rows")).unwrap();
         let mut table = table_of(store, elsewhere, "part-1.parquet");
         expire(&mut table);
         table.store().intents().unwrap().record("part-1.parquet");
-        let mut again = Table::open(lake(&directory)).unwrap().unwrap();
+        let mut again = Table::open(lake(&directory, None)).unwrap().unwrap();
         again.claim(APP).unwrap();
         assert!(again.store().head("part-1.parquet").unwrap().is_some(), "{elsewhere}");
         assert_eq!(again.store().get(elsewhere).unwrap_err().code(), "delta_table_damaged");
         // A removal of such a file is forgotten with its time.
         let directory = tempfile::tempdir().unwrap();
-        let mut table = table_of(lake(&directory), "part-2.parquet", elsewhere);
+        let mut table = table_of(lake(&directory, None), "part-2.parquet", elsewhere);
         expire(&mut table);
         assert!(table.state.tombstones.is_empty());
     }

@@ -1,6 +1,7 @@
 //! SK-32: files of commits that never landed are removed at the next opening, and no others, whatever became of the
 //! intent list and of answers.
 
+use super::lake::{delete, lake, vector_of};
 use super::*;
 
 struct Lake {
@@ -15,9 +16,7 @@ impl Lake {
 
     /// The table's store as a process finds it that starts now.
     fn store(&self) -> TableStore {
-        let url = Url::from_directory_path(self.directory.path().join("lake")).unwrap();
-        let store = self.bucket.clone().unwrap_or_else(|| Store::open(&url, &BTreeMap::new()).unwrap());
-        store.with_intents(self.directory.path().join("state")).table("shop/orders")
+        lake(&self.directory, self.bucket.as_ref())
     }
 
     fn claimed(&self) -> Table {
@@ -36,14 +35,6 @@ fn write(store: &TableStore, name: &str) -> NewFile {
     store.intents().unwrap().record(name);
     store.put_new(name, Bytes::from_static(b"rows")).unwrap();
     file(name, 9)
-}
-
-fn delete(path: &str, row: u32) -> BTreeMap<String, RoaringBitmap> {
-    BTreeMap::from([(path.to_owned(), RoaringBitmap::from_iter([row]))])
-}
-
-fn vector_of(table: &Table, path: &str) -> String {
-    table.file(path).unwrap().deletion_vector.as_ref().unwrap().file_name().unwrap()
 }
 
 #[test]

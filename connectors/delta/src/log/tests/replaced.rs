@@ -1,5 +1,6 @@
 //! Deletion vectors that were replaced: what the log remembers of them, and when their files go (ADR 13, SK-3D).
 
+use super::lake::{delete, lake, vector_of};
 use super::*;
 use crate::ambient::Own;
 use crate::model::chance::Chance;
@@ -13,24 +14,13 @@ fn at(millis: i64) {
     ambient::take(Own { clock: Some(millis), ..Own::default() });
 }
 
-fn lake(directory: &TempDir, bucket: Option<&Store>) -> TableStore {
-    let url = Url::from_directory_path(directory.path().join("lake")).unwrap();
-    let store = bucket.cloned().unwrap_or_else(|| Store::open(&url, &BTreeMap::new()).unwrap());
-    store.with_intents(directory.path().join("state")).table("shop/orders")
-}
-
 fn keeping(store: TableStore, interval: &str) -> Table {
     let configuration = [("delta.deletedFileRetentionDuration".to_owned(), format!("interval {interval}"))].into();
     Table::create(store, NewTable { configuration, ..new_table() }, commit(0)).unwrap()
 }
 
 fn deleting(path: &str, row: u32) -> Commit {
-    let deletes = BTreeMap::from([(path.to_owned(), RoaringBitmap::from_iter([row]))]);
-    Commit { deletes, ..commit(i64::from(row)) }
-}
-
-fn vector_of(table: &Table, path: &str) -> String {
-    table.file(path).unwrap().deletion_vector.as_ref().unwrap().file_name().unwrap()
+    Commit { deletes: delete(path, row), ..commit(i64::from(row)) }
 }
 
 fn lies_there(table: &Table, name: &str) -> bool {
