@@ -26,16 +26,10 @@ pub(crate) fn benchmark(package: &str, name: &str) -> Result<PathBuf> {
     build(&["--package", package, "--bench", name, "--release"])
 }
 
-/// Cargo, as a person would start it.
+/// Cargo, as a person would start it. `cargo run`, which started us, leaves the variables of this package behind; build
+/// scripts that watch them would take every crate below theirs for changed and build it anew.
 pub(crate) fn cargo() -> Command {
-    bare(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-}
-
-/// A program that starts cargo, or cargo itself, as a person would start it. `cargo run`, which started us, leaves the
-/// variables of this package behind; build scripts that watch them would take every crate below theirs for changed and
-/// build it anew.
-pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "DEP_", "OUT_DIR"];
         if name.to_str().is_some_and(|name| ours.iter().any(|start| name.starts_with(start))) {
@@ -46,16 +40,20 @@ pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn build(options: &[&str]) -> Result<PathBuf> {
-    let output = cargo()
-        .args(["build", "--package", "tidewire"])
-        .args(options)
+    executable(cargo().args(["build", "--package", "tidewire"]).args(options))
+}
+
+/// Runs cargo to build something; the program that it names last.
+pub(crate) fn executable(cargo: &mut Command) -> Result<PathBuf> {
+    let output = cargo
         .arg("--message-format=json-render-diagnostics")
         .current_dir(crate::root()?)
         .stderr(Stdio::inherit())
         .output()
         .context("start cargo")?;
     if !output.status.success() {
-        bail!("cargo build {} fails", options.join(" "));
+        let words: Vec<_> = cargo.get_args().map(OsStr::to_string_lossy).collect();
+        bail!("cargo {} fails", words.join(" "));
     }
     let text = String::from_utf8(output.stdout).context("read what cargo wrote")?;
     text.lines()

@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod coverage;
 mod demo;
 mod fuzz;
 mod model;
@@ -50,6 +51,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(error) = coverage::wrap() {
+        eprintln!("cargo xtask: {error:#}");
+        return ExitCode::FAILURE;
+    }
     let result = match Arguments::parse().command {
         Command::Test { rest } => test::run(&rest),
         Command::Demo(options) => demo::run(&options),

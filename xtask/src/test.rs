@@ -1,5 +1,6 @@
 //! Every test, against real servers that are fetched first: a test that waits for a download would be taken for slow.
 
+use crate::fuzz;
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
 use tidewire_testkit::{process, wait};
@@ -7,8 +8,8 @@ use tidewire_testkit::{process, wait};
 /// How long all tests may take, their compilation included. A test that hangs is then one that fails.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
 
-/// Seconds for which each reader of outside input is given damaged inputs.
-const DAMAGE_SECONDS: &str = "60";
+/// The search for inputs that break a reader of outside bytes, the same each time as far as its minute goes.
+const SEARCH: fuzz::Options = fuzz::Options { seconds: 60, jobs: 2, seed: Some(1), keep: false, targets: Vec::new() };
 
 /// Fetches what is missing.
 pub(crate) fn fetch() -> Result<()> {
@@ -18,12 +19,11 @@ pub(crate) fn fetch() -> Result<()> {
     Ok(())
 }
 
-/// Fetches, then runs every test of the workspace. `rest` goes to cargo.
+/// Fetches, then runs every test of the workspace, then searches. `rest` goes to cargo; with it there is no search.
 pub(crate) fn run(rest: &[String]) -> Result<()> {
     tidewire_testkit::fetch::everything()?;
     let mut cargo = crate::build::cargo();
     cargo.args(["test", "--workspace"]).args(rest).current_dir(crate::root()?);
-    cargo.env("TESTKIT_DAMAGE_SECONDS", DAMAGE_SECONDS);
     let mut running = cargo.spawn().context("start cargo")?;
     let ended = wait::until("every test to end", LIMIT, || Ok(running.try_wait()?));
     if ended.is_err() {
@@ -32,5 +32,5 @@ pub(crate) fn run(rest: &[String]) -> Result<()> {
     if !ended?.success() {
         bail!("there are tests that do not pass");
     }
-    Ok(())
+    if rest.is_empty() { fuzz::run(&SEARCH) } else { Ok(()) }
 }

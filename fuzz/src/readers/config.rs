@@ -7,7 +7,7 @@ use tidewire_core::secret::{Secret, SecretRef, SecretResolver};
 use tidewire_core::{ConfigFault, Error, Result, SnapshotMode, SourceOptions};
 
 /// The daemon is a program and no library: its reader of configurations is compiled in from where it lies.
-#[path = "../../src"]
+#[path = "../../../src"]
 #[allow(dead_code, unused_imports, reason = "only the reader is called here")]
 mod daemon {
     pub(crate) mod config;
