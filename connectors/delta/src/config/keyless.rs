@@ -49,7 +49,6 @@ pub(super) fn keyless(
     });
     let others = [
         (mode == Mode::History, "mode = \"history\""),
-        (config.change_data_feed, "change_data_feed"),
         (config.column_mapping, "column_mapping"),
         (widening != Widening::Halt, "widening"),
         // What others write has no numbers.
@@ -220,7 +219,7 @@ mod tests {
             (r#", "partition_by": {"public.a": ["b"]}, "deletion_vectors": false"#, true),
             (r#", "mode": "history""#, false),
             (r#", "mode": "changelog""#, false),
-            (r#", "change_data_feed": true"#, false),
+            (r#", "change_data_feed": true"#, true),
             (r#", "column_mapping": true"#, false),
             (r#", "widening": "types""#, false),
             (r#", "foreign_writes": "adopt""#, false),

@@ -60,7 +60,11 @@ impl Mirror {
         if !parts.has_feed() {
             return Ok(());
         }
+        let number = layout.number();
         let image = |at: usize| {
+            if Some(at) == number {
+                return Some(Value::Int(key.number().into()));
+            }
             let source = layout.sources.get(at).copied().flatten().filter(|_| has_image)?;
             // What the source says of a row that is older than the column, the table never said.
             let value = layout.columns.get(at).filter(|column| !column.added).map(|_| row.old_value(source))?;
@@ -125,7 +129,8 @@ impl Mirror {
         updates: &mut Rows,
     ) -> Result<(RoaringBitmap, bool)> {
         let all = with_change_column(&layout.columns);
-        let columns = layout.key.iter().filter_map(|at| all.get(*at)).chain(all.last()).collect::<Vec<_>>();
+        let identity = layout.identity();
+        let columns = identity.iter().filter_map(|at| all.get(*at)).chain(all.last()).collect::<Vec<_>>();
         let bad = || error::damaged(&parts.store().place(&file.path), "it is not what was written a moment ago");
         let mut reader = ColumnReader::open_whole(parts.store(), &file.path, file.size, file.num_records, &columns)?;
         let mut codec = self.codec.clone();
@@ -134,7 +139,7 @@ impl Mirror {
             ids.clear();
             let called = arrays.pop().flatten().ok_or_else(bad)?;
             let called = called.as_string_opt::<i32>().ok_or_else(bad)?;
-            let arrays = with_partition_columns(layout, &layout.key, &file.partition, (arrays, called.len()));
+            let arrays = with_partition_columns(layout, &identity, &file.partition, (arrays, called.len()));
             arrays.and_then(|arrays| codec.ids_of_arrays(&arrays, &mut ids)).ok_or_else(bad)?;
             self.index.prefetch(&ids)?;
             for (id, called) in ids.iter().zip(called) {

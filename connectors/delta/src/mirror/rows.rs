@@ -197,6 +197,7 @@ impl Mirror {
             let last = old.numbered(last);
             let gone = self.find(parts, last)?;
             let gone = gone.ok_or_else(|| Error::bug("row_identity", "a row that was counted is not there"))?;
+            Mirror::leaves(parts, layout, (last, gone), false, row, true)?;
             parts.delete(gone);
             self.index.forget(last);
         }
@@ -205,6 +206,9 @@ impl Mirror {
             let number = equals.rows;
             equals.rows = number.saturating_add(1);
             add(parts, layout, row, None)?;
+            if parts.returns(new.numbered(number)) {
+                parts.follows_old_row();
+            }
             let at = layout.number().ok_or_else(|| Error::bug("row_identity", "equal rows have no numbers"))?;
             push(parts.columns_mut(), at, Value::Int(number.into())).map_err(|_| too_many(row.schema))?;
             let location = parts.end_row();

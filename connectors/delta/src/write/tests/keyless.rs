@@ -1,9 +1,10 @@
 //! Tables without a key, by what the sink is to do with them.
 
-use super::harness::{Harness, ID, Logical, Shape, row};
+use super::harness::{Harness, ID, Logical, Shape, row, text};
 use crate::config::{Budget, Keyless};
 use crate::layout::{Mode, SchemaChanges};
 use crate::model::chance::Chance;
+use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED};
 use tidewire_core::schema::KeyKind;
 use tidewire_core::sink::PurgeRequest;
 use tidewire_core::{ColumnSchema, DataType, Severity, Sink, TableName};
@@ -453,5 +454,48 @@ fn a_snapshot_makes_another_table_of_it() {
         seen.sort();
         assert_eq!(seen, if loses_key { vec!["b", "c", "d"] } else { vec!["b", "d"] });
         assert_eq!(h.property("tidewire.key").as_deref(), Some(if loses_key { "[]" } else { "[\"id\"]" }));
+    }
+}
+
+#[test]
+fn a_feed_tells_of_each_of_equal_rows() {
+    /// The old row and the new one of each; and what happened to which.
+    type Case = (
+        &'static str,
+        &'static [(Option<&'static str>, Option<&'static str>)],
+        &'static [(&'static str, &'static str)],
+    );
+    let cases: [Case; 6] = [
+        ("one of three", &[(Some("a"), None)], &[(DELETED, "a")]),
+        ("all that there are", &[(Some("a"), None); 3], &[(DELETED, "a"); 3]),
+        ("other values", &[(Some("b"), Some("c"))], &[(DELETED, "b"), (INSERTED, "c")]),
+        ("the same values", &[(Some("a"), Some("a"))], &[]),
+        ("what comes and goes", &[(None, Some("a")), (Some("a"), None), (Some("b"), None)], &[(DELETED, "b")]),
+        (
+            "a row in the place of one that went",
+            &[(Some("a"), None), (Some("b"), Some("a"))],
+            &[(DELETED, "b"), (BEFORE, "a"), (AFTER, "a")],
+        ),
+    ];
+    for (what, changes, expected) in cases {
+        for (spill, by) in [(false, None), (true, None), (true, Some("v"))] {
+            let mut bag = Bag::new();
+            bag.h.feed_changes(true);
+            bag.h.partition(by);
+            bag.send(&[(None, Some("a")), (None, Some("a")), (None, Some("b")), (None, Some("a"))]);
+            bag.commit(what);
+            bag.h.spill_always(spill);
+            bag.h.replay();
+            for change in changes {
+                bag.send(std::slice::from_ref(change));
+            }
+            bag.commit(what);
+            let mut expected = expected.iter().map(|(word, v)| (ID, text(word), text(v))).collect::<Vec<_>>();
+            expected.sort();
+            if !expected.is_empty() {
+                assert_eq!(bag.h.changes_by_kernel(), expected, "{what}, spilled: {spill}, partitioned by {by:?}");
+            }
+            bag.drain(what);
+        }
     }
 }
