@@ -75,7 +75,8 @@ pub struct Config {
     /// data file is written anew with the value; where it is not known for certain, the table halts) or `halt`.
     #[serde(default)]
     pub added_defaults: Option<String>,
-    /// How data files are compressed: `zstd` (the smallest files, the default), `snappy` or `lz4` (files that are read faster).
+    /// How data files are compressed: `zstd` (the smallest files; the default in a bucket), `snappy` or `lz4` (files that are read
+    /// faster); by default on a disk `snappy`, and not at all in commits of less than a mebibyte.
     #[serde(default)]
     pub compression: Option<String>,
     /// Rewrite data files in the background when they are many and small or hold many deleted rows; default yes.
@@ -272,7 +273,7 @@ impl Settings {
         }
         let widening = Widening::of(config.widening.as_deref(), &mut fault);
         let added_defaults = AddedDefaults::of(config.added_defaults.as_deref(), &mut fault);
-        let compression = Compression::of(config.compression.as_deref(), &mut fault);
+        let compression = Compression::of(config.compression.as_deref(), location.as_ref(), &mut fault);
         let retention = Retention::of(&config, &mut fault);
         let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
         let keyless = keyless::keyless(&config, mode, (widening, foreign_writes), &mut fault);
@@ -446,7 +447,11 @@ mod tests {
         assert_eq!((settings.commit_rows, settings.commit_bytes), (100_000, 64 << 20));
         assert_eq!(settings.schema_changes, SchemaChanges::Evolve);
         assert_eq!(settings.foreign_writes, ForeignWrites::Pause);
-        assert_eq!((settings.added_defaults, settings.compression), (AddedDefaults::Null, Compression::Zstd));
+        assert_eq!((settings.added_defaults, settings.compression), (AddedDefaults::Null, Compression::Fast));
+        for bucket in ["s3://lake/a", "az://lake/a", "gs://lake/a"] {
+            let settings = parse(&format!(r#"{{"location": "{bucket}"}}"#)).unwrap();
+            assert_eq!(settings.compression, Compression::Zstd, "{bucket}");
+        }
     }
 
     #[test]

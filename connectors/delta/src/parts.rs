@@ -430,7 +430,7 @@ impl Parts {
             let columns = self.file_columns();
             let open = match &mut self.open {
                 Some(open) => open,
-                none => none.insert(PartWriter::create(&self.store, &columns, &self.key)?),
+                none => none.insert(PartWriter::create(&self.store.of_commit(bytes_of(&arrays)), &columns, &self.key)?),
             };
             holes.write(&self.store, &self.files, &self.columns, arrays, open)?;
             if let Some(feed) = &mut self.feed {
@@ -448,6 +448,11 @@ impl Drop for Parts {
     fn drop(&mut self) {
         self.remove_unnamed();
     }
+}
+
+/// What the rows take in memory, nearly, in bytes.
+fn bytes_of(arrays: &[ArrayRef]) -> usize {
+    arrays.iter().map(|array| array.get_buffer_memory_size()).sum()
 }
 
 /// The place of each row among those that are not dead.

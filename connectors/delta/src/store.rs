@@ -312,6 +312,11 @@ impl TableStore {
         self.compression
     }
 
+    /// The same place for a file that a commit begins with so many bytes of rows.
+    pub(crate) fn of_commit(&self, bytes: usize) -> TableStore {
+        TableStore { compression: self.compression.of_commit(bytes), ..self.clone() }
+    }
+
     /// Starts a data file under a new name. Nothing is visible before `DataFile::finish`.
     pub(crate) fn data_file(&self, name: &str) -> Result<DataFile> {
         Ok(DataFile(match &self.backend {

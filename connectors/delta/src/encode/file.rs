@@ -87,7 +87,7 @@ pub(crate) fn file_schema(columns: &[TableColumn]) -> Arc<Schema> {
 
 /// The name of a new data file in this folder (`column=value/`, or none).
 fn new_name(store: &TableStore, folder: &str) -> String {
-    format!("{folder}part-{}.{}.parquet", ambient::uuid(), store.compression().name())
+    format!("{folder}part-{}{}", ambient::uuid(), store.compression().suffix())
 }
 
 impl PartWriter {
@@ -208,8 +208,9 @@ impl PartWriter {
             .set_max_row_group_row_count(Some(limit(Limit::RowGroupRows, ROW_GROUP_ROWS_MAX)))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
         for (at, (field, column)) in self.schema.fields().iter().zip(first.columns()).enumerate() {
+            let has_none = self.compression == Compression::None;
             // Keys hardly repeat.
-            if self.key.contains(&at) || !dictionary::may_hold(column, DICTIONARY_BYTES_MAX) {
+            if has_none || self.key.contains(&at) || !dictionary::may_hold(column, DICTIONARY_BYTES_MAX) {
                 let path = ColumnPath::from(vec![field.name().clone()]);
                 properties = properties.set_column_dictionary_enabled(path, false);
             }
@@ -301,6 +302,11 @@ mod tests {
             (Compression::Zstd, ".zstd.parquet", "ZSTD(ZstdLevel(1))"),
             (Compression::Snappy, ".snappy.parquet", "SNAPPY"),
             (Compression::Lz4, ".lz4.parquet", "LZ4_RAW"),
+            (Compression::None, ".parquet", "UNCOMPRESSED"),
+            (Compression::Fast, ".snappy.parquet", "SNAPPY"),
+            (Compression::Fast.of_commit(1 << 20), ".snappy.parquet", "SNAPPY"),
+            (Compression::Fast.of_commit((1 << 20) - 1), ".parquet", "UNCOMPRESSED"),
+            (Compression::Snappy.of_commit(1), ".snappy.parquet", "SNAPPY"),
         ] {
             // Others of the location were written with another codec.
             let store = plain.clone().with_compression(compression).table("t");

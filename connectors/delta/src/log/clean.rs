@@ -131,8 +131,8 @@ pub(super) fn beside_entries(store: &TableStore, now_millis: i64) -> Result<usiz
 /// nothing but its name need be known to tell when it has expired: no checkpoint keeps it, and a listing of all files of
 /// changes is short.
 pub(crate) fn new_change_file(store: &TableStore, folder: &str) -> String {
-    let (millis, uuid, codec) = (ambient::now_millis(), ambient::uuid(), store.compression().name());
-    format!("{CHANGES}/{folder}cdc-{millis:013}-{uuid}.{codec}.parquet")
+    let (millis, uuid, suffix) = (ambient::now_millis(), ambient::uuid(), store.compression().suffix());
+    format!("{CHANGES}/{folder}cdc-{millis:013}-{uuid}{suffix}")
 }
 
 /// Removes files of changes that are older than the retention of removed files, and returns their number. Those whose

@@ -109,13 +109,13 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
         widening,
         foreign_writes,
         added_defaults,
-        compression: Compression::ALL[usize::try_from(seed / 5 % 3).unwrap()],
+        compression: Compression::ALL[usize::try_from(seed / 5 % 4).unwrap()],
         ..settings(&mut chance, &location)
     };
     if keyless == Some(Keyless::Rows) {
         // Neither do these.
         settings.keyless = Keyless::Rows;
-        (is_mapped, settings.column_mapping, settings.change_data_feed) = (false, false, false);
+        (is_mapped, settings.column_mapping) = (false, false);
         (widening, settings.widening) = (Widening::Halt, Widening::Halt);
     }
     let is_plain = !is_mapped && widening == Widening::Halt && !fills;

@@ -1,7 +1,7 @@
 //! The rows of a partitioned table: which partition each buffered row is in, and one open file for each partition. A row has
 //! a place in the buffer when it is added; when the buffer is written it goes to its partition's file, and `Moved` says so.
 
-use super::{Moved, PART_ROWS_MAX, Parts};
+use super::{Moved, PART_ROWS_MAX, Parts, bytes_of};
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
 use crate::encode::file::PartWriter;
@@ -166,7 +166,7 @@ impl Parts {
         for (number, kept) in by_partition {
             let indices = UInt32Array::from(kept);
             let picked = pick(&arrays, &indices)?;
-            let first = self.open_partition(number)?;
+            let first = self.open_partition(number, bytes_of(&picked))?;
             for (row, place) in indices.values().iter().zip(0u32..) {
                 if let Some(slot) = places.get_mut(*row as usize) {
                     *slot = Some(RowLocation { file: first.file, row: first.row + place });
@@ -183,15 +183,16 @@ impl Parts {
         Ok(Some(moved))
     }
 
-    /// Where the next row of a partition's file will lie.
-    fn open_partition(&mut self, number: u32) -> Result<RowLocation> {
+    /// Where the next row of a partition's file will lie; of so many bytes of rows that come now.
+    fn open_partition(&mut self, number: u32, bytes: usize) -> Result<RowLocation> {
         let columns = self.file_columns();
         let Some(partitions) = &mut self.partitions else { return Err(no_partition()) };
         if let Some((file, open)) = partitions.open.get(&number) {
             return Ok(RowLocation { file: *file, row: open.rows() as u32 });
         }
         let partition = partitions.known.get(number as usize).cloned().ok_or_else(no_partition)?;
-        let writer = PartWriter::create_for(&self.store, &columns, &self.key, &partitions.by, Arc::clone(&partition))?;
+        let store = self.store.of_commit(bytes);
+        let writer = PartWriter::create_for(&store, &columns, &self.key, &partitions.by, Arc::clone(&partition))?;
         let file = self.files.begin_for(partition);
         partitions.open.insert(number, (file, writer));
         Ok(RowLocation { file, row: 0 })

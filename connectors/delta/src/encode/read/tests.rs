@@ -4,7 +4,8 @@ use super::*;
 use crate::encode::file::PartWriter;
 use crate::store::Store;
 use crate::store::faulty::{Call, Fault, Faults, Plan};
-use arrow_array::Int64Array;
+use arrow_array::{Int64Array, RecordBatch};
+use parquet::arrow::ArrowWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::ErrorKind;
 use url::Url;
@@ -85,5 +86,30 @@ fn a_file_that_is_not_what_was_written_is_damaged() {
         assert_eq!(codes, BTreeSet::from(["delta_table_damaged"]));
         store.delete(&name).unwrap();
         assert_eq!(read(&store, &name, size, None).unwrap_err().code(), "delta_table_damaged");
+    }
+}
+
+/// Other writers begin a column that holds nothing with a dictionary of no bytes.
+#[test]
+fn a_page_without_bytes_is_asked_of_no_store() {
+    let place = tempfile::tempdir().unwrap();
+    let local = Store::open(&Url::from_directory_path(place.path()).unwrap(), &BTreeMap::new()).unwrap();
+    for store in [Store::in_memory(), local] {
+        let store = store.table("t");
+        let nulls = Arc::new(Int64Array::from(vec![None; 10])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("id", nulls)]).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        store.put_file("other.parquet", &bytes).unwrap();
+        for rows in [None, Some(&[1, 5][..])] {
+            let column = column();
+            let size = bytes.len() as u64;
+            let mut reader = ColumnReader::open(&store, "other.parquet", size, &[&column], rows).unwrap();
+            let arrays = reader.next_arrays().unwrap().unwrap();
+            let array = arrays[0].as_ref().unwrap();
+            assert_eq!((array.len(), array.null_count()), (rows.map_or(10, <[u32]>::len), array.len()));
+        }
     }
 }
