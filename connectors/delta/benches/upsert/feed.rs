@@ -3,9 +3,10 @@
 
 use crate::rounds::Rounds;
 use crate::rows::{KeyShape, Shape};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::batch::Phase;
@@ -34,25 +35,35 @@ impl SecretResolver for NoSecrets {
     }
 }
 
-/// Has deleted rows removed from the tables of the folder `lake`.
+/// Where the sink's tables and its state lie, and how it compresses what it writes: its default when that is not said.
+#[derive(Deserialize)]
+pub(crate) struct Place {
+    pub(crate) lake: PathBuf,
+    state: PathBuf,
+    #[serde(default)]
+    compression: Option<String>,
+}
+
+/// Has deleted rows removed from the tables of a place.
 ///
 /// # Errors
 /// The sink's, and when not all is as it was asked for.
-pub(crate) fn purge(lake: &Path, state: &Path) -> Result<()> {
+pub(crate) fn purge(place: &Place) -> Result<()> {
     let request = PurgeRequest { table: None, key: None, now: false };
     let tell = &mut |line| eprintln!("    {line}");
-    match sink(lake, state)?.purge(SOURCE, &request, tell).map_err(|error| error.chain())? {
+    match sink(place)?.purge(SOURCE, &request, tell).map_err(|error| error.chain())? {
         true => Ok(()),
         false => Err("rows are left that had to go".into()),
     }
 }
 
-fn sink(lake: &Path, state: &Path) -> Result<Box<dyn SinkConnector>> {
+fn sink(place: &Place) -> Result<Box<dyn SinkConnector>> {
     // The shortest that there is: a load of minutes replaces more than most disks hold.
     let settings = serde_json::json!({
-        "location": format!("file://{}", lake.display()), "file_retention": "60s", "log_retention": "60s" });
+        "location": format!("file://{}", place.lake.display()), "compression": place.compression,
+        "file_retention": "60s", "log_retention": "60s" });
     let config: Config = serde_json::from_value(settings)?;
-    let state_dir = Some(state.to_path_buf());
+    let state_dir = Some(place.state.clone());
     let options = SinkOptions { name: "bench".into(), state_dir, secrets: Arc::new(NoSecrets) };
     Ok(connector(options, config).map_err(|faults| format!("{faults:?}"))?)
 }
@@ -68,14 +79,14 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Opens the sink over the folder `lake`, with a folder `state` of its own; it must hold the rounds before `round`.
+    /// Opens the sink; it must hold the rounds before `round`.
     ///
     /// # Errors
     /// The sink's, and when it holds something else.
-    pub(crate) fn open(lake: &Path, state: &Path, key: KeyShape, rounds: Rounds, round: u64) -> Result<Feed> {
-        std::fs::create_dir_all(lake)?;
-        std::fs::create_dir_all(state)?;
-        let (sink, progress) = sink(lake, state)?.open(SOURCE).map_err(|error| error.chain())?;
+    pub(crate) fn open(place: &Place, key: KeyShape, rounds: Rounds, round: u64) -> Result<Feed> {
+        std::fs::create_dir_all(&place.lake)?;
+        std::fs::create_dir_all(&place.state)?;
+        let (sink, progress) = sink(place)?.open(SOURCE).map_err(|error| error.chain())?;
         let shape = Shape::new(key, &position(FLOOR));
         let feed = Feed { sink, progress, shape, rounds, round };
         let expect = (round > 0).then(|| feed.end_of(round - 1, true));

@@ -6,7 +6,7 @@ mod feed;
 mod rounds;
 mod rows;
 
-use feed::{Feed, Result};
+use feed::{Feed, Place, Result};
 use rounds::Rounds;
 use rows::{KeyShape, Shape, Sums};
 use serde::Deserialize;
@@ -31,6 +31,8 @@ struct Scenario {
     changes: u64,
     key: KeyShape,
     #[serde(flatten)]
+    place: Place,
+    #[serde(flatten)]
     task: Task,
 }
 
@@ -38,17 +40,15 @@ struct Scenario {
 #[serde(tag = "task", rename_all = "lowercase")]
 enum Task {
     /// Makes the table, measures so many commits, and goes on for some seconds with house-keeping in between.
-    Churn { lake: PathBuf, state: PathBuf, commits: u64, seconds: u64 },
+    Churn { commits: u64, seconds: u64 },
     /// Opens the sink again, and applies one round. With `settle` it then waits until no file is rewritten any more.
     Resume {
-        lake: PathBuf,
-        state: PathBuf,
         round: u64,
         #[serde(default)]
         settle: bool,
     },
     /// Has deleted rows removed, as `tidewire purge` does.
-    Purge { lake: PathBuf, state: PathBuf },
+    Purge,
     /// Writes the next rounds as `0.csv`, `1.csv` and so on.
     Csv { folder: PathBuf, round: u64, count: u64 },
     /// Tells what the table must hold.
@@ -60,16 +60,16 @@ fn main() -> Result<()> {
         println!("measures nothing by itself: `cargo xtask bench delta` does");
         return Ok(());
     };
-    let Scenario { rows, changes, key, task } = serde_json::from_str(&text)?;
+    let Scenario { rows, changes, key, place, task } = serde_json::from_str(&text)?;
     let rounds = Rounds::new(rows, changes).ok_or("too few rows, or too many, for such rounds")?;
     match task {
-        Task::Churn { lake, state, commits, seconds } => {
-            let feed = Feed::open(&lake, &state, key, rounds, 0)?;
-            churn(feed, &lake, commits, changes, Duration::from_secs(seconds))
+        Task::Churn { commits, seconds } => {
+            let feed = Feed::open(&place, key, rounds, 0)?;
+            churn(feed, &place.lake, commits, changes, Duration::from_secs(seconds))
         }
-        Task::Resume { lake, state, round, settle } => {
+        Task::Resume { round, settle } => {
             let begun = Instant::now();
-            let mut feed = Feed::open(&lake, &state, key, rounds, round)?;
+            let mut feed = Feed::open(&place, key, rounds, round)?;
             let opened = begun.elapsed();
             let batches = feed.next_round();
             let applied = feed.apply(&batches)?;
@@ -80,9 +80,9 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
-        Task::Purge { lake, state } => {
+        Task::Purge => {
             let begun = Instant::now();
-            feed::purge(&lake, &state)?;
+            feed::purge(&place)?;
             tell("purge", json!({ "seconds": begun.elapsed().as_secs_f64(), "peak_kib": peak_kib()? }));
             Ok(())
         }
