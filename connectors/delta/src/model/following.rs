@@ -5,6 +5,7 @@ use super::kernel;
 use super::reading::with_partition;
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::encode::read::ColumnReader;
+use crate::log::{ForeignWrites, Table};
 use crate::parts::feed::{AFTER, BEFORE, CHANGE_COLUMN, DELETED, INSERTED};
 use crate::store::TableStore;
 use crate::typemap::{ColumnType, TableColumn, parse_schema_string};
@@ -52,11 +53,12 @@ impl Follower {
             let next = self.version + 1;
             match store.get(&format!("_delta_log/{next:020}.json")).unwrap() {
                 Some(entry) => self.read(store, &entry),
-                // Cleaned away before anybody could follow: it begins here.
+                // Cleaned away before anybody could follow: it begins here, with the columns of here.
                 None => {
-                    let newest = store.get(&format!("_delta_log/{version:020}.json")).unwrap().unwrap();
+                    let table = Table::open_among(store.clone(), ForeignWrites::Adopt).unwrap().unwrap();
+                    assert_eq!(table.version(), version);
                     self.rows.clone_from(&bag);
-                    self.declare(&actions(&newest));
+                    self.declare(table.schema_string(), &table.configuration()["tidewire.key"]);
                     self.version = version;
                     return;
                 }
@@ -66,11 +68,9 @@ impl Follower {
         assert_eq!(self.rows, bag, "what the feed told until version {version} of {}", store.place(""));
     }
 
-    fn declare(&mut self, actions: &[Value]) {
-        let Some(metadata) = actions.iter().find_map(|action| action.get("metaData")) else { return };
-        self.columns = parse_schema_string(metadata["schemaString"].as_str().unwrap()).unwrap();
-        let key: Vec<String> =
-            serde_json::from_str(metadata["configuration"]["tidewire.key"].as_str().unwrap()).unwrap();
+    fn declare(&mut self, schema: &str, key: &str) {
+        self.columns = parse_schema_string(schema).unwrap();
+        let key: Vec<String> = serde_json::from_str(key).unwrap();
         let column = |name: &String| self.columns.iter().find(|column| column.file_name().as_ref() == name).unwrap();
         self.key = key.iter().map(|name| Arc::clone(&column(name).name)).collect();
     }
@@ -96,7 +96,10 @@ impl Follower {
     fn read(&mut self, store: &TableStore, entry: &[u8]) {
         let actions = actions(entry);
         let before = self.columns.clone();
-        self.declare(&actions);
+        if let Some(metadata) = actions.iter().find_map(|action| action.get("metaData")) {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            self.declare(&text(&metadata["schemaString"]), &text(&metadata["configuration"]["tidewire.key"]));
+        }
         self.follow_names(&before);
         let is_mapped = self.columns.iter().any(|column| column.mapped.is_some());
         let all = |kind: &str| actions.iter().filter_map(|action| action.get(kind)).cloned().collect::<Vec<_>>();
