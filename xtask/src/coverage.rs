@@ -49,11 +49,7 @@ pub(crate) fn wrap() -> Option<anyhow::Error> {
 /// Whether this builds a crate that the search is linked from. Programs that cargo itself runs are linked without the
 /// search, and questions about the compiler name no crate.
 fn is_counted(words: &[OsString]) -> bool {
-    let follows = |flag: &str, text: &str| {
-        words
-            .windows(2)
-            .any(|pair| matches!(pair, [first, second] if first == flag && second.to_string_lossy() == text))
-    };
+    let follows = |flag: &str, text: &str| words.windows(2).any(|pair| *pair == [flag, text]);
     words.iter().any(|word| word == "--crate-name")
         && !follows("--crate-name", "build_script_build")
         && !follows("--crate-type", "proc-macro")

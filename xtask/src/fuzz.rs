@@ -5,10 +5,10 @@ use crate::coverage;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
-use tidewire_testkit::cache;
 use tidewire_testkit::folder::RunFolder;
+use tidewire_testkit::{cache, process};
 
 /// Longest input: a few rows or messages. Longer ones are slower, not other.
 const INPUT_BYTES_MAX: u32 = 4_096;
@@ -151,7 +151,7 @@ impl Bench {
     /// One run of libFuzzer; what it says is shown when it fails.
     fn libfuzzer(&self, target: &str, how: &[String], folders: &[&Path]) -> Result<()> {
         let artifacts = self.folder(&self.fuzz.join("artifacts"), target)?;
-        let mut command = Command::new(&self.program);
+        let mut command = process::guarded(&self.program);
         command.env(TARGET_VARIABLE, target).arg("-verbosity=0").args(how).args(folders);
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
         let output = command.stdin(Stdio::null()).output().context("start the search")?;

@@ -207,10 +207,10 @@ impl PartWriter {
             .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
             .set_max_row_group_row_count(Some(limit(Limit::RowGroupRows, ROW_GROUP_ROWS_MAX)))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
+        let has_dictionaries = self.compression != Compression::None;
         for (at, (field, column)) in self.schema.fields().iter().zip(first.columns()).enumerate() {
-            let has_none = self.compression == Compression::None;
             // Keys hardly repeat.
-            if has_none || self.key.contains(&at) || !dictionary::may_hold(column, DICTIONARY_BYTES_MAX) {
+            if !has_dictionaries || self.key.contains(&at) || !dictionary::may_hold(column, DICTIONARY_BYTES_MAX) {
                 let path = ColumnPath::from(vec![field.name().clone()]);
                 properties = properties.set_column_dictionary_enabled(path, false);
             }
