@@ -190,7 +190,6 @@ fn below(prefix: &str, key: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, FileSecrets};
-    use std::path::Path;
 
     fn faults_of(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
@@ -206,7 +205,8 @@ mod tests {
     }
 
     fn example() -> String {
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap()
+        // Tests run in the folder of their package.
+        std::fs::read_to_string("config.example.toml").unwrap()
     }
 
     #[test]

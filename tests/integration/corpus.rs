@@ -16,8 +16,9 @@ use tidewire_testkit::workload::Dice;
 /// How long all of it may take, also beside other work; it takes three seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Tests run in the folder of their package.
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+    PathBuf::from("fuzz")
 }
 
 fn names(folder: &Path) -> Result<BTreeSet<String>> {

@@ -12,9 +12,9 @@ mod test;
 mod tidy;
 mod torture;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -75,8 +75,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the repository.
+/// The root of the repository, which this was started in or below. Not where it was compiled: several clones may share one
+/// target folder, and cargo takes what was compiled in one of them for the others too.
 fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(here.parent().unwrap_or(here).to_path_buf())
+    let here = std::env::current_dir().context("find the current folder")?;
+    let root = here.ancestors().find(|folder| folder.join("xtask/Cargo.toml").is_file());
+    Ok(root.with_context(|| format!("{} is not in a clone of this repository", here.display()))?.to_path_buf())
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 600;
 const MANY_LINES: usize = 500;
 const BANNED_STEMS: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "misc", "base"];
+/// The place of a package at the time it is compiled.
+const BAKED_PLACE: &str = concat!("env!(\"CARGO_", "MANIFEST_DIR");
 const CONNECTORS: [&str; 4] = ["postgres", "mysql", "kafka", "delta"];
 const NEEDED: [&str; 5] = ["config.example.toml", "deny.toml", "README.md", "ARCHITECTURE.md", "docs/metrics.md"];
 
@@ -77,6 +79,11 @@ fn of_file(name: &Path, text: &str) -> Vec<String> {
     }
     if stem == "mod" {
         faults.push(format!("{shown}: use `{}.rs` beside the folder", name.parent().unwrap_or(name).display()));
+    }
+    if code(text).any(|line| line.contains(BAKED_PLACE)) {
+        faults.push(format!(
+            "{shown}: a clone that shares its target folder gets programs compiled in another, with that one's place"
+        ));
     }
     let is_daemon = name.starts_with("src") && name != Path::new("src/registry.rs");
     for connector in CONNECTORS.iter().filter(|_| is_daemon) {
@@ -208,6 +215,7 @@ mod tests {
         check("src/pipeline/mod.rs", "//! Bad.\n", &["src/pipeline.rs"]);
         check("src/config.rs", "//! Bad.\nuse tidewire_kafka::Kafka;\n", &["connector kafka"]);
         check("src/config.rs", "//! Fine.\n// like tidewire_kafka::Kafka\n", &[]);
+        check("src/config.rs", &format!("//! Bad.\nconst HERE: &str = {BAKED_PLACE}\");\n"), &["another"]);
         check("src/registry.rs", "//! Fine.\nuse tidewire_kafka::Kafka;\n", &[]);
         check("src/long.rs", &format!("//! Long.\n{}", "x\n".repeat(600)), &["600 is the limit"]);
     }
