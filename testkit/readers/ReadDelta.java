@@ -15,6 +15,8 @@ import io.delta.kernel.internal.util.Utils;
 import io.delta.kernel.types.*;
 import io.delta.kernel.utils.CloseableIterator;
 import io.delta.kernel.utils.FileStatus;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
@@ -26,27 +28,44 @@ import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 
 /**
- * Prints a Delta table as Delta Kernel for Java sees it, in the form of read_delta.py: a header line with the column
- * names, then one JSON array a row, each value as canonical text. Usage: ReadDelta.java PATH [VERSION].
+ * Reads Delta tables as Delta Kernel for Java sees them, for as long as lines come. A line is `read PATH` or
+ * `read@VERSION PATH`. The answer to a read is a table in the form of read_delta.py: a line with the column names, then one JSON
+ * array a row, each value as canonical text; every answer ends with the line `done`, or with `failed TEXT`.
  */
 public final class ReadDelta {
     private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSS");
 
     public static void main(String[] arguments) throws Exception {
+        PrintStream to = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+        // What a library prints is no answer.
+        System.setOut(System.err);
+        BufferedReader from = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = from.readLine(); line != null; line = from.readLine()) {
+            try {
+                answer(line, to);
+                to.println("done");
+            } catch (Throwable error) {
+                to.println("failed " + String.valueOf(error).replace('\n', ' '));
+            }
+            to.flush();
+        }
+    }
+
+    private static void answer(String line, PrintStream to) throws Exception {
+        String[] parts = line.split(" ", 2);
+        // An engine and a table of their own: nothing is remembered of earlier questions.
         Engine engine = DefaultEngine.create(new Configuration());
-        Table table = Table.forPath(engine, arguments[0]);
-        Snapshot snapshot = arguments.length > 1
-            ? table.getSnapshotAsOfVersion(engine, Long.parseLong(arguments[1]))
+        Table table = Table.forPath(engine, parts[1]);
+        Snapshot snapshot = parts[0].startsWith("read@")
+            ? table.getSnapshotAsOfVersion(engine, Long.parseLong(parts[0].substring(5)))
             : table.getLatestSnapshot(engine);
         StringBuilder out = new StringBuilder();
         StructType schema = snapshot.getSchema();
-        try (PrintStream to = new PrintStream(System.out, false, StandardCharsets.UTF_8)) {
-            for (StructField field : schema.fields()) {
-                string(out.append(out.length() == 0 ? "[" : ","), field.getName());
-            }
-            to.println(out.append(']'));
-            rows(engine, snapshot, schema, to);
+        for (StructField field : schema.fields()) {
+            string(out.append(out.length() == 0 ? "[" : ","), field.getName());
         }
+        to.println(out.append(']'));
+        rows(engine, snapshot, schema, to);
     }
 
     private static void rows(Engine engine, Snapshot snapshot, StructType schema, PrintStream to) throws Exception {

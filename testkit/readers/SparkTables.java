@@ -16,9 +16,9 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * A Spark session that reads Delta tables and runs SQL, for as long as lines come. A line is `read PATH`, `read@VERSION PATH`,
- * `changes PATH` (the change data feed from the first version on) or `sql TEXT`. The answer to a read is a table in the form of read_delta.py; every answer ends with the line `done`, or with
- * `failed TEXT`.
+ * A Spark session that reads Delta tables and runs SQL, for as long as lines come. A line is `read PATH`,
+ * `read@VERSION PATH`, `changes PATH` (the change data feed from the first version on) or `sql TEXT`. The answer to a read is a
+ * table in the form of read_delta.py; every answer ends with the line `done`, or with `failed TEXT`.
  */
 public final class SparkTables {
     private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSS");

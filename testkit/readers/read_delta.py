@@ -1,8 +1,9 @@
-"""Prints a Delta table as one of its real readers sees it: a header line with the column names, then one JSON array
-a row, each value as canonical text (null stays null, lists are lists), so that any two readers and the source
-can be compared byte by byte. Usage: read_delta.py deltalake|polars|duckdb PATH [VERSION], or changes PATH for delta-rs's
-change data feed from the beginning, or sums PATH COLUMN for how many rows many of the versions have, and the sum of a column
-in them, as delta-rs sees them; a store's settings come as a JSON object in TIDEWIRE_STORAGE_OPTIONS."""
+"""Reads Delta tables as their real readers see them, for as long as lines come. A line is a JSON array: what reads
+(deltalake, polars or duckdb; `changes` for delta-rs's change data feed from the beginning; `sums` for how many rows many of
+the versions have, and the sum of a column in them, as delta-rs sees them), the table's place, what its store must be
+told, and a version, a column or null. The answer is a line with the column names, then one JSON array a row, each value as
+canonical text (null stays null, lists are lists), so that any two readers and the source can be compared byte by byte; every
+answer ends with the line `done`, or with `failed TEXT`."""
 
 import datetime
 import decimal
@@ -41,16 +42,10 @@ def canonical(value, single):
     return str(value)
 
 
-def storage_options():
-    """What the store must be told; nothing on a local disk."""
-    return json.loads(os.environ.get("TIDEWIRE_STORAGE_OPTIONS", "{}")) or None
-
-
-def read(reader, path, version):
-    """The table as a pyarrow table."""
+def read(reader, path, options, version):
+    """The table as a pyarrow table; `options` is what its store must be told."""
     import pyarrow
 
-    options = storage_options()
     if reader == "deltalake":
         from deltalake import DeltaTable, QueryBuilder
 
@@ -77,7 +72,7 @@ def read(reader, path, version):
         at = f", version => {version}" if version is not None else ""
         found = connection.execute(f"select * from delta_scan('{path}'{at})")
         return found.to_arrow_table()
-    raise SystemExit(f"no reader `{reader}`: use deltalake, polars, duckdb or changes")
+    raise ValueError(f"no reader `{reader}`: use deltalake, polars, duckdb, changes or sums")
 
 
 def load_extension(connection):
@@ -89,7 +84,7 @@ def load_extension(connection):
     folder = os.path.dirname(duckdb_extension_delta.__file__)
     files = glob.glob(folder + "/**/delta.duckdb_extension*", recursive=True)
     if not files:
-        raise SystemExit(f"no extension in {folder}")
+        raise RuntimeError(f"no extension in {folder}")
     connection.execute(f"load '{files[0]}'")
 
 
@@ -102,27 +97,26 @@ def is_single(kind):
     return pyarrow.types.is_float32(kind)
 
 
-def sums(path, column):
+def sums(path, options, column, out):
     """Rows, and the sum of a column, of up to 60 versions."""
     import pyarrow.compute
     from deltalake import DeltaTable
 
-    last = DeltaTable(path, storage_options=storage_options()).version()
-    print(json.dumps(["version", "rows", "sum"]))
+    last = DeltaTable(path, storage_options=options).version()
+    out.write(json.dumps(["version", "rows", "sum"]) + "\n")
     for number in sorted({last * step // 59 for step in range(60)}):
-        table = read("deltalake", path, number)
+        table = read("deltalake", path, options, number)
         total = pyarrow.compute.sum(table.column(column)).as_py()
-        print(json.dumps([str(number), str(table.num_rows), str(total or 0)]))
+        out.write(json.dumps([str(number), str(table.num_rows), str(total or 0)]) + "\n")
 
 
-def main():
-    reader, path = sys.argv[1], sys.argv[2]
-    if reader == "sums":
-        sums(path, sys.argv[3])
+def answer(what, path, options, more, out):
+    """The lines of one answer, without its end."""
+    options = options or None
+    if what == "sums":
+        sums(path, options, more, out)
         return
-    version = int(sys.argv[3]) if len(sys.argv) > 3 else None
-    table = read(reader, path, version)
-    out = sys.stdout
+    table = read(what, path, options, more)
     out.write(json.dumps(table.column_names, ensure_ascii=False) + "\n")
     singles = [is_single(field.type) for field in table.schema]
     for batch in table.to_batches(max_chunksize=10_000):
@@ -130,6 +124,20 @@ def main():
         for row in zip(*columns):
             values = [canonical(value, single) for value, single in zip(row, singles)]
             out.write(json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def main():
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # What a library prints is no answer.
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        try:
+            answer(*json.loads(line), out)
+            out.write("done\n")
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".replace("\n", " ")
+            out.write(f"failed {text}\n")
+        out.flush()
 
 
 main()

@@ -31,6 +31,9 @@ pub mod s3;
 pub mod kafka;
 
 pub mod canonical;
+
+mod standing;
+
 pub mod spark;
 
 pub mod readers;

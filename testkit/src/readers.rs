@@ -1,21 +1,16 @@
-//! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB in Python, Delta
-//! Kernel on the JVM, each in a process of its own, and Spark, in one for all. Knows nothing of how the table came to be.
+//! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB in Python, Delta Kernel and
+//! Spark on the JVM, each in a process of its own. Knows nothing of how the table came to be.
 
+use crate::standing::{self, Standing};
 use crate::{fetch, process, spark};
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-const SCRIPT: &str = include_str!("../readers/read_delta.py");
-/// A program that `java` compiles and runs; nothing else is needed of a tool for building.
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/ReadDelta.java");
 /// Characters of a value that are shown when tables differ.
 const SHOWN: usize = 60;
-/// Variable that carries the store's settings to the script, as a JSON object.
-const OPTIONS: &str = "TIDEWIRE_STORAGE_OPTIONS";
-
 /// A reader of Delta tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
@@ -45,19 +40,23 @@ impl Reader {
             Reader::Spark => "spark",
         }
     }
+}
 
-    /// The process that prints a table, without the table's place.
-    fn command(self) -> Result<Command> {
-        if self == Reader::Kernel {
-            let class_path = format!("{}/*", fetch::delta_kernel::jars()?.display());
-            let mut command = process::guarded(Path::new("java"));
-            command.args(["-Xmx512m", "-cp", &class_path, PROGRAM]);
-            return Ok(command);
-        }
-        let mut command = process::guarded(&fetch::python::interpreter()?);
-        command.args(["-c", SCRIPT, self.name()]);
-        Ok(command)
-    }
+static DELTALAKE: Standing = Standing::new("deltalake", python);
+static POLARS: Standing = Standing::new("polars", python);
+static DUCKDB: Standing = Standing::new("duckdb", python);
+static KERNEL: Standing = Standing::new("kernel", kernel);
+
+fn python(_: &Path) -> Result<Command> {
+    let mut command = process::guarded(&fetch::python::interpreter()?);
+    command.args(["-X", "utf8", "-c", include_str!("../readers/read_delta.py")]);
+    Ok(command)
+}
+
+fn kernel(folder: &Path) -> Result<Command> {
+    let class_path = format!("{}/*", fetch::delta_kernel::jars()?.display());
+    let flags = [&["-Xmx512m"], &standing::SHORT_LIVED[..]].concat();
+    standing::java(folder, include_str!("../readers/ReadDelta.java"), &class_path, &flags)
 }
 
 /// A table as a reader saw it. Values are canonical text (see `canonical`), null, or lists of them.
@@ -169,53 +168,48 @@ pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
 /// Reads a table whole, at a version.
 pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64>) -> Result<Table> {
     let at = at.into();
-    match reader {
-        Reader::Spark => parse("spark", spark::read(&at.address, version)?.iter().map(String::as_str)),
-        _ => run(reader.name(), reader.command()?, at, version.map(|v| v.to_string()).as_deref()),
-    }
+    let program = match reader {
+        Reader::Spark => return parse(reader.name(), &at, spark::read(&at.address, version)),
+        Reader::Kernel => {
+            let at_version = version.map(|version| format!("@{version}")).unwrap_or_default();
+            let answer = KERNEL.ask(&format!("read{at_version} {}", at.address));
+            return parse(reader.name(), &at, answer);
+        }
+        Reader::Deltalake => &DELTALAKE,
+        Reader::Polars => &POLARS,
+        Reader::Duckdb => &DUCKDB,
+    };
+    ask(program, reader.name(), &at, json!(version))
 }
 
 /// Reads a table's change data feed, from its first version on, with delta-rs or Spark.
 pub fn read_changes(reader: Reader, at: impl Into<Location>) -> Result<Table> {
     let at = at.into();
     match reader {
-        Reader::Spark => return parse("spark", spark::read_changes(&at.address)?.iter().map(String::as_str)),
-        Reader::Deltalake => {}
+        Reader::Spark => parse("spark", &at, spark::read_changes(&at.address)),
+        Reader::Deltalake => ask(&DELTALAKE, "changes", &at, Value::Null),
         other => bail!("{} is asked for no feed here", other.name()),
     }
-    let mut command = process::guarded(&fetch::python::interpreter()?);
-    command.args(["-c", SCRIPT, "changes"]);
-    run("load_cdf", command, at, None)
 }
 
 /// How many rows some sixty of a table's versions have, and the sum of a column in each, with delta-rs: columns `version`,
 /// `rows` and `sum`.
 pub fn read_sums(at: impl Into<Location>, column: &str) -> Result<Table> {
-    let mut command = process::guarded(&fetch::python::interpreter()?);
-    command.args(["-c", SCRIPT, "sums"]);
-    run("sums", command, at.into(), Some(column))
+    ask(&DELTALAKE, "sums", &at.into(), json!(column))
 }
 
-/// `more` follows the table's place: a version, or a column.
-fn run(name: &str, mut command: Command, at: Location, more: Option<&str>) -> Result<Table> {
-    let Location { address, options } = at;
-    let options: serde_json::Map<String, Value> = options.into_iter().map(|(k, v)| (k, v.into())).collect();
-    command.arg(&address).stdin(Stdio::null());
-    command.env(OPTIONS, Value::from(options).to_string());
-    command.args(more);
-    let output = command.output().context("start a reader")?;
-    if !output.status.success() {
-        bail!("{name} cannot read {address}: {}", process::tail(&String::from_utf8_lossy(&output.stderr)));
-    }
-    let text = String::from_utf8(output.stdout).with_context(|| format!("read what {name} wrote"))?;
-    parse(name, text.lines())
+/// Asks a program in Python; `more` is a version, or a column.
+fn ask(program: &Standing, what: &str, at: &Location, more: Value) -> Result<Table> {
+    let options: serde_json::Map<String, Value> = at.options.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+    parse(what, at, program.ask(&json!([what, at.address, options, more]).to_string()))
 }
 
-/// A table from the lines that a reader wrote.
-fn parse<'a>(name: &str, mut lines: impl Iterator<Item = &'a str>) -> Result<Table> {
-    let header = lines.next().with_context(|| format!("{name} wrote nothing"))?;
+/// A table from the lines that a reader answered.
+fn parse(name: &str, at: &Location, answer: Result<Vec<String>>) -> Result<Table> {
+    let answer = answer.with_context(|| format!("{name} cannot read {}", at.address))?;
+    let (header, rows) = answer.split_first().with_context(|| format!("{name} wrote nothing"))?;
     let columns = serde_json::from_str(header).with_context(|| format!("read what {name} wrote"))?;
-    let rows = lines.map(serde_json::from_str).collect::<Result<_, _>>();
+    let rows = rows.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>();
     Ok(Table::new(columns, rows.with_context(|| format!("read what {name} wrote"))?))
 }
 
