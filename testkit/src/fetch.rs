@@ -43,7 +43,7 @@ pub fn everything() -> Result<Vec<PathBuf>> {
     for version in crate::mysql::MysqlVersion::ALL {
         places.push(version.distribution()?.share);
     }
-    places.push(kafka::jars()?);
+    places.push(crate::kafka::prepare()?);
     places.push(delta_kernel::jars()?);
     places.push(python::interpreter()?);
     places.push(seaweedfs::program()?);

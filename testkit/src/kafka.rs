@@ -4,18 +4,21 @@
 
 mod cluster;
 mod node;
+mod ready;
 mod records;
 mod stranger;
 
 pub use cluster::Cluster;
+pub use ready::{PASSWORD, USER, prepare};
 pub use records::{Isolation, Record, Tail};
 pub use stranger::Stranger;
 
 use crate::certificate::{self, Certificates};
+use crate::process;
 use crate::proxy::Proxy;
-use crate::{fetch, process};
 use anyhow::{Context, Result};
-use node::{Node, Setting};
+use node::{Classes, Node, Setting};
+use ready::Ready;
 use rustix::process::Signal;
 use std::path::PathBuf;
 
@@ -40,11 +43,6 @@ impl KafkaOptions {
     }
 }
 
-/// The user of the SASL_SSL listener.
-pub const USER: &str = "alice";
-/// The user's password.
-pub const PASSWORD: &str = "alice-secret";
-
 /// Heap in MiB.
 const HEAP: u32 = 512;
 
@@ -52,6 +50,7 @@ const HEAP: u32 = 512;
 #[derive(Debug)]
 pub struct Kafka {
     node: Node,
+    ready: Ready,
     port: u16,
     secure_port: Option<u16>,
     proxy: Option<Proxy>,
@@ -61,12 +60,13 @@ pub struct Kafka {
 impl Kafka {
     /// Starts one; it answers when this returns.
     pub fn start(options: &KafkaOptions) -> Result<Kafka> {
-        let jars = fetch::kafka::jars()?;
+        let ready = Ready::find()?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let node = Node::new(&jars)?;
-            let mut broker = Kafka { node, port: 0, secure_port: None, proxy: None, certificates: None };
+            let node = Node::new(&ready)?;
+            let mut broker =
+                Kafka { node, ready: ready.clone(), port: 0, secure_port: None, proxy: None, certificates: None };
             match broker.prepare(options).and_then(|()| broker.launch()) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
@@ -84,13 +84,8 @@ impl Kafka {
             self.secure_port = Some(process::free_port()?);
             self.certificates = Some(certificate::generate(self.node.folder())?);
         }
-        let mut more = vec!["--standalone".to_owned()];
-        if options.sasl_ssl {
-            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-                more.extend(["--add-scram".to_owned(), format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
-            }
-        }
-        self.node.format(&self.settings(options, process::free_port()?)?, &more)
+        self.node.configure(&self.settings(options, process::free_port()?)?)?;
+        self.ready.format(&self.node.data(), 1, options.sasl_ssl)
     }
 
     fn settings(&self, options: &KafkaOptions, controller: u16) -> Result<Vec<Setting>> {
@@ -118,7 +113,7 @@ impl Kafka {
             listeners.push_str(&format!(",PROXIED://127.0.0.1:{}", proxy.target()));
             advertised.push_str(&format!(",PROXIED://127.0.0.1:{}", proxy.port()));
         }
-        set("controller.quorum.bootstrap.servers", &format!("127.0.0.1:{controller}"));
+        set("controller.quorum.voters", &format!("1@127.0.0.1:{controller}"));
         set("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"));
         set("advertised.listeners", &format!("{advertised},CONTROLLER://127.0.0.1:{controller}"));
         for (key, value) in ALONE {
@@ -131,7 +126,9 @@ impl Kafka {
     fn launch(&mut self) -> Result<()> {
         let brokers = self.brokers();
         // Metadata lists the broker only when it is registered and no longer fenced.
-        self.node.launch(HEAP, || records::registered(&brokers).is_ok_and(|nodes| !nodes.is_empty()))
+        self.node.launch(HEAP, &Classes::Take(self.ready.classes()), || {
+            records::registered(&brokers).is_ok_and(|nodes| !nodes.is_empty())
+        })
     }
 
     /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.

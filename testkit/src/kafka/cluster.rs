@@ -1,13 +1,13 @@
 //! Three nodes, each broker and voter, and three copies of each partition of which two must be in sync: one node may go
 //! at any time, and others lead from then on. Knows what a node is asked for, and nothing of what topics hold.
 
-use super::node::{Node, Setting};
+use super::node::{Classes, Node, Setting};
+use super::ready::Ready;
 use super::records::{self, Isolation, Record};
+use crate::process;
 use crate::proxy::Proxy;
-use crate::{fetch, process};
 use anyhow::{Context, Result, anyhow};
 use rustix::process::Signal;
-use std::path::Path;
 
 /// Ids of the nodes.
 const IDS: [i32; 3] = [1, 2, 3];
@@ -33,6 +33,7 @@ const TOGETHER: [(&str, &str); 10] = [
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Member>,
+    ready: Ready,
 }
 
 #[derive(Debug)]
@@ -57,11 +58,11 @@ impl Cluster {
     }
 
     fn attempts(proxied: bool) -> Result<Cluster> {
-        let jars = fetch::kafka::jars()?;
+        let ready = Ready::find()?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Cluster::attempt(&jars, proxied) {
+            match Cluster::attempt(&ready, proxied) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
                 result => break result,
@@ -69,11 +70,11 @@ impl Cluster {
         }
     }
 
-    fn attempt(jars: &Path, proxied: bool) -> Result<Cluster> {
+    fn attempt(ready: &Ready, proxied: bool) -> Result<Cluster> {
         let member = |id| -> Result<Member> {
             let (port, controller) = (process::free_port()?, process::free_port()?);
             let proxy = if proxied { Some(Proxy::start(process::free_port()?)?) } else { None };
-            Ok(Member { id, port, controller, proxy, node: Node::new(jars)? })
+            Ok(Member { id, port, controller, proxy, node: Node::new(ready)? })
         };
         let mut members = IDS.into_iter().map(member).collect::<Result<Vec<_>>>()?;
         let voter = |member: &Member| format!("{}@127.0.0.1:{}", member.id, member.controller);
@@ -85,14 +86,15 @@ impl Cluster {
                 .map(|member| {
                     let voters = &voters;
                     scope.spawn(move || {
-                        member.node.format(&member.settings(voters), &[])?;
-                        member.launch(&IDS)
+                        member.node.configure(&member.settings(voters))?;
+                        ready.format(&member.node.data(), member.id, false)?;
+                        member.launch(ready, &IDS)
                     })
                 })
                 .collect();
             starts.into_iter().try_for_each(|start| start.join().map_err(|_| anyhow!("a panic"))?)
         })?;
-        Ok(Cluster { members })
+        Ok(Cluster { members, ready: ready.clone() })
     }
 
     /// Addresses of the brokers, whether they run or not.
@@ -128,9 +130,10 @@ impl Cluster {
     /// Stops a node when it runs and starts it on the same data and ports. It is back when this returns, which takes
     /// a majority; its copies may still lag.
     pub fn restart(&mut self, node: i32) -> Result<()> {
+        let ready = self.ready.clone();
         let member = self.member_mut(node)?;
         member.node.stop()?;
-        member.launch(&[node])
+        member.launch(&ready, &[node])
     }
 
     /// The node that leads a partition; an error while there is none.
@@ -210,9 +213,9 @@ impl Member {
     }
 
     /// Waits until it shows all these nodes.
-    fn launch(&mut self, nodes: &[i32]) -> Result<()> {
+    fn launch(&mut self, ready: &Ready, nodes: &[i32]) -> Result<()> {
         let address = self.address();
-        self.node.launch(HEAP, || {
+        self.node.launch(HEAP, &Classes::Take(ready.classes()), || {
             records::registered(&address).is_ok_and(|shown| nodes.iter().all(|node| shown.contains(node)))
         })
     }

@@ -1,6 +1,7 @@
 //! One node as a process: its folder with settings, data and log, formatted, started and ended. Knows neither which
 //! listeners it has nor how many nodes there are.
 
+use super::ready::Ready;
 use crate::folder::RunFolder;
 use crate::process;
 use crate::server::Server;
@@ -10,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const CLUSTER: &str = "dGlkZXdpcmUtdGVzdGtpdA";
 const START_LIMIT: Duration = Duration::from_secs(90);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -34,6 +34,14 @@ const FIXED: [(&str, &str); 13] = [
     ("num.recovery.threads.per.data.dir", "1"),
 ];
 
+/// A file of loaded classes.
+pub(super) enum Classes {
+    /// Written when the node ends in order.
+    Keep(PathBuf),
+    /// Written by an earlier node.
+    Take(PathBuf),
+}
+
 /// A node that runs, or ran, or will run.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -44,9 +52,9 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Not formatted yet.
-    pub(super) fn new(jars: &Path) -> Result<Node> {
-        Ok(Node { server: Server::new("Kafka"), jars: jars.to_path_buf(), folder: RunFolder::new("kafka")? })
+    /// Neither configured nor formatted yet.
+    pub(super) fn new(ready: &Ready) -> Result<Node> {
+        Ok(Node { server: Server::new("Kafka"), jars: ready.jars.clone(), folder: RunFolder::new("kafka")? })
     }
 
     /// Where its files lie.
@@ -54,37 +62,48 @@ impl Node {
         self.folder.path()
     }
 
+    /// Where its data lie; there is no such folder before it is formatted.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The node's log.
     pub(super) fn log_path(&self) -> PathBuf {
         self.folder.path().join("kafka.log")
     }
 
-    /// Writes its settings, of which later ones win over earlier ones and all over ours, and formats its storage, with
-    /// more arguments to that command.
-    pub(super) fn format(&self, settings: &[Setting], more: &[String]) -> Result<()> {
-        let path = self.settings_path();
-        let data = ("log.dirs".to_owned(), self.folder.path().join("data").display().to_string());
+    /// Writes its settings, of which later ones win over earlier ones and all over ours.
+    pub(super) fn configure(&self, settings: &[Setting]) -> Result<()> {
+        let data = ("log.dirs".to_owned(), self.data().display().to_string());
         let fixed = FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let all = std::iter::once(data).chain(fixed).chain(settings.iter().cloned());
         let text: String = all.map(|(key, value)| format!("{key}={value}\n")).collect();
-        std::fs::write(&path, text).context("write server.properties")?;
+        std::fs::write(self.settings_path(), text).context("write server.properties")?;
         let log = format!(
             "Configuration:\n  status: warn\n  Appenders:\n    File:\n      name: F\n      fileName: {}\n      \
              PatternLayout: {{pattern: '%d %p %c %m%n'}}\n  Loggers:\n    Root:\n      level: info\n      AppenderRef: {{ref: F}}\n",
             self.log_path().display()
         );
-        std::fs::write(self.log_settings_path(), log).context("write the log's settings")?;
-        let mut format = Command::new("java");
-        format.args(["-Xmx128m", "-cp"]).arg(self.class_path()).args(["kafka.tools.StorageTool", "format"]);
-        format.args(["-t", CLUSTER, "-c"]).arg(&path).args(more).current_dir(self.folder.path());
-        process::output(&mut format).map(drop)
+        std::fs::write(self.log_settings_path(), log).context("write the log's settings")
+    }
+
+    /// Runs Kafka's tool for storage on its settings.
+    pub(super) fn tool(&self, arguments: &[&str], more: &[String]) -> Result<()> {
+        let mut tool = Command::new("java");
+        tool.args(["-Xmx128m", "-cp"]).arg(self.class_path()).arg("kafka.tools.StorageTool").args(arguments).args(more);
+        tool.arg("-c").arg(self.settings_path()).current_dir(self.folder.path());
+        process::output(&mut tool).map(drop)
     }
 
     /// Starts it with so many MiB of heap and waits until it `answers`.
-    pub(super) fn launch(&mut self, heap: u32, answers: impl FnMut() -> bool) -> Result<()> {
+    pub(super) fn launch(&mut self, heap: u32, classes: &Classes, answers: impl FnMut() -> bool) -> Result<()> {
         let console = std::fs::File::create(self.folder.path().join("console.log")).context("open a log")?;
         let mut command = process::guarded(Path::new("java"));
         command.arg("-Xms256m").arg(format!("-Xmx{heap}m")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.arg(match classes {
+            Classes::Keep(file) => format!("-XX:ArchiveClassesAtExit={}", file.display()),
+            Classes::Take(file) => format!("-XX:SharedArchiveFile={}", file.display()),
+        });
         command.arg(format!("-Dlog4j2.configurationFile={}", self.log_settings_path().display()));
         command.arg("-cp").arg(self.class_path()).arg("kafka.Kafka").arg(self.settings_path());
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
