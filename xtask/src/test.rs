@@ -8,6 +8,9 @@ use tidewire_testkit::{process, wait};
 /// How long all tests may take, their compilation included. A test that hangs is then one that fails.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
 
+/// Tests at a time: more than the two cores of the machines that check every change, since each waits now and then.
+const TESTS_AT_A_TIME: &str = "3";
+
 /// The search for inputs that break a reader of outside bytes, the same each time as far as its minute goes.
 const SEARCH: fuzz::Options = fuzz::Options { seconds: 60, jobs: 2, seed: Some(1), keep: false, targets: Vec::new() };
 
@@ -24,6 +27,9 @@ pub(crate) fn run(rest: &[String]) -> Result<()> {
     tidewire_testkit::fetch::everything()?;
     let mut cargo = crate::build::cargo();
     cargo.args(["test", "--workspace"]).args(rest).current_dir(crate::root()?);
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        cargo.env("RUST_TEST_THREADS", TESTS_AT_A_TIME);
+    }
     let mut running = cargo.spawn().context("start cargo")?;
     let ended = wait::until("every test to end", LIMIT, || Ok(running.try_wait()?));
     if ended.is_err() {
