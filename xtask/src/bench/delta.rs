@@ -11,7 +11,7 @@ use figures::{Figures, quantile};
 use programs::{Programs, bytes_below, number, numbers};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use tidewire_testkit::folder::RunFolder;
 use tidewire_testkit::process;
 
@@ -82,7 +82,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(base) => RunFolder::within(base, "bench-delta")?,
         None => RunFolder::new("bench-delta")?,
     };
-    spread(folder.path());
     let mut sizes = options.rows.clone();
     sizes.sort_unstable();
     sizes.dedup();
@@ -105,6 +104,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let mut figures = table.measure().with_context(|| format!("measure {rows} rows, key {}", key.name()))?;
             figures.growth = smallest.map(|p50| figures.p50 / p50);
             smallest = smallest.or(Some(figures.p50));
+            // A run takes an hour; what is known is not lost with it.
+            eprint!("{}", figures::show(std::slice::from_ref(&figures)));
             all.push(figures);
         }
     }
@@ -158,8 +159,7 @@ impl Contest<'_> {
         let at = |share: f64| quantile(&millis, share).map(|ms| ms / 1e3).context("no commit was measured");
         let changes = number(&churned, "/end/changes")?;
         let busy = number(&churned, "/sustained/seconds")?;
-        let peaks = [(&churned, "/end/peak_kib"), (&restart, "/resume/peak_kib"), (&rebuild, "/resume/peak_kib")];
-        let peaks = peaks.into_iter().map(|(figures, at)| number(figures, at)).collect::<Result<Vec<f64>>>()?;
+        let megabytes = |figures, at| Ok::<_, anyhow::Error>(number(figures, at)? * 1024.0 / 1e6);
         Ok(Figures {
             rows: self.rows,
             key: self.key,
@@ -174,7 +174,11 @@ impl Contest<'_> {
             written: number(&churned, "/end/lake_bytes")? / (changes * append_bytes),
             written_in_all: number(&churned, "/end/all_bytes")? / (changes * append_bytes),
             index_bytes,
-            peak_mb: peaks.into_iter().fold(0.0, f64::max) * 1024.0 / 1e6,
+            peaks_mb: [
+                megabytes(&churned, "/end/peak_kib")?,
+                megabytes(&restart, "/resume/peak_kib")?,
+                megabytes(&rebuild, "/resume/peak_kib")?,
+            ],
             rebuild: number(&rebuild, "/resume/seconds")?,
             restart: number(&restart, "/resume/seconds")?,
             scans: found.scans,
@@ -268,13 +272,6 @@ impl Contest<'_> {
     fn path(&self, name: &str) -> String {
         self.place.join(name).display().to_string()
     }
-}
-
-/// Has the file system keep the tables apart. An ext4 without a journal goes through every inode of the neighbourhood that was
-/// freed in the last five minutes before it makes a file: up to two milliseconds behind a table of thousands that was removed,
-/// five times a commit. Only a wish: others have no such flag.
-fn spread(folder: &Path) {
-    let _ = Command::new("chattr").arg("+T").arg(folder).stderr(Stdio::null()).status();
 }
 
 /// Says how much space there is, and refuses to start when that cannot be enough.

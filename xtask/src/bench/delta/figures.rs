@@ -35,7 +35,8 @@ pub(super) struct Figures {
     pub(super) written_in_all: f64,
     /// Bytes of the index on disk, if it has one.
     pub(super) index_bytes: Option<f64>,
-    pub(super) peak_mb: f64,
+    /// Most memory of the process that takes the changes, of one that goes on after it, and of one that makes the index anew.
+    pub(super) peaks_mb: [f64; 3],
     /// From the opening to the first commit, without an index on disk, and with it.
     pub(super) rebuild: f64,
     pub(super) restart: f64,
@@ -64,7 +65,11 @@ impl Figures {
         if let Some(growth) = self.growth {
             goals.push(Goal::at_most(&format!("growth {GROWTH_MAX}x"), growth, GROWTH_MAX));
         }
-        goals.push(Goal::at_most(&format!("{PEAK_MAX_MB} MB"), self.peak_mb, PEAK_MAX_MB));
+        goals.push(Goal::at_most(
+            &format!("{PEAK_MAX_MB} MB"),
+            self.peaks_mb.into_iter().fold(0.0, f64::max),
+            PEAK_MAX_MB,
+        ));
         let slowest = self.scans_settled.iter().map(|scan| scan.unwrap_or(f64::INFINITY)).fold(0.0, f64::max);
         goals.push(Goal::at_most(&format!("scans {SCAN_MAX}x"), slowest, SCAN_MAX));
         goals
@@ -88,7 +93,7 @@ impl Figures {
             format!("{:.2}", self.written),
             format!("{:.2}", self.written_in_all),
             optional(self.index_bytes.map(|bytes| bytes / self.rows as f64), 1),
-            format!("{:.0}", self.peak_mb),
+            self.peaks_mb.map(|peak| format!("{peak:.0}")).join(" / "),
             format!("{:.2}", self.rebuild),
             format!("{:.2}", self.restart),
             self.scans.map(|scan| optional(scan, 2)).join(" / "),
@@ -119,7 +124,7 @@ pub(super) fn show(figures: &[Figures]) -> String {
         "x written",
         "x written in all",
         "index B/key",
-        "peak MB",
+        "peak MB (changes / restart / rebuild)",
         "rebuild s",
         "restart s",
         "x scan (DuckDB / Polars / delta-rs)",
@@ -152,7 +157,7 @@ mod tests {
             append: 0.01,
             merge: Some(4.0),
             growth: Some(1.2),
-            peak_mb: 399.0,
+            peaks_mb: [399.0, 100.0, 200.0],
             scans: [Some(9.0); 3],
             scans_settled: [Some(1.0), Some(1.5), Some(1.2)],
             ..Figures::default()
@@ -167,7 +172,7 @@ mod tests {
             (Figures { p50: 0.026, rows: 100_000_000, merge: None, ..met() }, &[]),
             (Figures { merge: Some(2.9), ..met() }, &["MERGE / 150"]),
             (Figures { merge: Some(0.7), rows: 1_000_000, growth: None, ..met() }, &[]),
-            (Figures { growth: Some(2.1), peak_mb: 401.0, ..met() }, &["growth 2x", "400 MB"]),
+            (Figures { growth: Some(2.1), peaks_mb: [399.0, 100.0, 401.0], ..met() }, &["growth 2x", "400 MB"]),
             (Figures { scans_settled: [Some(1.0), None, Some(1.0)], ..met() }, &["scans 1.5x"]),
         ];
         for (figures, expect) in cases {
