@@ -104,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let mut figures = table.measure().with_context(|| format!("measure {rows} rows, key {}", key.name()))?;
             figures.growth = smallest.map(|p50| figures.p50 / p50);
             smallest = smallest.or(Some(figures.p50));
-            // A run takes an hour; what is known is not lost with it.
+            // What is known is not lost with a run that is ended.
             eprint!("{}", figures::show(std::slice::from_ref(&figures)));
             all.push(figures);
         }
