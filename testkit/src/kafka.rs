@@ -17,7 +17,7 @@ use crate::certificate::{self, Certificates};
 use crate::process;
 use crate::proxy::Proxy;
 use anyhow::{Context, Result};
-use node::{Classes, Node, Setting};
+use node::{Node, Setting};
 use ready::Ready;
 use rustix::process::Signal;
 use std::path::PathBuf;
@@ -50,7 +50,6 @@ const HEAP: u32 = 512;
 #[derive(Debug)]
 pub struct Kafka {
     node: Node,
-    ready: Ready,
     port: u16,
     secure_port: Option<u16>,
     proxy: Option<Proxy>,
@@ -65,8 +64,7 @@ impl Kafka {
         loop {
             attempts += 1;
             let node = Node::new(&ready)?;
-            let mut broker =
-                Kafka { node, ready: ready.clone(), port: 0, secure_port: None, proxy: None, certificates: None };
+            let mut broker = Kafka { node, port: 0, secure_port: None, proxy: None, certificates: None };
             match broker.prepare(options).and_then(|()| broker.launch()) {
                 // Another process may have taken a port in between.
                 Err(_) if attempts < 3 => {}
@@ -85,7 +83,7 @@ impl Kafka {
             self.certificates = Some(certificate::generate(self.node.folder())?);
         }
         self.node.configure(&self.settings(options, process::free_port()?)?)?;
-        self.ready.format(&self.node.data(), 1, options.sasl_ssl)
+        self.node.format(1, options.sasl_ssl)
     }
 
     fn settings(&self, options: &KafkaOptions, controller: u16) -> Result<Vec<Setting>> {
@@ -126,9 +124,7 @@ impl Kafka {
     fn launch(&mut self) -> Result<()> {
         let brokers = self.brokers();
         // Metadata lists the broker only when it is registered and no longer fenced.
-        self.node.launch(HEAP, &Classes::Take(self.ready.classes()), || {
-            records::registered(&brokers).is_ok_and(|nodes| !nodes.is_empty())
-        })
+        self.node.launch(HEAP, || records::registered(&brokers).is_ok_and(|nodes| !nodes.is_empty()))
     }
 
     /// Sends a signal to it and all its workers, such as SIGSTOP and SIGCONT.

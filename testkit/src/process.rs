@@ -51,7 +51,15 @@ pub fn guarded(program: &Path) -> Command {
     command
 }
 
-/// The same, as the user that servers run as: PostgreSQL refuses root.
+/// A JVM that lives for minutes, guarded: to compile code well, and to collect garbage beside it, takes such a one longer than it
+/// saves.
+pub(crate) fn java() -> Command {
+    let mut command = guarded(Path::new("java"));
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    command
+}
+
+/// As [`guarded`], as the user that servers run as: PostgreSQL refuses root.
 pub fn guarded_as_server(program: &Path) -> Result<Command> {
     let Some(user) = server_user()? else { return Ok(guarded(program)) };
     let mut command = Command::new("setpriv");

@@ -1,8 +1,9 @@
 //! Reads Delta tables with the readers that people use: delta-rs (DataFusion), Polars and DuckDB in Python, Delta Kernel and
 //! Spark on the JVM, each in a process of its own. Knows nothing of how the table came to be.
 
+use crate::spark::SPARK;
 use crate::standing::{self, Standing};
-use crate::{fetch, process, spark};
+use crate::{fetch, process};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -55,8 +56,7 @@ fn python(_: &Path) -> Result<Command> {
 
 fn kernel(folder: &Path) -> Result<Command> {
     let class_path = format!("{}/*", fetch::delta_kernel::jars()?.display());
-    let flags = [&["-Xmx512m"], &standing::SHORT_LIVED[..]].concat();
-    standing::java(folder, include_str!("../readers/ReadDelta.java"), &class_path, &flags)
+    standing::java(folder, include_str!("../readers/ReadDelta.java"), &class_path, &["-Xmx512m"])
 }
 
 /// A table as a reader saw it. Values are canonical text (see `canonical`), null, or lists of them.
@@ -168,25 +168,25 @@ pub fn read(reader: Reader, at: impl Into<Location>) -> Result<Table> {
 /// Reads a table whole, at a version.
 pub fn read_version(reader: Reader, at: impl Into<Location>, version: Option<u64>) -> Result<Table> {
     let at = at.into();
-    let program = match reader {
-        Reader::Spark => return parse(reader.name(), &at, spark::read(&at.address, version)),
-        Reader::Kernel => {
-            let at_version = version.map(|version| format!("@{version}")).unwrap_or_default();
-            let answer = KERNEL.ask(&format!("read{at_version} {}", at.address));
-            return parse(reader.name(), &at, answer);
-        }
-        Reader::Deltalake => &DELTALAKE,
-        Reader::Polars => &POLARS,
-        Reader::Duckdb => &DUCKDB,
+    let in_java = |program: &Standing| {
+        let at_version = version.map(|version| format!("@{version}")).unwrap_or_default();
+        parse(reader.name(), &at, program.ask(&format!("read{at_version} {}", at.address)))
     };
-    ask(program, reader.name(), &at, json!(version))
+    let in_python = |program| ask(program, reader.name(), &at, json!(version));
+    match reader {
+        Reader::Deltalake => in_python(&DELTALAKE),
+        Reader::Polars => in_python(&POLARS),
+        Reader::Duckdb => in_python(&DUCKDB),
+        Reader::Kernel => in_java(&KERNEL),
+        Reader::Spark => in_java(&SPARK),
+    }
 }
 
 /// Reads a table's change data feed, from its first version on, with delta-rs or Spark.
 pub fn read_changes(reader: Reader, at: impl Into<Location>) -> Result<Table> {
     let at = at.into();
     match reader {
-        Reader::Spark => parse("spark", &at, spark::read_changes(&at.address)),
+        Reader::Spark => parse("spark", &at, SPARK.ask(&format!("changes {}", at.address))),
         Reader::Deltalake => ask(&DELTALAKE, "changes", &at, Value::Null),
         other => bail!("{} is asked for no feed here", other.name()),
     }

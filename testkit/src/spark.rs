@@ -24,14 +24,14 @@ const OPENED: [&str; 14] = [
     "sun.util.calendar",
 ];
 
-static SPARK: Standing = Standing::new("Spark", start);
+/// What is asked of it: see the program.
+pub(crate) static SPARK: Standing = Standing::new("Spark", start);
 
 fn start(folder: &Path) -> Result<Command> {
     let [spark, delta] = fetch::spark::jars()?;
     let opened = OPENED.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
     let mut flags: Vec<&str> = opened.iter().map(String::as_str).collect();
     flags.extend(["-Xmx1g", "-XX:+IgnoreUnrecognizedVMOptions", "-Djdk.reflect.useDirectMethodHandle=false"]);
-    flags.extend(standing::SHORT_LIVED);
     let class_path = format!("{}/*:{}/*", spark.display(), delta.display());
     standing::java(folder, include_str!("../readers/SparkTables.java"), &class_path, &flags)
 }
@@ -39,15 +39,4 @@ fn start(folder: &Path) -> Result<Command> {
 /// Runs a statement; of tables on disk it speaks as `` delta.`/path` ``.
 pub fn run(sql: &str) -> Result<()> {
     SPARK.ask(&format!("sql {}", sql.replace('\n', " "))).map(|_| ())
-}
-
-/// The lines of a table's change data feed, from its first version on.
-pub(crate) fn read_changes(path: &str) -> Result<Vec<String>> {
-    SPARK.ask(&format!("changes {path}"))
-}
-
-/// A table's lines, in the form of the other readers.
-pub(crate) fn read(path: &str, version: Option<u64>) -> Result<Vec<String>> {
-    let at = version.map(|version| format!("@{version}")).unwrap_or_default();
-    SPARK.ask(&format!("read{at} {path}"))
 }

@@ -98,14 +98,11 @@ impl Drop for Running {
     }
 }
 
-/// What a JVM needs that lives for minutes: to compile code well, and to collect garbage beside it, takes it longer than it saves.
-pub(crate) const SHORT_LIVED: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
-
 /// The command of a Java program that `java` compiles and runs; nothing else is needed of a tool for building.
 pub(crate) fn java(folder: &Path, source: &str, class_path: &str, flags: &[&str]) -> Result<Command> {
     let program = folder.join("Program.java");
     std::fs::write(&program, source).context("write a program")?;
-    let mut command = process::guarded(Path::new("java"));
+    let mut command = process::java();
     command.args(flags).args(["-cp", class_path]).arg(&program);
     Ok(command)
 }

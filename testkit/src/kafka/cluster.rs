@@ -1,7 +1,7 @@
 //! Three nodes, each broker and voter, and three copies of each partition of which two must be in sync: one node may go
 //! at any time, and others lead from then on. Knows what a node is asked for, and nothing of what topics hold.
 
-use super::node::{Classes, Node, Setting};
+use super::node::{Node, Setting};
 use super::ready::Ready;
 use super::records::{self, Isolation, Record};
 use crate::process;
@@ -33,7 +33,6 @@ const TOGETHER: [(&str, &str); 10] = [
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Member>,
-    ready: Ready,
 }
 
 #[derive(Debug)]
@@ -87,14 +86,14 @@ impl Cluster {
                     let voters = &voters;
                     scope.spawn(move || {
                         member.node.configure(&member.settings(voters))?;
-                        ready.format(&member.node.data(), member.id, false)?;
-                        member.launch(ready, &IDS)
+                        member.node.format(member.id, false)?;
+                        member.launch(&IDS)
                     })
                 })
                 .collect();
             starts.into_iter().try_for_each(|start| start.join().map_err(|_| anyhow!("a panic"))?)
         })?;
-        Ok(Cluster { members, ready: ready.clone() })
+        Ok(Cluster { members })
     }
 
     /// Addresses of the brokers, whether they run or not.
@@ -130,10 +129,9 @@ impl Cluster {
     /// Stops a node when it runs and starts it on the same data and ports. It is back when this returns, which takes
     /// a majority; its copies may still lag.
     pub fn restart(&mut self, node: i32) -> Result<()> {
-        let ready = self.ready.clone();
         let member = self.member_mut(node)?;
         member.node.stop()?;
-        member.launch(&ready, &[node])
+        member.launch(&[node])
     }
 
     /// The node that leads a partition; an error while there is none.
@@ -213,9 +211,9 @@ impl Member {
     }
 
     /// Waits until it shows all these nodes.
-    fn launch(&mut self, ready: &Ready, nodes: &[i32]) -> Result<()> {
+    fn launch(&mut self, nodes: &[i32]) -> Result<()> {
         let address = self.address();
-        self.node.launch(HEAP, &Classes::Take(ready.classes()), || {
+        self.node.launch(HEAP, || {
             records::registered(&address).is_ok_and(|shown| nodes.iter().all(|node| shown.contains(node)))
         })
     }

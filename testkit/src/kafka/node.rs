@@ -34,27 +34,19 @@ const FIXED: [(&str, &str); 13] = [
     ("num.recovery.threads.per.data.dir", "1"),
 ];
 
-/// A file of loaded classes.
-pub(super) enum Classes {
-    /// Written when the node ends in order.
-    Keep(PathBuf),
-    /// Written by an earlier node.
-    Take(PathBuf),
-}
-
 /// A node that runs, or ran, or will run.
 #[derive(Debug)]
 pub(super) struct Node {
     // Dropped in this order: the process before its folder.
     server: Server,
-    jars: PathBuf,
+    ready: Ready,
     folder: RunFolder,
 }
 
 impl Node {
     /// Neither configured nor formatted yet.
     pub(super) fn new(ready: &Ready) -> Result<Node> {
-        Ok(Node { server: Server::new("Kafka"), jars: ready.jars.clone(), folder: RunFolder::new("kafka")? })
+        Ok(Node { server: Server::new("Kafka"), ready: ready.clone(), folder: RunFolder::new("kafka")? })
     }
 
     /// Where its files lie.
@@ -87,6 +79,11 @@ impl Node {
         std::fs::write(self.log_settings_path(), log).context("write the log's settings")
     }
 
+    /// Makes its data folder, which it has none of yet; with the user of [`super::USER`] or without.
+    pub(super) fn format(&self, id: i32, has_user: bool) -> Result<()> {
+        self.ready.format(&self.data(), id, has_user)
+    }
+
     /// Runs Kafka's tool for storage on its settings.
     pub(super) fn tool(&self, arguments: &[&str], more: &[String]) -> Result<()> {
         let mut tool = Command::new("java");
@@ -96,14 +93,21 @@ impl Node {
     }
 
     /// Starts it with so many MiB of heap and waits until it `answers`.
-    pub(super) fn launch(&mut self, heap: u32, classes: &Classes, answers: impl FnMut() -> bool) -> Result<()> {
+    pub(super) fn launch(&mut self, heap: u32, answers: impl FnMut() -> bool) -> Result<()> {
+        let classes = format!("-XX:SharedArchiveFile={}", self.ready.classes().display());
+        self.launch_with(&classes, heap, answers)
+    }
+
+    /// The same; once it is stopped the classes that it has loaded are kept for others.
+    pub(super) fn launch_first(&mut self, heap: u32, answers: impl FnMut() -> bool) -> Result<()> {
+        let classes = format!("-XX:ArchiveClassesAtExit={}", self.ready.classes().display());
+        self.launch_with(&classes, heap, answers)
+    }
+
+    fn launch_with(&mut self, classes: &str, heap: u32, answers: impl FnMut() -> bool) -> Result<()> {
         let console = std::fs::File::create(self.folder.path().join("console.log")).context("open a log")?;
-        let mut command = process::guarded(Path::new("java"));
-        command.arg("-Xms256m").arg(format!("-Xmx{heap}m")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        command.arg(match classes {
-            Classes::Keep(file) => format!("-XX:ArchiveClassesAtExit={}", file.display()),
-            Classes::Take(file) => format!("-XX:SharedArchiveFile={}", file.display()),
-        });
+        let mut command = process::java();
+        command.arg("-Xms256m").arg(format!("-Xmx{heap}m")).arg(classes);
         command.arg(format!("-Dlog4j2.configurationFile={}", self.log_settings_path().display()));
         command.arg("-cp").arg(self.class_path()).arg("kafka.Kafka").arg(self.settings_path());
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
@@ -135,6 +139,6 @@ impl Node {
     }
 
     fn class_path(&self) -> String {
-        format!("{}/*", self.jars.display())
+        format!("{}/*", self.ready.jars.display())
     }
 }

@@ -1,7 +1,7 @@
 //! What every node begins with, made once and kept in the cache: what its folder holds when it is formatted, and the classes
 //! that a node loads, as the JVM has them once loaded (class data sharing). Both took a node longer than to start.
 
-use super::node::{Classes, Node, Setting};
+use super::node::{Node, Setting};
 use super::records;
 use crate::{cache, fetch, process};
 use anyhow::{Context, Result};
@@ -54,30 +54,30 @@ impl Ready {
         let scram = ["SCRAM-SHA-256", "SCRAM-SHA-512"]
             .map(|mechanism| format!("{mechanism}=[name={USER},password={PASSWORD}]"))
             .map(|credential| ["--add-scram".to_owned(), credential]);
-        for (users, more) in [(false, Vec::new()), (true, scram.concat())] {
+        for (has_user, more) in [(false, Vec::new()), (true, scram.concat())] {
             let data = node.data();
             node.tool(&["format", "-t", CLUSTER], &more)?;
-            std::fs::copy(data.join(CHECKPOINT), self.checkpoint(users)).context("keep a formatted folder")?;
+            std::fs::copy(data.join(CHECKPOINT), self.checkpoint(has_user)).context("keep a formatted folder")?;
             std::fs::remove_dir_all(&data).context("remove a formatted folder")?;
         }
-        self.format(&node.data(), 1, false)?;
+        node.format(1, false)?;
         let broker = format!("127.0.0.1:{port}");
         let answers = || records::registered(&broker).is_ok_and(|nodes| !nodes.is_empty());
-        node.launch(HEAP, &Classes::Keep(self.classes()), answers)?;
+        node.launch_first(HEAP, answers)?;
         node.stop()
     }
 
     /// Makes the data folder of a node that has not run yet.
-    pub(super) fn format(&self, data: &Path, node: i32, users: bool) -> Result<()> {
+    pub(super) fn format(&self, data: &Path, node: i32, has_user: bool) -> Result<()> {
         std::fs::create_dir(data).context("make a data folder")?;
         let directory = URL_SAFE_NO_PAD.encode(format!("tidewire-node{node:03}"));
         let text = format!("version=1\ncluster.id={CLUSTER}\nnode.id={node}\ndirectory.id={directory}\n");
         std::fs::write(data.join("meta.properties"), text).context("write the names of a node")?;
-        std::fs::copy(self.checkpoint(users), data.join(CHECKPOINT)).context("copy a formatted folder").map(drop)
+        std::fs::copy(self.checkpoint(has_user), data.join(CHECKPOINT)).context("copy a formatted folder").map(drop)
     }
 
-    fn checkpoint(&self, users: bool) -> PathBuf {
-        self.folder.join(if users { "with-a-user" } else { "without-users" })
+    fn checkpoint(&self, has_user: bool) -> PathBuf {
+        self.folder.join(if has_user { "with-a-user" } else { "without-users" })
     }
 
     /// The file of the classes. A JVM for which it is not does without.
