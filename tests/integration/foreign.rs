@@ -107,6 +107,50 @@ fn spark_may_write_where_it_is_adopted_sk_35() -> Result<()> {
     Ok(())
 }
 
+/// The feed of a table in which others write: their versions tell what they did, and ours go on from there, whatever the source's
+/// log says that a row was.
+#[test]
+fn a_feed_folds_to_its_source_among_writes_of_spark_s_sk_35() -> Result<()> {
+    let more = format!("{ADOPT}change_data_feed = true\n");
+    let mut rig = Rig::with(Sinks::Lake, &tidewire_testkit::PostgresOptions::version(rig::POSTGRES), &more)?;
+    let client = rig.client()?;
+    client.execute(TABLE)?;
+    client.execute("ALTER TABLE kept REPLICA IDENTITY FULL")?;
+    // What waits for its commit is made anew once Spark has changed rows.
+    rig.daemon.allow_log("other writers came before a commit");
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let kept = kept(&rig);
+    let follow = |rig: &mut Rig, changes: &str| {
+        client.execute(changes)?;
+        rig.catch_up()?;
+        oracle::check_mirror(&client, "public", "kept", &rig.table("kept"), &[Reader::Spark])?;
+        oracle::check_feed(&client, "public", "kept", rig.table("kept").as_path(), Reader::Spark)
+    };
+    follow(&mut rig, "UPDATE kept SET v = 'before' WHERE id < 5; DELETE FROM kept WHERE id = 60")?;
+    spark::run(&format!("OPTIMIZE {kept}"))?;
+    follow(
+        &mut rig,
+        "UPDATE kept SET v = 'after' WHERE id BETWEEN 3 AND 20; UPDATE kept SET id = id + 100 WHERE id = 21",
+    )?;
+    spark::run(&format!("UPDATE {kept} SET v = 'spark' WHERE id IN (1, 30, 31)"))?;
+    spark::run(&format!("DELETE FROM {kept} WHERE id IN (2, 32)"))?;
+    spark::run(&format!("INSERT INTO {kept} VALUES (9000, 'of spark', 1.50, timestamp'1066-10-14 09:00:00', 'x')"))?;
+    let kinds = follow(
+        &mut rig,
+        "UPDATE kept SET v = 'own' WHERE id IN (1, 2, 30, 32); DELETE FROM kept WHERE id = 31; INSERT INTO kept VALUES (9000, 'own', 1, now(), 'z')",
+    )?;
+    // Of Spark's and of the source's: three rows changed and two deleted, and three changed, two that came again and one that went.
+    ensure!(kinds["update_preimage"] == 4 + 18 + 3 + 3 && kinds["delete"] == 2 + 2 + 1, "{kinds:?}");
+    rig.daemon.kill9()?;
+    spark::run(&format!("OPTIMIZE {kept}"))?;
+    rig.daemon.run()?;
+    follow(&mut rig, "UPDATE kept SET v = 'last' WHERE id BETWEEN 25 AND 50")?;
+    ensure!(rig.daemon.log()?.contains("a change by another writer is adopted"));
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
 #[test]
 fn a_write_of_spark_s_halts_its_table_and_delta_rs_does_not_write_sk_35() -> Result<()> {
     let mut rig = Rig::new(Sinks::Lake)?;

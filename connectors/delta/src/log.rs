@@ -40,8 +40,8 @@ use action::{Action, MetaData};
 use bytes::Bytes;
 use entry::Entry;
 use load::Loaded;
-pub(crate) use others::ForeignWrites;
 use others::Met;
+pub(crate) use others::{ForeignWrites, Touched};
 use presence::Presence;
 pub(crate) use presence::gone;
 use roaring::RoaringBitmap;
@@ -199,8 +199,8 @@ pub(crate) struct Table {
     upkeep: Upkeep,
     /// Of the commits since it was asked for.
     weight: Weight,
-    /// Files that others have changed and nobody has asked for yet.
-    touched: BTreeSet<Arc<str>>,
+    /// What others have done and nobody has asked for yet.
+    touched: Touched,
     /// The newest entry is another's. Until one of ours follows, a start has to read it again: it must not be cleaned away.
     is_unmarked: bool,
 }
@@ -277,7 +277,7 @@ impl Table {
             stale: false,
             upkeep: Upkeep::new(),
             weight: Weight::default(),
-            touched: BTreeSet::new(),
+            touched: Touched::default(),
             is_unmarked,
         }
     }
@@ -374,7 +374,7 @@ impl Table {
     }
 
     /// As `commit`, where others may have come first. `false`: they have, and nothing was committed; the table is as they left
-    /// it, `take_touched` names its files that are not what they were, and the commit has to be made anew from that.
+    /// it, `take_touched` tells what that is, and the commit has to be made anew from it.
     pub(crate) fn offer(&mut self, commit: &Commit) -> Result<bool> {
         if self.stale {
             return Err(Error::bug("delta_table_stale", "a table was used after an error without being opened anew"));
@@ -419,7 +419,7 @@ impl Table {
                 Ok(false) => {}
                 done => {
                     done?;
-                    self.touched.clear();
+                    self.touched = Touched::default();
                     intent::remove_orphans(&self.store, &self.state);
                     return Ok(());
                 }
@@ -525,6 +525,7 @@ impl Table {
         self.upkeep.committed(&actions);
         self.is_unmarked = false;
         self.state.apply(actions, &name)?;
+        self.state.has_other_rows = entry.has_other_rows;
         for (path, rows) in entry.deleted {
             if let Some(file) = self.state.files.get_mut(&path) {
                 file.deleted = Some(Arc::new(rows));

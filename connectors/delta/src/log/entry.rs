@@ -19,6 +19,8 @@ pub(super) struct Entry {
     /// Everything but the writer's mark, which holds the version.
     actions: Vec<Action>,
     shape: Option<String>,
+    /// Rows that others have changed are still there.
+    pub(super) has_other_rows: bool,
     /// Random; by it the entry is recognised.
     pub(super) token: String,
     /// The whole deletion vectors of the touched files.
@@ -40,8 +42,8 @@ enum Fate {
 impl Entry {
     /// The lines of the entry, and its actions, at a version.
     pub(super) fn at_version(&self, version: i64) -> Result<Vec<Action>> {
-        let mark =
-            serde_json::to_string(&WriterMark { version, shape: self.shape.clone() }).map_err(|e| failed(e.into()))?;
+        let mark = WriterMark { version, shape: self.shape.clone(), has_other_rows: self.has_other_rows };
+        let mark = serde_json::to_string(&mark).map_err(|e| failed(e.into()))?;
         let domain = DomainMetadata { domain: WRITER_DOMAIN.to_owned(), configuration: mark, removed: false };
         let mut actions = self.actions.clone();
         actions.push(Action { domain_metadata: Some(domain), ..Action::default() });
@@ -102,7 +104,9 @@ impl Entry {
         }));
         let metadata = actions.iter().find_map(|action| action.meta_data.as_ref()).or(state.metadata.as_ref());
         let shape = metadata.map(others::shape);
-        Ok(Entry { actions, shape, token, deleted: all, weight })
+        let goes: BTreeSet<&str> = commit.removes.iter().map(String::as_str).collect();
+        let has_other_rows = state.has_other_rows && state.files.keys().any(|path| !goes.contains(&**path));
+        Ok(Entry { actions, shape, has_other_rows, token, deleted: all, weight })
     }
 }
 

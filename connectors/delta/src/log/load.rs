@@ -37,6 +37,9 @@ pub(super) struct WriterMark {
     /// Of the metadata at this version, what others may not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) shape: Option<String>,
+    /// Others have changed rows that are in the table at this version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) has_other_rows: bool,
 }
 
 /// The name of a version's entry.
@@ -46,8 +49,9 @@ pub(super) fn entry_name(version: i64) -> String {
 
 /// Loads the newest version; `None` when there is no log.
 pub(super) fn load(store: &TableStore, others: ForeignWrites) -> Result<Option<Loaded>> {
-    let loaded = newest(store)?;
-    loaded.map(|loaded| check(store, &loaded, others).map(|()| loaded)).transpose()
+    let Some(mut loaded) = newest(store)? else { return Ok(None) };
+    loaded.state.has_other_rows = check(store, &loaded, others)?;
+    Ok(Some(loaded))
 }
 
 fn newest(store: &TableStore) -> Result<Option<Loaded>> {
@@ -122,7 +126,8 @@ fn replay(store: &TableStore, state: State, version: i64, begin: String, entries
     Ok(loaded)
 }
 
-fn check(store: &TableStore, loaded: &Loaded, others: ForeignWrites) -> Result<()> {
+/// Refuses what this writer cannot go on with; says whether others have changed rows.
+fn check(store: &TableStore, loaded: &Loaded, others: ForeignWrites) -> Result<bool> {
     let place = store.place("");
     let (Some(declared), Some(metadata)) = (&loaded.state.protocol, &loaded.state.metadata) else {
         return Err(error::damaged(&place, "the log has no protocol or no metadata"));

@@ -39,6 +39,15 @@ pub(super) enum Met {
     Adopted,
 }
 
+/// What others have done to files.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// The files that they added, removed or deleted rows of.
+    pub(crate) files: BTreeSet<Arc<str>>,
+    /// Not all of it only moved rows.
+    pub(crate) has_other_rows: bool,
+}
+
 /// Properties by which a table would become one that this writer writes in another way.
 const OWN_PROPERTIES: [&str; 6] = [
     "tidewire.",
@@ -83,9 +92,15 @@ impl Table {
         Ok(())
     }
 
-    /// The files that others have added, removed or deleted rows of since the last call.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<Arc<str>> {
+    /// What others have done since the last call.
+    pub(crate) fn take_touched(&mut self) -> Touched {
         std::mem::take(&mut self.touched)
+    }
+
+    /// Whether others have changed rows since all of them were the source's: what the source says of a row as it was may then not
+    /// be what the table says of it.
+    pub(crate) fn has_other_rows(&self) -> bool {
+        self.state.has_other_rows
     }
 
     /// Whether others have written since this version.
@@ -105,7 +120,9 @@ impl Table {
             }
             let adds = actions.iter().filter_map(|action| action.add.as_ref()).map(|add| &add.path);
             let removes = actions.iter().filter_map(|action| action.remove.as_ref()).map(|remove| &remove.path);
-            self.touched.extend(adds.chain(removes).cloned());
+            self.touched.files.extend(adds.chain(removes).cloned());
+            self.touched.has_other_rows |= !only_moves(&actions);
+            self.state.has_other_rows |= !only_moves(&actions);
             let (operation, engine) = who(&actions);
             tracing::info!(
                 table = self.store.place(""),
@@ -146,12 +163,13 @@ impl Table {
 }
 
 /// Refuses a table to whose rows others have done what cannot be taken in since this writer's last commit: its position would
-/// no longer tell what the table holds (SK-35, a restore above all).
-pub(super) fn check_loaded(store: &TableStore, state: &State, newest: i64, others: ForeignWrites) -> Result<()> {
+/// no longer tell what the table holds (SK-35, a restore above all). Says whether others have changed rows.
+pub(super) fn check_loaded(store: &TableStore, state: &State, newest: i64, others: ForeignWrites) -> Result<bool> {
     let Some(mark) = mark(state) else {
         return Err(Error::operator("foreign_table", format!("`{}` was not made by this sink", store.place("")))
             .with_remedy("choose another `location` or `table`, or move the table away"));
     };
+    let mut has_other_rows = mark.has_other_rows;
     for version in mark.version + 1..=newest {
         match load::read_entry(store, version)? {
             Some(actions) if is_harmless(&actions) => {}
@@ -164,11 +182,12 @@ pub(super) fn check_loaded(store: &TableStore, state: &State, newest: i64, other
                 if others == ForeignWrites::Pause {
                     return Err(foreign_write(store, version, &actions, None));
                 }
+                has_other_rows |= !only_moves(&actions);
             }
             None => return Err(foreign_write(store, version, &[], Some("what the entry said before it was removed"))),
         }
     }
-    Ok(())
+    Ok(has_other_rows)
 }
 
 /// What the newest entry of this writer says of itself.
@@ -208,11 +227,6 @@ fn check(store: &TableStore, version: i64, actions: &[Action], (state, is_before
         return refuse("a change of what this sink notes of itself");
     }
     let before = is_before.then_some(state);
-    let metadata = state.metadata.as_ref();
-    // Each row that others change would have to be told in our next commit's words.
-    if metadata.is_some_and(|metadata| is_set(metadata, "delta.enableChangeDataFeed")) {
-        return refuse("a change of a table with a change data feed");
-    }
     let tombstones = before.iter().flat_map(|before| &before.tombstones);
     let removed: BTreeSet<Cow<'_, str>> = tombstones.filter_map(|tombstone| name::canonical(&tombstone.path)).collect();
     for add in actions.iter().filter_map(|action| action.add.as_ref()) {
@@ -238,16 +252,19 @@ fn check(store: &TableStore, version: i64, actions: &[Action], (state, is_before
     Ok(())
 }
 
-fn is_set(metadata: &MetaData, property: &str) -> bool {
-    metadata.configuration.get(property).is_some_and(|value| value == "true")
-}
-
 fn leaves_domains(action: &Action) -> bool {
     action.domain_metadata.as_ref().is_none_or(|domain| !domain.domain.starts_with("tidewire."))
 }
 
 fn is_of_application(actions: &[Action], app_id: &str) -> bool {
     actions.iter().any(|action| action.txn.as_ref().is_some_and(|txn| txn.app_id == app_id))
+}
+
+/// Whether an entry of others leaves each row as it was, wherever that lies now.
+fn only_moves(actions: &[Action]) -> bool {
+    let adds = actions.iter().filter_map(|action| action.add.as_ref()).map(|add| add.data_change);
+    let removes = actions.iter().filter_map(|action| action.remove.as_ref()).map(|remove| remove.data_change);
+    adds.chain(removes).all(|is_change| !is_change)
 }
 
 /// Whether an entry of others leaves files, schema and our texts alone (a vacuum's note in the history).

@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) txns: BTreeMap<String, Txn>,
     /// Domain to its JSON text.
     pub(super) domains: BTreeMap<String, String>,
+    /// Other writers have changed rows since all of them were the source's.
+    pub(super) has_other_rows: bool,
 }
 
 /// A logical file that was removed: the data file itself, or only an older deletion vector of it.

@@ -48,7 +48,7 @@ pub(crate) struct Filled {
 }
 
 impl Mirror {
-    /// The row of a key goes; `row` is the change that has its values, if any does.
+    /// The row of a key goes; `row` is the change that has its values, if any does and the table is the source's alone.
     pub(super) fn leaves(
         parts: &mut Parts,
         layout: &Layout,
@@ -60,6 +60,7 @@ impl Mirror {
         if !parts.has_feed() {
             return Ok(());
         }
+        let has_image = has_image && !parts.is_fed_from_files();
         let number = layout.number();
         let image = |at: usize| {
             if Some(at) == number {

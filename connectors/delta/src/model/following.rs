@@ -108,13 +108,25 @@ impl Follower {
         for file in &files {
             self.read_changes(store, file, &mut changes);
         }
+        let mut of_files: BTreeMap<String, (Vec<Row>, Vec<Row>)> = BTreeMap::new();
         for (file, is_add) in all("add").iter().map(|add| (add, true)).chain(all("remove").iter().map(|f| (f, false))) {
             if !files.is_empty() || file["dataChange"] == false {
                 continue;
             }
             let columns = if is_add || is_mapped { &self.columns } else { &before };
-            let rows = read_rows(store, file, columns, None).into_iter().map(|(row, _)| row);
-            if is_add { changes.more.extend(rows) } else { changes.less.extend(rows) }
+            let rows = read_rows(store, file, columns, None).into_iter().map(|(row, _)| row).collect();
+            let (added, removed) = of_files.entry(file["path"].to_string()).or_default();
+            *(if is_add { added } else { removed }) = rows;
+        }
+        // Of a file that gets another vector only the rows in which the two differ change.
+        for (mut added, removed) in of_files.into_values() {
+            for row in removed {
+                match added.iter().position(|held| *held == row) {
+                    Some(at) => drop(added.swap_remove(at)),
+                    None => changes.less.push(row),
+                }
+            }
+            changes.more.extend(added);
         }
         self.compare_with_kernel(store, &changes, !files.is_empty());
         for words in changes.words.values_mut() {

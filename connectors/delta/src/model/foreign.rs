@@ -25,6 +25,7 @@ use arrow_schema::DataType as ArrowType;
 use arrow_select::filter::filter;
 use roaring::RoaringBitmap;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidewire_core::{Mark, TableName};
 
@@ -43,6 +44,8 @@ pub(super) enum Act {
     Insert,
     /// A row is deleted and added again, as it was.
     Update,
+    /// The same with other values.
+    Change,
 }
 
 /// What is to come of it.
@@ -68,7 +71,10 @@ pub(super) fn acts(is_adopted: bool, mode: Mode) -> &'static [Act] {
     match (is_adopted, mode) {
         (false, _) => &[Act::Note, Act::Append, Act::Optimize, Act::Delete, Act::Update],
         (true, Mode::Changelog) => &[Act::Note, Act::Optimize],
-        (true, _) => &[Act::Note, Act::Optimize, Act::Optimize, Act::Delete, Act::Insert, Act::Update, Act::Update],
+        (true, _) => {
+            use Act::{Change, Delete, Insert, Note, Optimize, Update};
+            &[Note, Optimize, Optimize, Delete, Insert, Update, Update, Change]
+        }
     }
 }
 
@@ -127,12 +133,7 @@ impl Lake<'_> {
                 Some(("OPTIMIZE", actions.collect(), None))
             }
             (Act::Delete, Some(any)) => {
-                let (number, row) = self.pick_row(chance, &any)?;
-                let schema = &self.source.table(self.name).schema;
-                if !self.is_named_as_the_source() || is_changed_after(self.source, self.name, at, &key_of(schema, &row))
-                {
-                    return None;
-                }
+                let (number, row) = self.pick_row_at_rest(chance, at, &any)?;
                 let actions = delete(chance, &mut self.table, &any, number);
                 Some(("DELETE", actions, Some(Change::Delete { before: row, old: Old::Key })))
             }
@@ -143,6 +144,14 @@ impl Lake<'_> {
                 let mut actions = delete(chance, &mut self.table, &any, number);
                 actions.push(added(&copy, true));
                 Some(("UPDATE", actions, None))
+            }
+            (Act::Change, Some(any)) => {
+                let (number, before) = self.pick_row_at_rest(chance, at, &any)?;
+                let row = self.changed(chance, &before);
+                let mut actions = delete(chance, &mut self.table, &any, number);
+                actions.push(added(&self.file_of(&row, Arc::clone(&any.partition)), true));
+                let unknown = BTreeSet::new();
+                Some(("UPDATE", actions, Some(Change::Update { before, old: Old::Key, row, unknown })))
             }
             _ => None,
         }
@@ -182,10 +191,42 @@ impl Lake<'_> {
         if inserted.into_iter().any(is_key) {
             return None;
         }
+        Some(("WRITE", vec![added(&self.file_of(&row, partition), true)], Some(Change::Insert(row))))
+    }
+
+    /// The row with other values, but for those of its key and its partition.
+    fn changed(&self, chance: &mut Chance, row: &Row) -> Row {
+        let schema = &self.source.table(self.name).schema;
+        let mut drawn = shape::draw_row(chance, schema, 0);
+        let by = self.table.partition_columns();
+        let is_key = |name: &Arc<str>| schema.key_columns().any(|(_, column)| column.name == *name);
+        let mut row = row.clone();
+        for column in &self.columns {
+            let is_other = schema.columns.iter().any(|other| other.name == column.name);
+            if is_other && !is_key(&column.name) && !by.contains(&column.name.to_string()) {
+                match drawn.remove(&column.name) {
+                    Some(value) => row.insert(Arc::clone(&column.name), value),
+                    None => row.remove(&column.name),
+                };
+            }
+        }
+        row
+    }
+
+    /// A file of one row.
+    fn file_of(&self, row: &Row, partition: Partition) -> NewFile {
         let mut out = writer(&self.table, &self.columns, partition);
         let arrays = self.columns.iter().map(|column| array(&column.column_type.arrow(), row.get(&column.name)));
         out.write(arrays.collect()).unwrap();
-        Some(("WRITE", vec![added(&out.finish().unwrap(), true)], Some(Change::Insert(row))))
+        out.finish().unwrap()
+    }
+
+    /// As `pick_row`, a row that the log does not change behind this place.
+    fn pick_row_at_rest(&mut self, chance: &mut Chance, at: Mark, file: &LiveFile) -> Option<(u32, Row)> {
+        let (number, row) = self.pick_row(chance, file)?;
+        let key = key_of(&self.source.table(self.name).schema, &row);
+        let is_fit = self.is_named_as_the_source() && !is_changed_after(self.source, self.name, at, &key);
+        is_fit.then_some((number, row))
     }
 
     /// Whether the source's columns are all in the table by now.
@@ -300,6 +341,16 @@ pub(crate) fn copy(
     files: &[&LiveFile],
     keeps: impl Fn(&RoaringBitmap, u32) -> bool,
 ) -> Option<NewFile> {
+    copy_with(table, files, keeps, None)
+}
+
+/// As `copy`, with this text in all rows of a column.
+pub(crate) fn copy_with(
+    table: &mut Table,
+    files: &[&LiveFile],
+    keeps: impl Fn(&RoaringBitmap, u32) -> bool,
+    text: Option<(&str, &str)>,
+) -> Option<NewFile> {
     let columns = parse_schema_string(table.schema_string()).unwrap();
     let all: Vec<_> = columns.iter().collect();
     let mut out = writer(table, &columns, Arc::clone(&files.first()?.partition));
@@ -312,7 +363,12 @@ pub(crate) fn copy(
             let keep: BooleanArray = (row..row + rows).map(|row| Some(keeps(&deleted, row))).collect();
             row += rows;
             let absent = |at: usize| new_null_array(&columns[at].column_type.arrow(), rows as usize);
-            let arrays = arrays.into_iter().enumerate().map(|(at, array)| array.unwrap_or_else(|| absent(at)));
+            let arrays = arrays.into_iter().enumerate().map(|(at, array)| match text {
+                Some((name, text)) if *columns[at].name == *name => {
+                    Arc::new(StringArray::from(vec![text; rows as usize]))
+                }
+                _ => array.unwrap_or_else(|| absent(at)),
+            });
             out.write(arrays.map(|array| filter(&array, &keep).unwrap()).collect()).unwrap();
         }
     }

@@ -302,7 +302,7 @@ fn read_table(world: &mut World) {
 }
 
 fn others(world: &mut World) {
-    let is_adopted = world.settings.foreign_writes == ForeignWrites::Adopt && !world.settings.change_data_feed;
+    let is_adopted = world.settings.foreign_writes == ForeignWrites::Adopt;
     let acts = if is_adopted { 1 + world.chance.below(4) } else { 1 };
     for _ in 0..acts {
         let name = world.names()[world.chance.below(world.source.tables.len())].clone();
@@ -326,10 +326,14 @@ fn other(world: &mut World, name: &TableName, is_adopted: bool) {
         (_, Act::Note) => {}
         (false, _) => drop(world.foreign.insert(name.clone(), Expect::Halt("foreign_write"))),
         (true, _) => {
-            if let Some(Event { schema, change: Change::Delete { before, .. } }) = &change.event {
+            if let Some(Event { schema, change: Change::Delete { before, .. } | Change::Update { before, .. } }) =
+                &change.event
+            {
                 world.source.lost(name, &key_of(schema, before));
             }
             world.changed_by_others(name, change.at, change.event);
+            // A reader of the feed that waits may find that what went has been cleaned away.
+            world.check_table(name);
         }
     }
 }

@@ -374,7 +374,8 @@ impl World {
         self.versions.extend(table.map(|table| (name.clone(), table.version())));
     }
 
-    fn check_table(&mut self, name: &TableName) {
+    /// The same of one table.
+    pub(super) fn check_table(&mut self, name: &TableName) {
         let store = self.table_store(name);
         let others = self.settings.foreign_writes;
         let table = Table::open_among(store.clone(), others).unwrap();

@@ -73,6 +73,8 @@ pub(crate) struct Feed {
     is_open: bool,
     /// What the commit will name.
     named: Vec<NewFile>,
+    /// Old rows are read from their files, for others than the source may have changed them.
+    from_files: bool,
 }
 
 impl Feed {
@@ -278,6 +280,18 @@ impl Parts {
         if let Some(feed) = &mut self.feed {
             feed.set_columns(columns);
         }
+    }
+
+    /// Whether old rows are to be told as their files have them, whatever the source says of them.
+    pub(crate) fn feed_from_files(&mut self, from_files: bool) {
+        if let Some(feed) = &mut self.feed {
+            feed.from_files = from_files;
+        }
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_fed_from_files(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.from_files)
     }
 
     /// Whether there is a change data feed.

@@ -4,7 +4,7 @@
 use super::table::{Rows, TableWriter};
 use super::widening::Widened;
 use crate::error::Result;
-use crate::log::{Commit, ForeignWrites};
+use crate::log::{Commit, ForeignWrites, Table, Touched};
 use crate::parts::Sealed;
 use tidewire_core::Error;
 
@@ -12,11 +12,11 @@ use tidewire_core::Error;
 const TRIES_MAX: u32 = 16;
 
 impl TableWriter {
-    /// Whether the coming commit can be made out anew where others come first. Not when it copies rows, or tells of them one
-    /// by one, as they were before, or fills a column that theirs would lack.
+    /// Whether the coming commit can be made out anew where others come first. Not when it copies rows, or fills a column that
+    /// theirs would lack.
     pub(super) fn may_follow_others(&self, widened: &Widened) -> bool {
         let has_copies = !widened.adds.is_empty() || self.has_filling();
-        self.settings.deletion_vectors && !self.settings.change_data_feed && !has_copies
+        self.settings.deletion_vectors && !has_copies
     }
 
     /// Commits, as often as it takes others to leave room; what they did before is followed first or, where it may not be, read
@@ -32,12 +32,15 @@ impl TableWriter {
             if table.offer(&commit)? {
                 return Ok(());
             }
-            if !may_follow {
+            let others = table.take_touched();
+            // A change data feed tells rows as they were before: where others have moved them they still are that, and where others
+            // have changed them they are not.
+            if !may_follow || (others.has_other_rows && self.settings.change_data_feed) {
                 let message = format!("other writers came before a commit to `{}`", self.store.place(""));
                 return Err(Error::retry("delta_overtaken", message));
             }
             self.parts.take_back(std::mem::take(&mut commit.deletes), touched);
-            self.follow_others()?;
+            self.follow(&others)?;
             let Sealed { deletes, touched: again, .. } = self.parts.seal();
             commit.deletes = deletes;
             touched.extend(again);
@@ -46,14 +49,18 @@ impl TableWriter {
         Err(Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place(""))))
     }
 
-    /// Takes note of what others have done to the table's files.
+    /// Takes note of what others have done to the table's files, when nothing waits for a commit.
     pub(super) fn follow_others(&mut self) -> Result<()> {
+        let others = self.table.as_mut().map(Table::take_touched);
+        others.map_or(Ok(()), |others| self.follow(&others))
+    }
+
+    fn follow(&mut self, others: &Touched) -> Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
-        let touched = table.take_touched();
         self.compacting.others_changed(table);
         // With no index yet, or none of what was there before, nothing is to be followed.
         if let (Rows::Mirror(mirror), true, false) = (&mut self.rows, self.is_loaded, self.replaces_all) {
-            let adopted = mirror.adopt(table, &mut self.parts, &self.layout, &touched);
+            let adopted = mirror.adopt(table, &mut self.parts, &self.layout, &others.files);
             adopted.map_err(|error| self.or_taken_away(error))?;
         }
         Ok(())

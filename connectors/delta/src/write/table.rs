@@ -289,7 +289,11 @@ impl TableWriter {
     fn apply_rows(&mut self, batch: &Batch, run: &[&Change]) -> Result<()> {
         self.load()?;
         match &mut self.rows {
-            Rows::Mirror(mirror) => mirror.apply(&mut self.parts, &self.layout, batch, run, self.table.as_mut()),
+            Rows::Mirror(mirror) => {
+                let has_other_rows = self.table.as_ref().is_some_and(Table::has_other_rows);
+                self.parts.feed_from_files(has_other_rows && !self.replaces_all);
+                mirror.apply(&mut self.parts, &self.layout, batch, run, self.table.as_mut())
+            }
             Rows::Changelog(changelog) => changelog.apply(&mut self.parts, &self.layout, batch, run),
         }
     }

@@ -1,11 +1,12 @@
 //! Other writers' changes of a table's files, at every joint of the sink's own (SK-35): taken in where that is asked for, and
 //! otherwise the table halts with a line that says what to do.
 
-use super::harness::{Harness, Logical, Rows, Shape, row};
+use super::harness::{Harness, ID, Logical, Rows, Shape, row};
 use crate::deletion_vector;
 use crate::layout::Mode;
 use crate::log::{ForeignWrites, LiveFile, NewFile, Table};
-use crate::model::foreign::{added, as_new, copy, removed};
+use crate::model::foreign::{added, as_new, copy, copy_with, removed};
+use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED};
 use roaring::RoaringBitmap;
 use serde_json::{Value, json};
 use std::fs;
@@ -79,6 +80,17 @@ fn remove(h: &Harness, id: i64, again: bool) {
         actions.push(json!({ "add": add }));
     }
     entry(h, if again { "UPDATE" } else { "DELETE" }, &actions);
+}
+
+/// The row gets another `v`.
+fn change(h: &Harness, id: i64, v: &str) {
+    let mut table = h.table().unwrap();
+    let (file, number) = h.place_of(id);
+    let rows = table.deleted_rows(&file.path).unwrap().as_ref().clone();
+    let rest = copy(&mut table, &[&file], |_, row| row != number && !rows.contains(row));
+    let changed = copy_with(&mut table, &[&file], |_, row| row == number, Some(("v", v)));
+    let adds = rest.into_iter().chain(changed).map(|file| added(&file, true));
+    entry(h, "UPDATE", &[removed(&file, true)].into_iter().chain(adds).collect::<Vec<_>>());
 }
 
 /// Copies of the first file's rows are added.
@@ -372,16 +384,81 @@ fn tables_of_every_kind_follow_the_rows_of_others_sk_35() {
 }
 
 #[test]
-fn a_table_with_a_change_feed_adopts_nothing_sk_35() {
-    for is_started_anew in [false, true] {
-        let mut h = harness_of(Mode::Mirror, |h| h.feed_changes(true));
-        optimize(&h);
-        if is_started_anew {
-            h.crash();
+fn a_feed_tells_rows_as_others_left_them_sk_35() {
+    type Act = fn(&Harness);
+    let told = |id, word: &str, v: &str| (id, word.to_owned(), v.to_owned());
+    let first = [told(1, AFTER, "a2"), told(1, BEFORE, "a")];
+    let third = [told(3, DELETED, "c")];
+    let fifth = [told(5, INSERTED, "e")];
+    let cases: [(&str, Act, bool, Vec<_>); 4] = [
+        ("rows are moved", optimize, false, [&first[..], &third, &fifth].concat()),
+        ("a row is changed", |h| remove(h, 2, true), true, [&first[..], &third, &fifth].concat()),
+        ("a row goes", |h| remove(h, 3, false), true, [&first[..], &fifth].concat()),
+        (
+            "a row goes, and all are moved",
+            |h| {
+                remove(h, 1, false);
+                optimize(h);
+            },
+            true,
+            [&[told(1, INSERTED, "a2")][..], &third, &fifth].concat(),
+        ),
+    ];
+    for (what, act, is_made_anew, expected) in cases {
+        for spill in [false, true] {
+            let mut h = harness_of(Mode::Mirror, |h| h.feed_changes(true));
+            h.spill_always(spill);
+            h.replay();
+            h.send(&[Logical::update(1, "a2", Some("A2")), Logical::Delete(3), Logical::insert(5, "e", "E")]);
+            act(&h);
+            if is_made_anew {
+                let error = h.try_commit().unwrap_err();
+                assert_eq!((error.kind(), error.code()), (ErrorKind::Retry, "delta_overtaken"), "{}", error.chain());
+                h.crash();
+                h.replay();
+            }
+            h.commit();
+            assert_eq!(h.changes(), expected, "{what}, spilled: {spill}");
+            assert_eq!(h.changes_by_kernel(), expected, "{what}, spilled: {spill}, by the kernel");
         }
-        let error = h.try_send(&[Logical::Delete(3)]).and_then(|()| h.try_commit()).unwrap_err();
-        assert_eq!((error.kind(), error.code()), (ErrorKind::Operator, "foreign_write"), "{}", error.chain());
-        assert!(error.to_string().contains("a table with a change data feed cannot be adopted"), "{error}");
+    }
+}
+
+#[test]
+fn a_feed_tells_what_others_left_and_not_what_the_source_says_of_it_sk_35() {
+    let told = |word: &str, v: &str| (ID, word.to_owned(), v.to_owned());
+    let whole =
+        |old: Option<&str>, new: &str| Logical::Whole { old: old.map(str::to_owned), new: Some(new.to_owned()) };
+    for is_started_anew in [false, true] {
+        let mut h = Harness::with_mode(Shape::Int, Mode::Mirror);
+        h.feed_changes(true);
+        h.meet_others(ForeignWrites::Adopt);
+        h.send(&[whole(None, "a"), Logical::insert(2, "b", "B")]);
+        h.commit();
+        change(&h, ID, "of others");
+        if !is_started_anew {
+            h.send(&[Logical::update(2, "b2", None)]);
+            assert_eq!(h.try_commit().unwrap_err().code(), "delta_overtaken");
+        }
+        h.crash();
+        h.replay();
+        h.commit();
+        optimize(&h);
+        // The log has the old row as the source had it.
+        h.send(&[whole(Some("a"), "c")]);
+        h.commit();
+        assert_eq!(h.changes(), [told(AFTER, "c"), told(BEFORE, "of others")], "{is_started_anew}");
+        // A table that is emptied is the source's again.
+        let has_mark = |h: &Harness| h.table().unwrap().has_other_rows();
+        assert!(has_mark(&h));
+        h.send(&[Logical::Truncate, whole(None, "d")]);
+        h.commit();
+        assert!(!has_mark(&h));
+        h.crash();
+        h.replay();
+        h.send(&[whole(Some("d"), "e")]);
+        h.commit();
+        assert_eq!(h.changes(), [told(AFTER, "e"), told(BEFORE, "d")], "{is_started_anew}");
     }
 }
 
