@@ -249,6 +249,11 @@ impl Mirror {
     /// next start.
     pub(crate) fn committed(&mut self, parts: &Parts) -> Result<()> {
         self.index.committed();
+        self.poll_index(parts)
+    }
+
+    /// Takes over what the index' own threads have done, and has them go on.
+    pub(crate) fn poll_index(&mut self, parts: &Parts) -> Result<()> {
         self.index.poll(parts.files().gone())
     }
 

@@ -380,6 +380,7 @@ impl Sink for DeltaSink {
         self.look_at_resting()?;
         self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;
         self.progress.maintain()?;
+        self.measure();
         Ok(self.is_compacting())
     }
 }

@@ -160,13 +160,16 @@ impl Feed {
         Ok(())
     }
 
-    /// As `settle`, until the index merges nothing either.
+    /// As `settle`, until the index merges nothing either: what house-keeping takes over may be due for another merge.
     pub(crate) fn rest(&mut self) -> Result<()> {
+        let mut was_merging = true;
         loop {
             self.settle()?;
-            if !is_merging()? {
+            let is_merging = is_merging()?;
+            if !is_merging && !was_merging {
                 return Ok(());
             }
+            was_merging = is_merging;
             std::thread::sleep(LOOK);
         }
     }

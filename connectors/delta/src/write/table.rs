@@ -270,8 +270,11 @@ impl TableWriter {
         Some((table.version(), place.mark))
     }
 
-    /// House-keeping of the table's log.
+    /// House-keeping of the table's log and of its key index, whose merges go on where no commit follows.
     pub(crate) fn maintain(&mut self) -> Result<()> {
+        if let (true, true, Rows::Mirror(mirror)) = (self.is_loaded, self.parts.is_empty(), &mut self.rows) {
+            mirror.poll_index(&self.parts)?;
+        }
         self.table.as_mut().map_or(Ok(()), Table::maintain)
     }
 
