@@ -121,8 +121,9 @@ impl Table {
             let adds = actions.iter().filter_map(|action| action.add.as_ref()).map(|add| &add.path);
             let removes = actions.iter().filter_map(|action| action.remove.as_ref()).map(|remove| &remove.path);
             self.touched.files.extend(adds.chain(removes).cloned());
-            self.touched.has_other_rows |= !only_moves(&actions);
-            self.state.has_other_rows |= !only_moves(&actions);
+            let has_other_rows = !only_moves(&actions);
+            self.touched.has_other_rows |= has_other_rows;
+            self.state.has_other_rows |= has_other_rows;
             let (operation, engine) = who(&actions);
             tracing::info!(
                 table = self.store.place(""),
