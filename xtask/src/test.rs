@@ -27,13 +27,15 @@ pub(crate) fn fetch() -> Result<()> {
 pub(crate) fn run(rest: &[String]) -> Result<()> {
     tidewire_testkit::fetch::everything()?;
     let root = crate::root()?;
-    let compiled =
-        crate::build::cargo().args(["test", "--workspace", "--no-run"]).args(rest).current_dir(&root).status();
-    if !compiled.context("start cargo")?.success() {
+    let test = |arguments: &[&str]| {
+        let mut cargo = crate::build::cargo();
+        cargo.args(["test", "--workspace"]).args(arguments).args(rest).current_dir(&root);
+        cargo
+    };
+    if !test(&["--no-run"]).status().context("start cargo")?.success() {
         bail!("the tests do not compile");
     }
-    let mut cargo = crate::build::cargo();
-    cargo.args(["test", "--workspace"]).args(rest).current_dir(&root);
+    let mut cargo = test(&[]);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         cargo.env("RUST_TEST_THREADS", TESTS_AT_A_TIME);
     }

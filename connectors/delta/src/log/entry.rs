@@ -104,10 +104,15 @@ impl Entry {
         }));
         let metadata = actions.iter().find_map(|action| action.meta_data.as_ref()).or(state.metadata.as_ref());
         let shape = metadata.map(others::shape);
-        let goes: BTreeSet<&str> = commit.removes.iter().map(String::as_str).collect();
-        let has_other_rows = state.has_other_rows && state.files.keys().any(|path| !goes.contains(&**path));
+        let has_other_rows = state.has_other_rows && leaves_files(state, commit);
         Ok(Entry { actions, shape, has_other_rows, token, deleted: all, weight })
     }
+}
+
+/// Whether files of the table stay.
+fn leaves_files(state: &State, commit: &Commit) -> bool {
+    let removed: BTreeSet<&str> = commit.removes.iter().map(String::as_str).collect();
+    state.files.keys().any(|path| !removed.contains(&**path))
 }
 
 /// The files of an entry being planned.
