@@ -9,6 +9,7 @@ mod z85;
 
 use crate::ambient::{self, Limit, limit};
 use crate::error::{self, Result};
+use crate::job::{self, side_by_side};
 use crate::metrics;
 use crate::store::TableStore;
 use roaring::RoaringBitmap;
@@ -25,6 +26,10 @@ const PACK_BYTES_MAX: usize = 128 << 10;
 const PACK_VECTORS_MAX: usize = 32;
 const LOCAL_PACK_BYTES_MAX: usize = 1 << 20;
 const LOCAL_PACK_VECTORS_MAX: usize = 256;
+/// So many of the rows that are to be deleted are asked whether they lie next to another deleted one.
+const SAMPLE: usize = 32;
+/// Vectors of fewer rows in all are put together by one thread.
+const ALONE_ROWS_MAX: u64 = 1 << 18;
 /// Largest vector that is read: every row of a file of 2^32 rows.
 const VECTOR_BYTES_MAX: i32 = 600 << 20;
 
@@ -99,24 +104,66 @@ pub(crate) fn written_at(name: &str) -> Option<i64> {
 }
 
 /// Stores the vectors of several data files durably, a few per file, and returns their descriptors in the same order.
-/// None of the vectors may be empty.
-pub(crate) fn store_all(store: &TableStore, vectors: &mut [RoaringBitmap]) -> Result<Vec<DvDescriptor>> {
-    let mut descriptors = Vec::with_capacity(vectors.len());
-    let is_local = store.local_path().is_some();
-    let mut pack = Pack::new(is_local);
-    for rows in vectors {
-        if rows.is_empty() {
-            return Err(Error::bug("empty_deletion_vector", "a deletion vector without rows was to be stored"));
-        }
-        rows.optimize();
-        if pack.is_full(payload_size(rows)) {
-            pack.store(store, &mut descriptors)?;
-            pack = Pack::new(is_local);
-        }
-        pack.push(rows)?;
+/// None of the vectors may be empty. Files are made side by side.
+pub(crate) fn store_all(store: &TableStore, vectors: &[RoaringBitmap]) -> Result<Vec<DvDescriptor>> {
+    if vectors.iter().any(RoaringBitmap::is_empty) {
+        return Err(Error::bug("empty_deletion_vector", "a deletion vector without rows was to be stored"));
     }
-    pack.store(store, &mut descriptors)?;
-    Ok(descriptors)
+    let mut packs = packs(vectors, store.local_path().is_some());
+    side_by_side(packs.iter_mut().collect(), job::threads(), |pack| pack.store(store))?;
+    Ok(packs.into_iter().flat_map(|pack| pack.descriptors).collect())
+}
+
+/// Those vectors together that share a file.
+fn packs(vectors: &[RoaringBitmap], is_local: bool) -> Vec<Pack<'_>> {
+    let (bytes_max, vectors_max) = match is_local {
+        true => (LOCAL_PACK_BYTES_MAX, LOCAL_PACK_VECTORS_MAX),
+        false => (PACK_BYTES_MAX, PACK_VECTORS_MAX),
+    };
+    let vectors_max = limit(Limit::PackVectors, vectors_max);
+    let (mut packs, mut rest) = (Vec::new(), vectors);
+    while !rest.is_empty() {
+        let mut bytes = 1;
+        let fits = |rows: &&RoaringBitmap| {
+            bytes += payload_size(rows) + 8;
+            bytes <= bytes_max
+        };
+        // One vector may be larger than that.
+        let count = rest.iter().take(vectors_max).take_while(fits).count().max(1);
+        let (vectors, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        packs.push(Pack { uuid: ambient::timed_uuid(), vectors, bytes: vec![FILE_VERSION], descriptors: Vec::new() });
+        rest = others;
+    }
+    packs
+}
+
+/// As `union`, of many.
+pub(crate) fn unions(pairs: &[(Option<&RoaringBitmap>, &RoaringBitmap)]) -> Result<Vec<RoaringBitmap>> {
+    let mut unions = vec![RoaringBitmap::new(); pairs.len()];
+    let rows = pairs.iter().filter_map(|(before, _)| Some(before.as_ref()?.len())).sum::<u64>();
+    let threads = if rows < ALONE_ROWS_MAX { 1 } else { job::threads() };
+    side_by_side(unions.iter_mut().zip(pairs).collect(), threads, |(all, (before, rows))| {
+        *all = union(*before, rows);
+        Ok(())
+    })?;
+    Ok(unions)
+}
+
+/// All rows of a vector and of what is to be deleted besides, in few bytes.
+pub(crate) fn union(before: Option<&RoaringBitmap>, rows: &RoaringBitmap) -> RoaringBitmap {
+    let mut all = before.map_or_else(|| rows.clone(), |before| before | rows);
+    // To look for runs reads all of it, and rows here and there make none.
+    let some = rows.iter().step_by(rows.len() as usize / SAMPLE + 1);
+    let is_neighbour = |row: &u32| {
+        let next_to = [row.checked_sub(1), row.checked_add(1)];
+        next_to.into_iter().flatten().any(|row| all.contains(row))
+    };
+    let (asked, neighbours) =
+        some.fold((0, 0), |(asked, found), row| (asked + 1, found + usize::from(is_neighbour(&row))));
+    if neighbours * 4 > asked || before.is_some_and(|before| before.statistics().n_run_containers > 0) {
+        all.optimize();
+    }
+    all
 }
 
 /// Reads a vector and checks its size, magic number, checksum and number of rows.
@@ -194,30 +241,15 @@ fn payload_size(rows: &RoaringBitmap) -> usize {
     4 + 8 + 4 + rows.serialized_size()
 }
 
-/// A file of vectors being filled.
-struct Pack {
+/// A file of vectors.
+struct Pack<'a> {
     uuid: Uuid,
-    bytes_max: usize,
-    vectors_max: usize,
+    vectors: &'a [RoaringBitmap],
     bytes: Vec<u8>,
     descriptors: Vec<DvDescriptor>,
 }
 
-impl Pack {
-    fn new(is_local: bool) -> Pack {
-        let (bytes_max, vectors_max) = match is_local {
-            true => (LOCAL_PACK_BYTES_MAX, LOCAL_PACK_VECTORS_MAX),
-            false => (PACK_BYTES_MAX, PACK_VECTORS_MAX),
-        };
-        let vectors_max = limit(Limit::PackVectors, vectors_max);
-        Pack { uuid: ambient::timed_uuid(), bytes_max, vectors_max, bytes: vec![FILE_VERSION], descriptors: Vec::new() }
-    }
-
-    fn is_full(&self, next: usize) -> bool {
-        !self.descriptors.is_empty()
-            && (self.descriptors.len() >= self.vectors_max || self.bytes.len() + next + 8 > self.bytes_max)
-    }
-
+impl Pack<'_> {
     fn push(&mut self, rows: &RoaringBitmap) -> Result<()> {
         let too_large = || Error::bug("deletion_vector_size", "a deletion vector is larger than its format allows");
         let size = i32::try_from(payload_size(rows)).map_err(|_| too_large())?;
@@ -240,18 +272,15 @@ impl Pack {
         Ok(())
     }
 
-    fn store(self, store: &TableStore, descriptors: &mut Vec<DvDescriptor>) -> Result<()> {
-        if self.descriptors.is_empty() {
-            return Ok(());
-        }
+    fn store(&mut self, store: &TableStore) -> Result<()> {
+        self.vectors.iter().try_for_each(|rows| self.push(rows))?;
         let name = file_name(&self.uuid);
-        let size = self.bytes.len() as u64;
+        let bytes = std::mem::take(&mut self.bytes);
         if let Some(intents) = store.intents() {
             intents.record(&name);
         }
-        store.put_file(&name, &self.bytes)?;
-        ::metrics::counter!(metrics::DELETION_VECTOR_BYTES).increment(size);
-        descriptors.extend(self.descriptors);
+        store.put_file(&name, &bytes)?;
+        ::metrics::counter!(metrics::DELETION_VECTOR_BYTES).increment(bytes.len() as u64);
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use page::sealed as seal;
 pub(crate) use run::probe;
 
 /// A row: a file's ordinal, given out by the writer, and the row's number in that file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RowLocation {
     /// Ordinal of the file.
     pub(crate) file: u32,

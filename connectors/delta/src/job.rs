@@ -1,14 +1,24 @@
 //! Work on a thread of its own that can be waited for and told to stop, and work on several threads at once. Knows nothing of
 //! what the work is.
 
-use crate::ambient;
+use crate::ambient::{self, Limit, limit};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle, available_parallelism};
 use tidewire_core::{Error, Result};
 
 /// How much work beside the changes gives way to everything else on the machine, as `nice` counts.
 const NICENESS: i32 = 5;
+
+/// More threads than this are of no use to a commit: they would wait for each other, and other work runs beside.
+const THREADS_MAX: usize = 4;
+
+/// On how many threads work of a commit may be done.
+pub(crate) fn threads() -> usize {
+    /// To ask for it reads files.
+    static THREADS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
+    limit(Limit::CommitThreads, *THREADS)
+}
 
 /// The calling thread does work that can wait: it gives way to the others.
 pub(crate) fn give_way() {

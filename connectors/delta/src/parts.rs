@@ -145,6 +145,23 @@ impl Parts {
         !is_deleted && self.files.holds(location)
     }
 
+    /// As `is_live`, of many rows: what is known of a file is looked up once for neighbours of the same one.
+    pub(crate) fn live(&self) -> impl FnMut(RowLocation) -> bool {
+        let of_file = |file| (self.deletes.get(&file), self.files.get(file).and_then(FileEntry::deleted));
+        let mut last = None;
+        move |location| {
+            if location.file == self.ordinal && location.row >= self.base {
+                return self.is_live(location);
+            }
+            let (waiting, committed) = match last {
+                Some((file, of_it)) if file == location.file => of_it,
+                _ => last.insert((location.file, of_file(location.file))).1,
+            };
+            committed.is_some_and(|rows| !rows.contains(location.row))
+                && waiting.is_none_or(|rows: &RoaringBitmap| !rows.contains(location.row))
+        }
+    }
+
     /// Changes the columns. The rows added before must have been closed off by `close`.
     pub(crate) fn set_columns(&mut self, columns: Vec<TableColumn>, key: Vec<usize>) {
         self.buffer = columns.iter().map(|column| Column::new(&column.column_type)).collect();

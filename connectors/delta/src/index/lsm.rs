@@ -6,6 +6,7 @@
 
 mod open;
 mod proof;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Weak};
 use tidewire_core::{Error, Result};
 
 pub(crate) use open::Opened;
+use sweep::sweep;
 
 /// Keys whose slots are brought near at once: more would push each other out of the fastest caches.
 const STRIDE: usize = 256;
@@ -129,9 +131,9 @@ impl Index {
 
     /// Sweeps the runs for the keys of the batch.
     fn gather(&mut self) -> Result<()> {
-        let mut found = Vec::new();
         let may_claim = self.run_bytes() <= WHOLE_MAX;
-        let swept = self.runs.iter().try_for_each(|placed| placed.run.seek(self.batch.keys(), may_claim, &mut found));
+        let mut found = Vec::new();
+        let swept = sweep(&self.runs, self.batch.keys(), may_claim, &mut found);
         if swept.is_err() {
             // Half an answer would be taken for all of it.
             self.batch = Batch::default();
@@ -169,9 +171,11 @@ impl Index {
     }
 
     /// Of each key of `asked` the newest candidate that is live. They are asked in the order in which the memtable holds
-    /// them, and its slots are brought near for many at once, so that one cache miss does not wait for another.
-    pub(crate) fn live_rows(&self, is_live: impl Fn(RowLocation) -> bool) -> Vec<Option<RowLocation>> {
-        let mut rows = Vec::with_capacity(self.asked().len());
+    /// them, and its slots are brought near for many at once, so that one cache miss does not wait for another. `is_live` is
+    /// asked file by file and row by row, since in a large table what it looks at is larger than the caches.
+    pub(crate) fn live_rows(&self, mut is_live: impl FnMut(RowLocation) -> bool) -> Vec<Option<RowLocation>> {
+        let mut candidates = Vec::with_capacity(self.asked().len());
+        let mut ends = Vec::with_capacity(self.asked().len());
         let frozen = self.frozen.as_ref().map(|frozen| &frozen.facts);
         for some in self.asked().chunks(STRIDE) {
             self.memtable.touch(some);
@@ -179,13 +183,29 @@ impl Index {
                 frozen.touch(some);
             }
             for id in some {
-                let frozen = || frozen.and_then(|frozen| frozen.get(*id));
-                let memory = self.memtable.get(*id).into_iter().chain(std::iter::once_with(frozen).flatten());
-                let found = self.batch.at(rows.len()).into_iter().flatten().copied();
-                rows.push(memory.chain(found).find(|location| is_live(*location)));
+                candidates.extend(self.memtable.get(*id));
+                candidates.extend(frozen.and_then(|frozen| frozen.get(*id)));
+                candidates.extend(self.batch.at(ends.len()).into_iter().flatten());
+                ends.push(candidates.len());
             }
         }
-        rows
+        let mut order: Vec<(RowLocation, u32)> = candidates.iter().copied().zip(0..).collect();
+        order.sort_unstable();
+        let mut live = vec![false; candidates.len()];
+        for (location, at) in order {
+            if let Some(live) = live.get_mut(at as usize) {
+                *live = is_live(location);
+            }
+        }
+        let mut candidates = candidates.into_iter().zip(live).enumerate().peekable();
+        let newest = |end: usize| {
+            let mut newest = None;
+            while let Some((_, (location, is_live))) = candidates.next_if(|(at, _)| *at < end) {
+                newest = newest.or(is_live.then_some(location));
+            }
+            newest
+        };
+        ends.into_iter().map(newest).collect()
     }
 
     /// Adds a fact, the newest of its key.

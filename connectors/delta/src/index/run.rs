@@ -47,8 +47,8 @@ const ROW_BITS: u32 = 30;
 const STRIDE: usize = 1024;
 /// Bytes of a bucket's entries that are copied.
 const COPIED_MAX: usize = 64 << 10;
-/// One sweep of so many over a mapped run looks whether it is still in the page cache.
-const SWEEPS_MAPPED: u32 = 32;
+/// One sweep of so many over a run that was in the page cache looks whether it still is.
+const SWEEPS_WARM: u32 = 32;
 
 /// 56 bits.
 fn pack(at: RowLocation) -> Result<u64> {
@@ -87,6 +87,38 @@ struct Sought {
     key: Mixed,
     start: u32,
     end: u32,
+}
+
+/// How a sweep reads a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    patience: Patience,
+    /// The filter need not be asked.
+    is_sure: bool,
+}
+
+impl Way {
+    /// Whether each look-up is a system call, and so takes long enough to be shared among threads.
+    pub(crate) fn is_long(self) -> bool {
+        self.patience != Patience::Mapped
+    }
+}
+
+/// What a sweep came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Swept {
+    /// Keys whose entries were looked at, and those of them that had to wait for the disk.
+    sought: usize,
+    late: usize,
+    found: usize,
+}
+
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, other: Swept) {
+        self.sought += other.sought;
+        self.late += other.late;
+        self.found += other.found;
+    }
 }
 
 impl Run {
@@ -131,9 +163,26 @@ impl Run {
     /// Appends what is known of these keys, which stand in order: the place among the keys, and the location.
     /// `may_claim` says that the run is of an index that may be mapped as a whole.
     pub(crate) fn seek(&self, keys: &[Mixed], may_claim: bool, found: &mut Vec<(u32, RowLocation)>) -> Result<()> {
+        let way = self.begin(may_claim);
+        let swept = self.sweep(way, keys, 0, found)?;
+        self.end(way, keys.len(), swept);
+        Ok(())
+    }
+
+    /// How the next sweep reads: the same for all its parts.
+    pub(crate) fn begin(&self, may_claim: bool) -> Way {
+        Way { patience: self.patience(may_claim), is_sure: self.is_sure.load(Ordering::Relaxed) }
+    }
+
+    /// As `seek`, of a part of a sweep's keys, on any thread; `first` is the place of the first of them.
+    pub(crate) fn sweep(
+        &self,
+        Way { patience, is_sure }: Way,
+        keys: &[Mixed],
+        first: u32,
+        found: &mut Vec<(u32, RowLocation)>,
+    ) -> Result<Swept> {
         let before = found.len();
-        let patience = self.patience(may_claim);
-        let is_sure = self.is_sure.load(Ordering::Relaxed);
         let mut likely = Vec::with_capacity(STRIDE);
         let mut spans = Vec::with_capacity(STRIDE);
         let (mut sought_in_all, mut late) = (0, Vec::new());
@@ -144,9 +193,9 @@ impl Run {
             if !is_sure {
                 self.sealed.touch(stride.iter().map(|key| self.block_at(*key)));
             }
-            for (at, key) in (number * STRIDE..).zip(stride) {
+            for (at, key) in (first + (number * STRIDE) as u32..).zip(stride) {
                 if is_sure || self.may_hold(*key)? {
-                    likely.push((at as u32, *key));
+                    likely.push((at, *key));
                 }
             }
             for (at, key) in &likely {
@@ -166,10 +215,6 @@ impl Run {
                 }
             }
         }
-        // A few entries say nothing of the rest, unless one of them is missing.
-        if patience == Patience::None && (sought_in_all >= STRIDE || !late.is_empty()) {
-            self.is_warm.store(late.is_empty(), Ordering::Relaxed);
-        }
         for sought in &late {
             let (at, length) = self.place_of(sought);
             self.sealed.fetch(at, length);
@@ -179,28 +224,37 @@ impl Run {
                 self.scan(sought, entries, |location| found.push((sought.at, location)));
             }
         }
-        let is_sure_now = (found.len() - before) * 2 > keys.len();
+        Ok(Swept { sought: sought_in_all, late: late.len(), found: found.len() - before })
+    }
+
+    /// Takes note of what all parts of a sweep over so many keys came to.
+    pub(crate) fn end(&self, way: Way, keys: usize, swept: Swept) {
+        // A few entries say nothing of the rest, unless one of them is missing.
+        if way.patience == Patience::None && (swept.sought >= STRIDE || swept.late > 0) {
+            self.is_warm.store(swept.late == 0, Ordering::Relaxed);
+        }
+        let is_sure_now = swept.found * 2 > keys;
         if !self.is_sure.swap(is_sure_now, Ordering::Relaxed) && is_sure_now {
             // The filter is not asked again, and is most of what was touched.
             self.sealed.let_go();
         }
-        Ok(())
     }
 
     /// How the next sweep reads entries. A small run is read through its map as long as the allowance of all runs lasts, of which
-    /// there may be many: tables of their own, or what a large table has not merged yet.
+    /// there may be many: tables of their own, or what a large table has not merged yet. Otherwise entries are copied, and
+    /// while they are known to be in the page cache, without asking for it at each: that takes a fourth of a look-up.
     fn patience(&self, may_claim: bool) -> Patience {
         if !self.sealed.is_mapped() || (!self.sealed.is_large() && self.has_claim(may_claim)) {
             return Patience::Mapped;
         }
         let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed);
-        if sweep.is_multiple_of(SWEEPS_MAPPED) || !self.is_warm.load(Ordering::Relaxed) {
+        if sweep.is_multiple_of(SWEEPS_WARM) || !self.is_warm.load(Ordering::Relaxed) {
             return Patience::None;
         }
         if self.claim.get().is_some() || (may_claim && self.has_claim(true)) {
             Patience::Mapped
         } else {
-            Patience::None
+            Patience::Disk
         }
     }
 

@@ -77,8 +77,8 @@ impl Entry {
         let (kept, vectors, moves) = (Vec::new(), Vec::new(), &commit.moves);
         let mut plan = Plan { store, state, now_millis, data_change, moves, actions, kept, vectors };
         plan.files(commit, deleted)?;
-        let Plan { mut actions, kept, mut vectors, .. } = plan;
-        let descriptors = deletion_vector::store_all(store, &mut vectors)?;
+        let Plan { mut actions, kept, vectors, .. } = plan;
+        let descriptors = deletion_vector::store_all(store, &vectors)?;
         let mut weight = Weight::default();
         if data_change {
             weight.data = commit.adds.iter().map(|file| file.size).sum();
@@ -139,17 +139,22 @@ impl Plan<'_> {
         for path in &removed {
             self.remove(path)?;
         }
+        let mut marked = Vec::new();
         for (path, rows) in &commit.deletes {
             if added.contains(path.as_str()) || removed.contains(path.as_str()) {
                 continue;
             }
-            let file = self.state.files.get(path.as_str());
-            let file = file.ok_or_else(|| self.bug("rows were to be deleted from a file that is not live"))?;
-            match self.fate(file.num_records, deleted.get(path).map(Arc::as_ref), rows)? {
+            let live = self.state.files.get_key_value(path.as_str());
+            let live = live.ok_or_else(|| self.bug("rows were to be deleted from a file that is not live"))?;
+            marked.push((live, (deleted.get(path).map(Arc::as_ref), rows)));
+        }
+        let pairs: Vec<_> = marked.iter().map(|(_, pair)| *pair).collect();
+        let unions = deletion_vector::unions(&pairs)?;
+        for (((path, file), (before, _)), all) in marked.into_iter().zip(unions) {
+            match self.fate(file.num_records, before.map_or(0, RoaringBitmap::len), all)? {
                 Fate::Same => {}
                 Fate::Gone => self.remove(path)?,
                 Fate::Partly(all) => {
-                    let Some((path, file)) = self.state.files.get_key_value(path.as_str()) else { continue };
                     let stats = loose_stats(file.stats.as_deref(), file.num_records)?;
                     // The logical file with deleted rows is as old as the first of them.
                     let modification_time =
@@ -197,8 +202,8 @@ impl Plan<'_> {
                 deletion_vector: vector,
             })
         };
-        let fate = deletes.map_or(Ok(Fate::Same), |rows| self.fate(file.num_records, None, rows))?;
-        match fate {
+        let all = deletes.map(|rows| deletion_vector::union(None, rows));
+        match all.map_or(Ok(Fate::Same), |all| self.fate(file.num_records, 0, all))? {
             Fate::Same => {
                 let stats = checked_stats(file.stats.as_deref(), file.num_records)?;
                 self.actions.push(Action { add: Some(plain(stats, None)?), ..Action::default() });
@@ -213,13 +218,13 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn fate(&self, records: u64, before: Option<&RoaringBitmap>, rows: &RoaringBitmap) -> Result<Fate> {
-        let all = before.map_or_else(|| rows.clone(), |before| before | rows);
+    /// What becomes of a file of so many rows, of which so many were deleted, when all these are.
+    fn fate(&self, records: u64, before: u64, all: RoaringBitmap) -> Result<Fate> {
         if all.max().is_some_and(|row| u64::from(row) >= records) {
             return Err(self.bug("a row beyond a file's end was to be deleted"));
         }
         Ok(match all.len() {
-            count if count == before.map_or(0, RoaringBitmap::len) => Fate::Same,
+            count if count == before => Fate::Same,
             count if count == records => Fate::Gone,
             _ if !self.may_delete() => {
                 return Err(self.bug("rows were to be deleted from a table without deletion vectors"));

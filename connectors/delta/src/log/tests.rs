@@ -235,7 +235,7 @@ fn files_without_a_commit_are_invisible_sk_32() {
     let expect = content(&mut table);
     // As after a crash between the files and the entry: a data file, a vector, a temporary file.
     table.store().put_new("b.parquet", Bytes::from_static(b"rows")).unwrap();
-    deletion_vector::store_all(table.store(), &mut [RoaringBitmap::from_iter([1])]).unwrap();
+    deletion_vector::store_all(table.store(), &[RoaringBitmap::from_iter([1])]).unwrap();
     table.store().put_new("_delta_log/.tidewire-1.tmp", Bytes::from_static(b"{")).unwrap();
     let mut again = reopen(&directory);
     assert_eq!((again.version(), content(&mut again)), (1, expect));

@@ -58,7 +58,7 @@ impl Mirror {
     /// Looks all keys of a batch up. Gives them back as `present` knows them, in the order of asking.
     pub(super) fn know(&mut self, asked: &[KeyId], table: Option<&mut Table>, parts: &mut Parts) -> Result<Vec<Known>> {
         self.prefetch(asked, table, parts)?;
-        let rows = self.index.live_rows(|location| parts.is_live(location)).into_iter();
+        let rows = self.index.live_rows(parts.live()).into_iter();
         self.present = Present(rows.map(|row| Slot { row, is_new: false }).collect());
         let known = asked.iter().zip(self.index.numbers()).map(|(id, number)| Known { id: *id, number: *number });
         Ok(known.collect())

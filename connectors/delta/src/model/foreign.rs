@@ -318,7 +318,7 @@ fn delete(chance: &mut Chance, table: &mut Table, file: &LiveFile, row: u32) -> 
         actions.extend(rest.map(|rest| added(&rest, true)));
         return actions;
     }
-    let vector = deletion_vector::store_all(table.store(), &mut [rows]).unwrap().remove(0);
+    let vector = deletion_vector::store_all(table.store(), &[rows]).unwrap().remove(0);
     let mut add = added(&as_new(file), true);
     add["add"]["deletionVector"] = serde_json::to_value(vector).unwrap();
     actions.push(add);

@@ -21,6 +21,13 @@ pub(crate) struct FileEntry {
     deleted: Option<Arc<RoaringBitmap>>,
 }
 
+impl FileEntry {
+    /// Rows that commits have deleted; `None` when they have not been read yet.
+    pub(crate) fn deleted(&self) -> Option<&RoaringBitmap> {
+        self.deleted.as_deref()
+    }
+}
+
 /// Gives out ordinals; shared with whoever writes files beside the sink's thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ordinals(Arc<AtomicU32>);
@@ -130,7 +137,7 @@ impl Files {
 
     /// Whether a row lies in a file of the table and no commit has deleted it.
     pub(crate) fn holds(&self, location: RowLocation) -> bool {
-        let deleted = self.known.get(&location.file).and_then(|entry| entry.deleted.as_ref());
+        let deleted = self.known.get(&location.file).and_then(FileEntry::deleted);
         deleted.is_some_and(|deleted| !deleted.contains(location.row))
     }
 

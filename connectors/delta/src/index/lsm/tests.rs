@@ -150,6 +150,16 @@ impl World<'_> {
             let live = candidates.into_iter().find(|at| self.is_live(key, *at));
             assert_eq!(live, self.live.get(&key).copied(), "key {key}");
         }
+        let (live, mut asked) = (self.live.values().copied().collect::<HashSet<_>>(), Vec::new());
+        let rows = self.index.live_rows(|at| {
+            asked.push(at);
+            live.contains(&at)
+        });
+        assert!(asked.is_sorted() && rows.len() == self.index.asked().len());
+        for key in 0..KEYS {
+            let number = self.index.number_of(self.id(key)).unwrap();
+            assert_eq!(rows[number], self.live.get(&key).copied(), "key {key}");
+        }
     }
 
     /// All files but the one that still grows.
@@ -491,6 +501,34 @@ fn two_live_rows_of_one_key_are_found() {
         });
         assert_eq!(found, expect);
         assert!(expect.is_some() || told == 33);
+    }
+}
+
+/// The keys of a large batch are shared out among threads when entries are copied from files.
+#[test]
+fn several_threads_find_what_one_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = 5_000;
+    for (threads, mapped_bytes) in [(1, 0), (3, 0), (3, 1 << 30)] {
+        let limits =
+            [(Limit::CommitThreads, threads), (Limit::MappedBytes, mapped_bytes), (Limit::ClaimedBytes, 1 << 30)];
+        ambient::take(Own { limits: limits.into(), ..Own::default() });
+        let folder = directory.path().join(format!("{threads}-{mapped_bytes}"));
+        let mut index = Index::open_with(Some(&folder), binding(true, 0), Limits::default()).unwrap().index;
+        for (file, step) in [(0, 1), (1, 3), (2, 5)] {
+            (0..keys).step_by(step).for_each(|n| index.insert(key(n), row(file, n as u32)));
+            index.spill(vec![]).unwrap();
+            index.settle(&RoaringBitmap::new()).unwrap();
+        }
+        assert_eq!(index.run_count(), 3);
+        for _ in 0..3 {
+            index.prefetch(&(0..keys + 500).map(key).collect::<Vec<_>>()).unwrap();
+            for n in 0..keys + 500 {
+                let files = [(2, 5), (1, 3), (0, 1)].into_iter().filter(|(_, step)| n < keys && n % step == 0);
+                let expect = files.map(|(file, _)| row(file, n as u32)).collect::<Vec<_>>();
+                assert_eq!(index.candidates(key(n)).unwrap().collect::<Vec<_>>(), expect, "{threads} {n}");
+            }
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn facts(order: &Order, count: u64) -> BTreeMap<Mixed, Vec<RowLocation>> {
 }
 
 /// A large run is read through its map once most of it was found in the page cache, a small one at once; either only while
-/// the allowance of all runs lasts.
+/// the allowance of all runs lasts. A warm one beyond it is read without asking for the cache.
 #[test]
 fn a_warm_run_may_be_mapped() {
     let order = Order::new(true, random_seed());
@@ -57,10 +57,10 @@ fn a_warm_run_may_be_mapped() {
     let keys = facts.keys().copied().collect::<Vec<_>>();
     for (small, claimed_bytes, keys_asked, expected) in [
         (false, 1 << 30, keys.len(), Patience::Mapped),
-        (false, 0, keys.len(), Patience::None),
+        (false, 0, keys.len(), Patience::Disk),
         (false, 1 << 30, 10, Patience::None),
         (true, 1 << 30, 10, Patience::Mapped),
-        (true, 0, keys.len(), Patience::None),
+        (true, 0, keys.len(), Patience::Disk),
     ] {
         let limits = [(Limit::MappedBytes, if small { 1 << 20 } else { 0 }), (Limit::ClaimedBytes, claimed_bytes)];
         ambient::take(Own { limits: limits.into(), ..Own::default() });
@@ -81,7 +81,50 @@ fn a_warm_run_may_be_mapped() {
     }
 }
 
+/// Now and then a sweep looks whether a warm run still is: one that is not has its entries fetched together.
+#[test]
+fn a_run_is_warm_until_a_sweep_finds_otherwise() {
+    let order = Order::new(true, random_seed());
+    ambient::take(Own { limits: [(Limit::MappedBytes, 0), (Limit::ClaimedBytes, 0)].into(), ..Own::default() });
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer =
+        RunWriter::new(Folder::open(Some(directory.path())).unwrap().create().unwrap(), &order, 9).unwrap();
+    writer.push(Fact { key: Mixed { high: 1, low: 0 }, at: row(0, 0) }).unwrap();
+    let run = writer.finish(true).unwrap();
+    let looks = |count: u32| (0..count).filter(|_| run.begin(false).patience == Patience::None).count();
+    assert_eq!(looks(40), 40, "it is not known");
+    let swept = |sought, late| Swept { sought, late, found: 0 };
+    run.end(Way { patience: Patience::None, is_sure: false }, 1, swept(STRIDE, 0));
+    assert_eq!(looks(10 * SWEEPS_WARM), 10);
+    for (patience, swept, looks_of) in [
+        (Patience::Disk, swept(STRIDE, 1), 1),
+        (Patience::None, swept(10, 0), 1),
+        (Patience::None, swept(10, 1), SWEEPS_WARM as usize),
+        (Patience::None, swept(10, 0), SWEEPS_WARM as usize),
+        (Patience::None, swept(STRIDE, 0), 1),
+    ] {
+        run.end(Way { patience, is_sure: false }, 1, swept);
+        assert_eq!(looks(SWEEPS_WARM), looks_of, "{patience:?} {swept:?}");
+    }
+}
+
 proptest! {
+    /// However the keys of a sweep are shared out.
+    #[test]
+    fn parts_of_a_sweep_find_what_all_of_it_does(count in 1u64..3_000, length in 1usize..3_000, narrow: bool) {
+        let order = Order::new(narrow, [1, 2, 3, 4]);
+        let facts = facts(&order, count);
+        let run = open(bytes_of(&order, &facts, count), &order).unwrap();
+        let keys = facts.keys().copied().collect::<Vec<_>>();
+        let whole = ask(&run, &keys, false).unwrap().0;
+        let (way, mut parts, mut sum) = (run.begin(true), Vec::new(), Swept::default());
+        for (number, some) in keys.chunks(length).enumerate() {
+            sum += run.sweep(way, some, (number * length) as u32, &mut parts).unwrap();
+        }
+        prop_assert_eq!((sum.found, sum.late), (whole.len(), 0));
+        prop_assert_eq!(parts, whole);
+    }
+
     #[test]
     fn a_run_gives_back_its_facts(
         narrow: bool,

@@ -55,7 +55,7 @@ fn files_of_a_killed_process_go_and_all_others_stay_sk_32() {
         // The process ends between its files and their commit. What is not on the list is not ours to remove.
         table.store().put_new("strange", Bytes::from_static(b"?")).unwrap();
         write(table.store(), "part-b.parquet");
-        deletion_vector::store_all(table.store(), &mut [RoaringBitmap::from_iter([1])]).unwrap();
+        deletion_vector::store_all(table.store(), &[RoaringBitmap::from_iter([1])]).unwrap();
         assert_eq!(lake.names().len(), expect.len() + 2);
         // Vectors go by their age.
         let listed = lake.names();

@@ -116,7 +116,7 @@ fn a_vector_whose_commit_is_to_come_stays_and_one_that_never_came_goes() {
     let store = lake(&directory, None);
     let mut table = keeping(store, "0 hours");
     let vector = |table: &Table| {
-        let stored = deletion_vector::store_all(table.store(), &mut [RoaringBitmap::from_iter([1])]).unwrap();
+        let stored = deletion_vector::store_all(table.store(), &[RoaringBitmap::from_iter([1])]).unwrap();
         stored[0].file_name().unwrap()
     };
     let to_come = vector(&table);
@@ -151,7 +151,7 @@ fn much_to_remove_is_removed_in_steps() {
         let directory = tempfile::tempdir().unwrap();
         let mut table = keeping(lake(&directory, bucket.as_ref()), "24 hours");
         for row in 0..2_500 {
-            let stored = deletion_vector::store_all(table.store(), &mut [RoaringBitmap::from_iter([row])]).unwrap();
+            let stored = deletion_vector::store_all(table.store(), &[RoaringBitmap::from_iter([row])]).unwrap();
             table.store().intents().unwrap().strike([&*stored[0].file_name().unwrap()]);
         }
         for name in ["a=1/part-1.parquet", "deletion_vector_x/y", "deletion_vector_strange", "part-1.parquet"] {

@@ -75,7 +75,7 @@ fn remove(h: &Harness, id: i64, again: bool) {
             .retain(|key, _| !["deletionTimestamp", "extendedFileMetadata", "deletionVector"].contains(&key.as_str()));
         members.insert("modificationTime".to_owned(), json!(1));
         members.insert("stats".to_owned(), json!(format!("{{\"numRecords\":{}}}", file.num_records)));
-        let vector = deletion_vector::store_all(table.store(), &mut [rows]).unwrap().remove(0);
+        let vector = deletion_vector::store_all(table.store(), &[rows]).unwrap().remove(0);
         members.insert("deletionVector".to_owned(), serde_json::to_value(vector).unwrap());
         actions.push(json!({ "add": add }));
     }
