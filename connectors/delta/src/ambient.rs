@@ -33,7 +33,7 @@ pub(crate) enum Limit {
     CheckpointEntries,
     /// Seconds between two clean-ups.
     CleanSeconds,
-    /// Tables that are committed at once.
+    /// Tables that are committed at once, and threads that share the work of one.
     CommitThreads,
     /// Files removed in one clean-up.
     CleanFiles,

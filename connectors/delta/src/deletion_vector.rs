@@ -131,7 +131,7 @@ fn packs(vectors: &[RoaringBitmap], is_local: bool) -> Vec<Pack<'_>> {
         // One vector may be larger than that.
         let count = rest.iter().take(vectors_max).take_while(fits).count().max(1);
         let (vectors, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-        packs.push(Pack { uuid: ambient::timed_uuid(), vectors, bytes: vec![FILE_VERSION], descriptors: Vec::new() });
+        packs.push(Pack { uuid: ambient::timed_uuid(), vectors, descriptors: Vec::new() });
         rest = others;
     }
     packs
@@ -245,23 +245,22 @@ fn payload_size(rows: &RoaringBitmap) -> usize {
 struct Pack<'a> {
     uuid: Uuid,
     vectors: &'a [RoaringBitmap],
-    bytes: Vec<u8>,
     descriptors: Vec<DvDescriptor>,
 }
 
 impl Pack<'_> {
-    fn push(&mut self, rows: &RoaringBitmap) -> Result<()> {
+    fn push(&mut self, rows: &RoaringBitmap, bytes: &mut Vec<u8>) -> Result<()> {
         let too_large = || Error::bug("deletion_vector_size", "a deletion vector is larger than its format allows");
         let size = i32::try_from(payload_size(rows)).map_err(|_| too_large())?;
-        let offset = i32::try_from(self.bytes.len()).map_err(|_| too_large())?;
-        self.bytes.extend_from_slice(&size.to_be_bytes());
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&MAGIC.to_le_bytes());
-        self.bytes.extend_from_slice(&1u64.to_le_bytes());
-        self.bytes.extend_from_slice(&0u32.to_le_bytes());
-        rows.serialize_into(&mut self.bytes).map_err(|e| too_large().with_cause(e))?;
-        let sum = self.bytes.get(start..).map_or(0, crc32fast::hash);
-        self.bytes.extend_from_slice(&sum.to_be_bytes());
+        let offset = i32::try_from(bytes.len()).map_err(|_| too_large())?;
+        bytes.extend_from_slice(&size.to_be_bytes());
+        let start = bytes.len();
+        bytes.extend_from_slice(&MAGIC.to_le_bytes());
+        bytes.extend_from_slice(&1u64.to_le_bytes());
+        bytes.extend_from_slice(&0u32.to_le_bytes());
+        rows.serialize_into(&mut *bytes).map_err(|e| too_large().with_cause(e))?;
+        let sum = bytes.get(start..).map_or(0, crc32fast::hash);
+        bytes.extend_from_slice(&sum.to_be_bytes());
         self.descriptors.push(DvDescriptor {
             storage_type: "u".into(),
             path_or_inline_dv: encoded(&self.uuid).into(),
@@ -273,9 +272,9 @@ impl Pack<'_> {
     }
 
     fn store(&mut self, store: &TableStore) -> Result<()> {
-        self.vectors.iter().try_for_each(|rows| self.push(rows))?;
+        let mut bytes = vec![FILE_VERSION];
+        self.vectors.iter().try_for_each(|rows| self.push(rows, &mut bytes))?;
         let name = file_name(&self.uuid);
-        let bytes = std::mem::take(&mut self.bytes);
         if let Some(intents) = store.intents() {
             intents.record(&name);
         }

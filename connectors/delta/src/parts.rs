@@ -138,27 +138,23 @@ impl Parts {
     /// Whether a row is there as far as the changes so far go: neither a commit nor a change since has deleted it.
     /// The deleted rows of its file must have been read.
     pub(crate) fn is_live(&self, location: RowLocation) -> bool {
-        if location.file == self.ordinal && location.row >= self.base {
-            return location.row - self.base < self.rows && !self.dead.contains(location.row - self.base);
-        }
-        let is_deleted = self.deletes.get(&location.file).is_some_and(|rows| rows.contains(location.row));
-        !is_deleted && self.files.holds(location)
+        self.live()(location)
     }
 
     /// As `is_live`, of many rows: what is known of a file is looked up once for neighbours of the same one.
     pub(crate) fn live(&self) -> impl FnMut(RowLocation) -> bool {
         let of_file = |file| (self.deletes.get(&file), self.files.get(file).and_then(FileEntry::deleted));
         let mut last = None;
-        move |location| {
-            if location.file == self.ordinal && location.row >= self.base {
-                return self.is_live(location);
+        move |RowLocation { file, row }| {
+            if file == self.ordinal && row >= self.base {
+                return row - self.base < self.rows && !self.dead.contains(row - self.base);
             }
             let (waiting, committed) = match last {
-                Some((file, of_it)) if file == location.file => of_it,
-                _ => last.insert((location.file, of_file(location.file))).1,
+                Some((of, known)) if of == file => known,
+                _ => last.insert((file, of_file(file))).1,
             };
-            committed.is_some_and(|rows| !rows.contains(location.row))
-                && waiting.is_none_or(|rows: &RoaringBitmap| !rows.contains(location.row))
+            committed.is_some_and(|rows| !rows.contains(row))
+                && waiting.is_none_or(|rows: &RoaringBitmap| !rows.contains(row))
         }
     }
 

@@ -175,7 +175,7 @@ impl Index {
     /// asked file by file and row by row, since in a large table what it looks at is larger than the caches.
     pub(crate) fn live_rows(&self, mut is_live: impl FnMut(RowLocation) -> bool) -> Vec<Option<RowLocation>> {
         let mut candidates = Vec::with_capacity(self.asked().len());
-        let mut ends = Vec::with_capacity(self.asked().len());
+        let mut counts = Vec::with_capacity(self.asked().len());
         let frozen = self.frozen.as_ref().map(|frozen| &frozen.facts);
         for some in self.asked().chunks(STRIDE) {
             self.memtable.touch(some);
@@ -183,10 +183,11 @@ impl Index {
                 frozen.touch(some);
             }
             for id in some {
+                let before = candidates.len();
                 candidates.extend(self.memtable.get(*id));
                 candidates.extend(frozen.and_then(|frozen| frozen.get(*id)));
-                candidates.extend(self.batch.at(ends.len()).into_iter().flatten());
-                ends.push(candidates.len());
+                candidates.extend(self.batch.at(counts.len()).into_iter().flatten());
+                counts.push(candidates.len() - before);
             }
         }
         let mut order: Vec<(RowLocation, u32)> = candidates.iter().copied().zip(0..).collect();
@@ -197,15 +198,12 @@ impl Index {
                 *live = is_live(location);
             }
         }
-        let mut candidates = candidates.into_iter().zip(live).enumerate().peekable();
-        let newest = |end: usize| {
-            let mut newest = None;
-            while let Some((_, (location, is_live))) = candidates.next_if(|(at, _)| *at < end) {
-                newest = newest.or(is_live.then_some(location));
-            }
-            newest
+        let mut candidates = candidates.into_iter().zip(live);
+        let newest_of = |count| {
+            let own = candidates.by_ref().take(count);
+            own.fold(None, |newest: Option<RowLocation>, (location, is_live)| newest.or(is_live.then_some(location)))
         };
-        ends.into_iter().map(newest).collect()
+        counts.into_iter().map(newest_of).collect()
     }
 
     /// Adds a fact, the newest of its key.

@@ -1,7 +1,6 @@
 //! The files that rows of a table may lie in, by ordinal, and which of their rows the table's commits have deleted.
 //! An ordinal is never given out twice, so what the key index holds of a file stays true when the file is gone.
 
-use crate::index::RowLocation;
 use crate::log::Partition;
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
@@ -121,7 +120,7 @@ impl Files {
         self.known.get(&ordinal)
     }
 
-    /// The path of a file whose deleted rows must be read before `holds` can tell about it.
+    /// The path of a file whose deleted rows must be read before it can be told which of its rows are live.
     pub(crate) fn unread(&self, ordinal: u32) -> Option<&str> {
         self.known.get(&ordinal).filter(|entry| entry.deleted.is_none()).map(|entry| entry.path.as_str())
     }
@@ -133,12 +132,6 @@ impl Files {
         {
             self.unread -= 1;
         }
-    }
-
-    /// Whether a row lies in a file of the table and no commit has deleted it.
-    pub(crate) fn holds(&self, location: RowLocation) -> bool {
-        let deleted = self.known.get(&location.file).and_then(FileEntry::deleted);
-        deleted.is_some_and(|deleted| !deleted.contains(location.row))
     }
 
     /// The named files with their ordinals.
