@@ -219,7 +219,9 @@ impl Daemon {
     /// Waits until it ends by itself, as at a failpoint.
     pub fn wait_exit(&mut self) -> Result<ExitStatus> {
         let patience = self.patience;
-        let status = wait::until("the daemon to end", patience, || self.ended())?;
+        let ended = wait::until("the daemon to end", patience, || self.ended());
+        let status =
+            ended.with_context(|| format!("its log ends so: {}", process::tail(&self.log().unwrap_or_default())))?;
         self.child = None;
         Ok(status)
     }

@@ -244,10 +244,7 @@ fn a_mariadb_that_lacks_what_was_read_is_refused() -> Result<()> {
 fn purged(options: &MysqlOptions) -> Result<()> {
     let mut rig = filled(Sinks::Lake, options)?;
     load(506).run(&rig.server)?;
-    let client = rig.client()?;
-    client.execute("FLUSH LOGS")?;
-    let (last, _) = rig.server.log_place()?;
-    client.execute(&format!("PURGE BINARY LOGS TO '{last}'"))?;
+    rig.server.purge_log()?;
     load(507).run(&rig.server)?;
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;

@@ -80,15 +80,7 @@ impl Scene<'_> {
 
     fn purge(&self) -> Result<()> {
         let Server::Mysql(server, _) = &self.site.server else { bail!("a server of another kind") };
-        let session = self.site.server.session()?;
-        session.execute("FLUSH LOGS")?;
-        let (last, _) = server.log_place()?;
-        // MariaDB keeps a file until the engine needs it no more for a recovery, a moment after it was ended.
-        wait::until("the log to be purged", PATIENCE, || {
-            session.execute(&format!("PURGE BINARY LOGS TO '{last}'"))?;
-            let files = server.log_files()?;
-            Ok(files.first().is_some_and(|(first, _)| *first == last).then_some(()))
-        })
+        server.purge_log()
     }
 
     /// By one line, and nothing else is halted.
