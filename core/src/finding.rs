@@ -35,6 +35,12 @@ impl Finding {
         Finding { severity: Severity::Warning, code, message: message.into(), remedy: Some(remedy.into()) }
     }
 
+    /// Of an error that would stop a start.
+    pub fn of_error(error: &Error) -> Finding {
+        let remedy = error.remedy().map(str::to_owned);
+        Finding { severity: Severity::Error, code: error.code(), message: error.chain(), remedy }
+    }
+
     /// The error that stops a start.
     pub fn into_error(self) -> Error {
         let error = Error::operator(self.code, self.message);

@@ -69,6 +69,12 @@ pub trait SinkConnector: Send + Sync {
     /// they could not be asked); changes nothing. Blocks.
     fn check(&self, tables: &[(Arc<str>, Arc<TableSchema>)]) -> Result<Vec<Finding>>;
 
+    /// What it holds of a source, read without taking anything over, so that an instance that runs may be ahead of it already.
+    /// `None` when it holds nothing. Blocks.
+    fn held(&self, _source: &str) -> Result<Option<Progress>> {
+        Ok(None)
+    }
+
     /// Connects for one source, takes over from an earlier instance (which is fenced from here on), and
     /// reads what the sink holds of that source. Blocks.
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)>;

@@ -133,6 +133,12 @@ pub trait SourceConnector: Send + Sync {
     /// Connects and says what is missing or odd; changes nothing.
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>>>;
 
+    /// Whether a start that goes on from there would find all that it needs on the server; the error is the one that would halt
+    /// it. Changes nothing. A source that somebody reads at the moment has nothing amiss.
+    fn can_resume(&self, _resume: Resume) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Whether the server would serve this source now. Asked before any sink is opened, because opening a sink
     /// takes it away from an earlier instance: one that is kept out by the server must not do that.
     fn ready(&self) -> BoxFuture<'_, Result<()>> {

@@ -4,9 +4,12 @@ use crate::cli::{Global, exit};
 use crate::commands::{connectors, load, print_error, runtime};
 use crate::config::Config;
 use crate::registry::Connectors;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::{Finding, Result, Severity, TableSchema};
+use tidewire_core::source::{Resume, SinkProgress};
+use tidewire_core::{ErrorKind, Finding, Result, Severity, SourceConnector, TableSchema};
+use tokio::time::timeout;
 
 /// Longest time for one source or sink.
 const CHECK_MAX: Duration = Duration::from_secs(60);
@@ -38,13 +41,22 @@ pub(crate) fn check(global: &Global, offline: bool) -> u8 {
 async fn check_all(config: &Config, connectors: &Connectors) -> bool {
     let mut amiss = false;
     let mut tables: Tables = Vec::new();
+    let mut unread: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
     for (name, source) in &connectors.sources {
         let label = format!("source {name}");
-        match tokio::time::timeout(CHECK_MAX, source.check()).await {
-            Ok(result) => amiss |= show(&label, result),
+        match timeout(CHECK_MAX, source.check()).await {
+            Ok(Ok(mut findings)) => {
+                // What the server lacks is said first: a start would not come further.
+                if !findings.iter().any(is_error) {
+                    let resume = held(config, connectors, name, &mut unread).await;
+                    findings.extend(refusal(source.as_ref(), resume).await);
+                }
+                amiss |= show(&label, Ok(findings));
+            }
+            Ok(failed) => amiss |= show(&label, failed),
             Err(_) => amiss |= show_timeout(&label),
         }
-        if let Ok(Ok(list)) = tokio::time::timeout(CHECK_MAX, source.tables()).await {
+        if let Ok(Ok(list)) = timeout(CHECK_MAX, source.tables()).await {
             tables.extend(list.into_iter().map(|table| (Arc::from(name.as_str()), table)));
         }
     }
@@ -54,12 +66,58 @@ async fn check_all(config: &Config, connectors: &Connectors) -> bool {
             tables.iter().filter(|(source, _)| config.sinks_of(source).any(|sink| sink == name)).cloned().collect();
         let sink = Arc::clone(sink);
         let checked = tokio::task::spawn_blocking(move || sink.check(&own));
-        match tokio::time::timeout(CHECK_MAX, checked).await {
-            Ok(Ok(result)) => amiss |= show(&label, result),
+        match timeout(CHECK_MAX, checked).await {
+            Ok(Ok(Ok(mut findings))) => {
+                if !findings.iter().any(is_error) {
+                    findings.extend(unread.remove(name.as_str()).unwrap_or_default());
+                }
+                amiss |= show(&label, Ok(findings));
+            }
+            Ok(Ok(failed)) => amiss |= show(&label, failed),
             Ok(Err(_)) | Err(_) => amiss |= show_timeout(&label),
         }
     }
     amiss
+}
+
+/// What the sinks of a source hold, as far as they can be asked. Where that cannot be read, it is `unread` in that sink.
+async fn held<'a>(
+    config: &'a Config,
+    connectors: &Connectors,
+    source: &'a str,
+    unread: &mut BTreeMap<&'a str, Vec<Finding>>,
+) -> Resume {
+    let mut resume = Resume::default();
+    for name in config.sinks_of(source) {
+        let Some(sink) = connectors.sinks.get(name).cloned() else { continue };
+        let source = source.to_owned();
+        let asked = tokio::task::spawn_blocking(move || sink.held(&source));
+        match timeout(CHECK_MAX, asked).await {
+            Ok(Ok(Ok(Some(progress)))) => resume.sinks.push(SinkProgress { sink: Arc::from(name), progress }),
+            // A store that does not answer now is told of by its own check.
+            Ok(Ok(Err(error))) if error.kind() == ErrorKind::Operator => {
+                unread.entry(name).or_default().push(Finding::of_error(&error));
+            }
+            other => tracing::debug!(sink = name, answer = ?other.map(drop), "not known what it holds"),
+        }
+    }
+    resume
+}
+
+/// Why a start that goes on from what the sinks hold would be refused. Of sinks that hold nothing every server can make a
+/// beginning.
+async fn refusal(source: &dyn SourceConnector, resume: Resume) -> Option<Finding> {
+    if resume.sinks.iter().all(|sink| sink.progress.resume_from().is_none()) {
+        return None;
+    }
+    match timeout(CHECK_MAX, source.can_resume(resume)).await {
+        Ok(Err(error)) if error.kind() == ErrorKind::Operator => Some(Finding::of_error(&error)),
+        _ => None,
+    }
+}
+
+fn is_error(finding: &Finding) -> bool {
+    finding.severity == Severity::Error
 }
 
 /// Prints what was found; returns whether something must be mended.
@@ -73,7 +131,7 @@ fn show(label: &str, result: Result<Vec<Finding>>) -> bool {
                     println!("    {}", remedy.replace('\n', "\n    "));
                 }
             }
-            let amiss = findings.iter().any(|finding| finding.severity == Severity::Error);
+            let amiss = findings.iter().any(is_error);
             if !amiss {
                 println!("{label}: ok");
             }

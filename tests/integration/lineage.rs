@@ -33,6 +33,17 @@ pub(crate) fn halted(daemon: &mut Daemon) -> Result<String> {
     Ok(line["code"].as_str().unwrap_or_default().to_owned())
 }
 
+/// `check` tells beforehand what would halt a start, by the same code.
+pub(crate) fn check_says(daemon: &Daemon, code: &str) -> Result<()> {
+    let checked = daemon.check()?;
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    let line = said.lines().position(|line| line.contains(&format!(": error [{code}]: ")));
+    let line = line.with_context(|| format!("no line tells of {code}: {said}"))?;
+    ensure!(checked.status.code() == Some(3), "ended with {}: {said}", checked.status);
+    ensure!(said.lines().nth(line + 1).is_some_and(|remedy| remedy.starts_with("    ")), "no remedy: {said}");
+    Ok(())
+}
+
 /// A rig whose sinks hold something, with the daemon stopped.
 fn filled(sinks: Sinks, options: &PostgresOptions) -> Result<Rig> {
     let mut rig = Rig::with(sinks, options, "")?;
@@ -66,12 +77,37 @@ fn a_slot_that_is_gone_is_never_made_anew_in_silence() -> Result<()> {
     load(2).run(&rig.postgres.url("postgres"))?;
     rig.daemon.run()?;
     ensure!(halted(&mut rig.daemon)? == "slot_missing");
+    check_says(&rig.daemon, "slot_missing")?;
     ensure!(client.value("SELECT count(*) FROM pg_replication_slots")? == "0", "nothing was created");
 
     // Made anew by hand, it begins after what was lost.
     client.execute("SELECT pg_create_logical_replication_slot('tidewire_shop', 'pgoutput')")?;
     rig.daemon.run()?;
     ensure!(halted(&mut rig.daemon)? == "slot_recreated");
+    check_says(&rig.daemon, "slot_recreated")
+}
+
+/// What a sink holds is asked of each kind of sink, and a source that is as it should be is told of nothing, whether it runs or not.
+#[test]
+fn check_tells_what_would_halt_a_start() -> Result<()> {
+    for sinks in [Sinks::Lake, Sinks::Events] {
+        let mut rig = Rig::new(sinks)?;
+        let sound = |rig: &Rig, when: &str| {
+            let checked = rig.daemon.check()?;
+            let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+            ensure!(checked.status.success(), "{when}: {said}");
+            Ok(())
+        };
+        sound(&rig, "before the first start")?;
+        rig.daemon.run()?;
+        load(1).run(&rig.postgres.url("postgres"))?;
+        sound(&rig, "while it runs")?;
+        rig.catch_up()?;
+        ensure!(rig.daemon.terminate()? == 0);
+        sound(&rig, "between two starts")?;
+        rig.client()?.execute("SELECT pg_drop_replication_slot('tidewire_shop')")?;
+        check_says(&rig.daemon, "slot_missing")?;
+    }
     Ok(())
 }
 
@@ -83,7 +119,7 @@ fn a_slot_that_someone_advanced_is_refused() -> Result<()> {
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;
     ensure!(code == "slot_ahead_of_sink" || code == "slot_recreated", "{code}");
-    Ok(())
+    check_says(&rig.daemon, &code)
 }
 
 #[test]
@@ -97,7 +133,7 @@ fn another_cluster_behind_the_same_address_is_refused() -> Result<()> {
     rig.daemon.write_config(&rig::config(&other.url("postgres"), None, Some(rig.lake.path()), ""))?;
     rig.daemon.run()?;
     ensure!(halted(&mut rig.daemon)? == "system_identifier_mismatch");
-    Ok(())
+    check_says(&rig.daemon, "system_identifier_mismatch")
 }
 
 #[test]
@@ -121,7 +157,7 @@ fn a_database_that_went_back_in_time_is_refused() -> Result<()> {
     rig.postgres.restart()?;
     rig.daemon.run()?;
     ensure!(halted(&mut rig.daemon)? == "server_behind");
-    Ok(())
+    check_says(&rig.daemon, "server_behind")
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {

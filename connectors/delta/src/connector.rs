@@ -5,6 +5,7 @@ use crate::config::{Config, ConfigFault, Keyless, Settings};
 use crate::erase::Eraser;
 use crate::error::Result;
 use crate::preflight;
+use crate::progress_table::ProgressTable;
 use crate::store::Store;
 use crate::write::{DeltaSink, Identity};
 use std::collections::BTreeMap;
@@ -81,6 +82,11 @@ impl SinkConnector for DeltaConnector {
         findings.extend(preflight::location(&store)?);
         findings.extend(preflight::tables(&self.settings, &self.options.name, &store, tables)?);
         Ok(findings)
+    }
+
+    fn held(&self, source: &str) -> Result<Option<Progress>> {
+        let held = ProgressTable::look(&self.store()?, &self.options.name, source)?;
+        Ok(held.map(|(progress, _)| progress))
     }
 
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {

@@ -14,6 +14,8 @@ use tidewire_core::{Finding, Progress, Result, Sink, SinkConnector, TableSchema}
 
 /// How long a start waits for the transaction coordinator.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long somebody who only looks waits for transactions that are open.
+const HELD_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct KafkaConnector {
     settings: Arc<Settings>,
@@ -39,6 +41,16 @@ impl SinkConnector for KafkaConnector {
 
     fn check(&self, tables: &[(Arc<str>, Arc<TableSchema>)]) -> Result<Vec<Finding>> {
         preflight::check(&self.settings, tables)
+    }
+
+    fn held(&self, source: &str) -> Result<Option<Progress>> {
+        let settings = &self.settings;
+        if !Admin::new(settings)?.cluster()?.topics.contains_key(position::TOPIC) {
+            return Ok(None);
+        }
+        let [stored] = position::read(settings, [&*position::key(&settings.sink, source)?], HELD_TIMEOUT)?;
+        let stored = stored.as_deref().map(position::parse_value).transpose()?;
+        Ok(stored.map(|stored| stored.progress))
     }
 
     fn open(&self, source: &str) -> Result<(Box<dyn Sink>, Progress)> {

@@ -11,7 +11,7 @@ use crate::connection::open_any;
 use crate::history::History;
 use crate::joined::Joined;
 use crate::rivals::Rivals;
-use crate::{preflight, setup, shape};
+use crate::{plan, preflight, server_log, setup, shape};
 use std::sync::Arc;
 use tidewire_core::definitions::DefinitionStore;
 use tidewire_core::options::{ConfigFault, SourceOptions};
@@ -43,6 +43,15 @@ impl SourceConnector for MySqlConnector {
             let (host, session) = open_any(&self.settings).await?;
             session.close().await;
             Ok(preflight::run(&self.settings, &host).await?.findings)
+        })
+    }
+
+    fn can_resume(&self, resume: Resume) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let (_, mut session) = open_any(&self.settings).await?;
+            let log = server_log::read(&mut session).await;
+            session.close().await;
+            plan::plan(&resume, &log?).map(drop)
         })
     }
 

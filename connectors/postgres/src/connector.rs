@@ -49,6 +49,13 @@ impl SourceConnector for PostgresConnector {
         })
     }
 
+    fn can_resume(&self, resume: Resume) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let control = Control::connect(&self.settings).await?;
+            open::can_resume(&self.settings, &control, &resume).await
+        })
+    }
+
     fn ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             let control = Control::connect(&self.settings).await?;

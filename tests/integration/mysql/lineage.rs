@@ -3,7 +3,7 @@
 //! MY-05, MY-06, MY-07, MY-09, MY-51, MY-5D, SK-50.
 
 use super::rig::{NEWEST, Rig};
-use crate::lineage::halted;
+use crate::lineage::{check_says, halted};
 use crate::rig::Sinks;
 use anyhow::{Result, ensure};
 use std::time::Duration;
@@ -246,6 +246,7 @@ fn purged(options: &MysqlOptions) -> Result<()> {
     load(506).run(&rig.server)?;
     rig.server.purge_log()?;
     load(507).run(&rig.server)?;
+    check_says(&rig.daemon, "binlog_purged")?;
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;
     ensure!(code == "binlog_purged", "{code}");
@@ -276,7 +277,7 @@ fn a_log_that_was_made_anew_is_refused() -> Result<()> {
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;
     ensure!(code == "errant_gtid" || code == "server_behind", "{code}");
-    Ok(())
+    check_says(&rig.daemon, &code)
 }
 
 /// Files of one server mean nothing to another (MY-09).
@@ -292,7 +293,7 @@ fn another_server_is_refused_without_global_ids() -> Result<()> {
     rig.daemon.run()?;
     let code = halted(&mut rig.daemon)?;
     ensure!(code == "server_changed", "{code}");
-    Ok(())
+    check_says(&rig.daemon, &code)
 }
 
 /// After `RESET MASTER` a file of the same name holds something else, and may be longer (MY-04).

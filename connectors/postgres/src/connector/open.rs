@@ -262,6 +262,18 @@ async fn partitions(
     Partitions::begin(control, &settings.slot, tables, &read, known).await
 }
 
+/// Whether a start would be refused. Touches nothing.
+pub(super) async fn can_resume(settings: &Settings, control: &Control, resume: &Resume) -> Result<()> {
+    // Whoever reads it goes on while we look, so that our word for its place may be old.
+    if Slot::read(control, &settings.slot).await?.is_some_and(|slot| slot.active_pid.is_some()) {
+        return Ok(());
+    }
+    let mut replication = Connection::open(settings, control.host(), SessionKind::Replication).await?;
+    let decided = decide(control, &mut replication, settings, resume, &[], &Joined::default()).await;
+    replication.close().await;
+    decided.map(drop)
+}
+
 async fn decide(
     control: &Control,
     replication: &mut Connection,
