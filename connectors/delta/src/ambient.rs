@@ -37,6 +37,8 @@ pub(crate) enum Limit {
     CommitThreads,
     /// Files removed in one clean-up.
     CleanFiles,
+    /// Bytes that may be rewritten in a day for readers' comfort, besides as many as a table has.
+    ReaderBytes,
 }
 
 /// The limit as it stands.

@@ -3,13 +3,15 @@
 //! puts the copies in the place of the originals. Changes never wait for it, and its work is never thrown away for
 //! a change that came in between. Knows nothing of what a change means.
 
+mod allowance;
 mod lane;
 mod pace;
 mod plan;
 mod work;
 
+pub(crate) use allowance::Allowance;
 pub(crate) use lane::{Lane, SMALL_BYTES};
-pub(crate) use plan::{Candidate, Occasion, fill, next_due, plan, plan_partitioned};
+pub(crate) use plan::{Candidate, Occasion, Plan, bytes_of, fill, next_due, plan, plan_partitioned, waiting_bytes};
 pub(crate) use work::{Facts, Input, Work};
 
 use crate::error::Result;

@@ -207,6 +207,8 @@ pub(crate) struct Settings {
     pub(crate) file_bytes: u64,
 }
 
+/// The largest data file that is made on purpose, in bytes.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Half of what delta-rs can read without a deadlock.
 const VECTOR_FILES_MAX: usize = 256;
 const VECTOR_BYTES_MAX: u64 = 4 << 20;
@@ -355,7 +357,7 @@ fn intervals(config: &Config, fault: &mut impl FnMut(&str, String)) -> (Duration
 fn file_bytes(size: Option<Size>, has_vectors: bool, fault: &mut impl FnMut(&str, String)) -> u64 {
     let default = if has_vectors { Config::TARGET_FILE_SIZE_DEFAULT } else { Config::REWRITTEN_FILE_SIZE_DEFAULT };
     let bytes = size.map_or(default, |size| size.0);
-    if !((1 << 20)..=(4 << 30)).contains(&bytes) {
+    if !((1 << 20)..=FILE_BYTES_MAX).contains(&bytes) {
         fault("target_file_size", "must be 1MiB to 4GiB".to_owned());
     }
     bytes

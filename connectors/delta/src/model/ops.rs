@@ -179,6 +179,7 @@ fn surroundings(chance: &mut Chance) -> Own {
     // In one order, so that a seed is one run.
     limits.insert(Limit::CommitThreads, 1);
     limits.insert(Limit::MappedBytes, (names & 1) << 24);
+    limits.insert(Limit::ReaderBytes, if names & 6 == 0 { 0 } else { 1 << 30 });
     Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(names) }
 }
 

@@ -5,8 +5,8 @@ use super::table::{Rows, TableWriter};
 use super::turns::{Begun, Room};
 use crate::ambient::now_millis;
 use crate::compact::{
-    Candidate, Compaction, Exchange, Facts, Input, Lane, Occasion, Shown, Work, candidate, next_due, plan,
-    plan_partitioned,
+    Allowance, Candidate, Compaction, Exchange, Facts, Input, Lane, Occasion, Plan, Shown, Work, bytes_of, candidate,
+    next_due, plan, plan_partitioned, waiting_bytes,
 };
 use crate::error::Result;
 use crate::log::{LiveFile, Partition, Table};
@@ -30,8 +30,10 @@ pub(super) struct Compacting {
     changed: i64,
     /// Nothing is left to do for a table that rests.
     is_rested: bool,
-    /// When rows will have been deleted for too long, in milliseconds since 1970.
-    aged: Option<i64>,
+    /// When there will be a reason to rewrite files, in milliseconds since 1970: rows will have been deleted for too long, or
+    /// there is enough of the allowance again.
+    next: Option<i64>,
+    allowance: Allowance,
     /// The partition whose files were rewritten last.
     last: Option<Partition>,
     /// Files that the last rewriting left in place of others.
@@ -47,7 +49,8 @@ impl Compacting {
             failed: None,
             changed: now_millis(),
             is_rested: false,
-            aged: None,
+            next: None,
+            allowance: Allowance::default(),
             last: None,
             left: 0,
         }
@@ -68,7 +71,7 @@ impl Compacting {
     /// Whether there may be a reason to rewrite files that there was not before.
     fn is_due(&self) -> bool {
         let now = now_millis();
-        self.is_due || (!self.is_rested && self.rests(now)) || self.aged.is_some_and(|aged| aged <= now)
+        self.is_due || (!self.is_rested && self.rests(now)) || self.next.is_some_and(|next| next <= now)
     }
 
     /// The table is emptied or made anew: no copy is wanted.
@@ -178,24 +181,31 @@ impl TableWriter {
         };
         let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
         let now = now_millis();
-        let occasion = Occasion { now, rests: self.compacting.rests(now), left: self.compacting.left };
-        let chosen = if self.layout.partition.is_empty() {
+        let table_bytes = bytes_of(&candidates);
+        let allowance = self.compacting.allowance.at(now, table_bytes);
+        let occasion = Occasion { now, rests: self.compacting.rests(now), left: self.compacting.left, allowance };
+        let Plan { files: places, is_paid } = if self.layout.partition.is_empty() {
             plan(&candidates, &budget, occasion)
         } else {
             let partitions = files.iter().map(|file| Arc::clone(&file.partition)).collect::<Vec<_>>();
             plan_partitioned(&candidates, &partitions, (&budget, occasion), self.compacting.last.as_ref())
         };
-        let chosen = chosen.into_iter().filter_map(|at| files.get(at));
+        let chosen = places.into_iter().filter_map(|at| files.get(at));
         let chosen = chosen.map(|file| (*file).clone()).collect::<Vec<_>>();
         self.compacting.is_due = !chosen.is_empty();
         self.compacting.is_rested = chosen.is_empty() && occasion.rests;
-        self.compacting.aged = next_due(&candidates, &budget);
+        let waiting = waiting_bytes(&candidates, &budget, occasion.rests).filter(|_| chosen.is_empty());
+        let paid = waiting.map(|bytes| self.compacting.allowance.when(bytes, table_bytes));
+        self.compacting.next = next_due(&candidates, &budget).into_iter().chain(paid).min();
         if chosen.is_empty() {
             return Ok(Begun::Nothing);
         }
         let bytes = chosen.iter().map(|file| file.size).sum();
         if !room.has(bytes) {
             return Ok(Begun::PutOff(bytes));
+        }
+        if is_paid {
+            self.compacting.allowance.spend(bytes);
         }
         self.compacting.last = chosen.first().map(|file| Arc::clone(&file.partition));
         let ordinals: BTreeMap<&str, u32> = self.parts.files().named().map(|(ordinal, path)| (path, ordinal)).collect();

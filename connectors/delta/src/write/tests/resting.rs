@@ -1,7 +1,7 @@
 //! Deleted rows leave the data files of a table that rests, and of any table after a time, restarts or not.
 
 use super::harness::{Harness, Logical, Shape, row, text};
-use crate::ambient::{self, Own};
+use crate::ambient::{self, Limit, Own};
 use crate::config::Budget;
 use crate::layout::Mode;
 use tidewire_core::Sink;
@@ -96,6 +96,28 @@ fn changes_come_before_rest() {
     clock.wait(11 * MINUTE);
     h.finish_compaction();
     assert_eq!((vectors(&h), h.rows().len()), (0, 26));
+}
+
+/// A table with a few changes every quarter of an hour is not written anew a hundred times a day.
+#[test]
+fn what_rest_costs_is_bounded_by_the_day() {
+    let clock = Clock::start();
+    let own = ambient::take(Own::default());
+    ambient::take(Own { limits: [(Limit::ReaderBytes, 0)].into(), ..own });
+    let mut h = filled(Mode::Mirror, None);
+    let delete = |h: &mut Harness, id: i64, wait: i64| {
+        h.send(&[0, 10, 20].map(|first| Logical::Delete(first + id)));
+        h.commit();
+        clock.wait(wait);
+        h.finish_compaction();
+        vectors(h)
+    };
+    assert_eq!(delete(&mut h, 1, 11 * MINUTE), 0, "the first rest of a day");
+    assert_eq!(delete(&mut h, 2, 15 * MINUTE), 1, "the second one");
+    assert_eq!(delete(&mut h, 3, 12 * HOUR), 1, "half a day later");
+    clock.wait(12 * HOUR);
+    h.finish_compaction();
+    assert_eq!((vectors(&h), h.rows().len()), (0, 21), "and a day");
 }
 
 #[test]
