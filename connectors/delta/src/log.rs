@@ -428,6 +428,12 @@ impl Table {
         Err(Error::retry("delta_claim", format!("another instance keeps writing to `{}`", self.store.place(""))))
     }
 
+    /// Whether `maintain` may have something to do.
+    pub(crate) fn is_maintenance_due(&self) -> bool {
+        let is_due = || self.is_checkpoint_due(1) || self.upkeep.is_rest_clean_due(&self.state, now_millis());
+        !self.stale && !self.is_unmarked && is_due()
+    }
+
     /// Writes a checkpoint when one is due and removes what has expired.
     pub(crate) fn maintain(&mut self) -> Result<()> {
         if self.stale || self.is_unmarked {
@@ -468,12 +474,12 @@ impl Table {
     /// the checkpoint keeps our `txn` and our domains, and with them our place.
     fn clean_log(&mut self, now_millis: i64) -> Result<()> {
         let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, LOG_RETENTION_PROPERTY));
-        let removed = self.store.clean_log(u64::try_from(self.version).unwrap_or(0), cutoff)?;
-        let removed = removed
-            + clean::beside_entries(&self.store, now_millis)?
+        let (entries, is_all) = clean::expired_entries(&self.store, self.version, cutoff)?;
+        let removed = entries
+            + clean::beside_entries(&self.store, &mut self.upkeep.in_order_to, now_millis)?
             + clean::change_files(&self.store, &self.state, now_millis)?;
         ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
-        if self.remove_replaced(now_millis)? {
+        if self.remove_replaced(now_millis)? && is_all {
             self.upkeep.cleaned();
         }
         Ok(())

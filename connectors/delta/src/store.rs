@@ -258,14 +258,14 @@ impl TableStore {
         }
     }
 
-    /// Shows the names that `list` has of the table's own directory, one after the other, until `more` has seen enough. What
-    /// comes after them is not asked for, but for the rest of a request's answer.
-    pub(crate) fn show(&self, start_after: &str, more: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+    /// Shows what `list` has, one after the other, until `more` has seen enough. What comes after it is not asked for, but for
+    /// the rest of a request's answer. `more` must not use the store.
+    pub(crate) fn show(&self, prefix: &str, start_after: &str, more: &mut dyn FnMut(&Object) -> bool) -> Result<()> {
         match &self.backend {
-            Backend::Local(directory) => show(directory.list("", start_after), more),
-            Backend::Bucket(bucket) => bucket.show(start_after, more),
+            Backend::Local(directory) => directory.show(prefix, start_after, more),
+            Backend::Bucket(bucket) => bucket.show(prefix, start_after, more),
             #[cfg(test)]
-            Backend::Faulty(store) => show(store.list("", start_after), more),
+            Backend::Faulty(store) => store.show(prefix, start_after, more),
         }
     }
 
@@ -286,6 +286,15 @@ impl TableStore {
             Backend::Bucket(prefix) => prefix.delete(name),
             #[cfg(test)]
             Backend::Faulty(store) => store.delete(name),
+        }
+    }
+
+    /// Removes all of them, many at a time where each has to be asked for over a network; missing ones are no error. After an
+    /// error some may be left.
+    pub(crate) fn delete_all<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        match &self.backend {
+            Backend::Bucket(prefix) => prefix.delete_all(names),
+            _ => names.into_iter().try_for_each(|name| self.delete(name)),
         }
     }
 
@@ -369,17 +378,6 @@ impl TableStore {
             Backend::Faulty(store) => store.within.for_others(),
         }
     }
-
-    /// Removes log entries older than `cutoff_millis` (milliseconds since 1970) that no checkpoint up to
-    /// `version` needs, and returns their number.
-    pub(crate) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        match &self.backend {
-            Backend::Local(directory) => directory.clean_log(version, cutoff_millis),
-            Backend::Bucket(prefix) => prefix.clean_log(version, cutoff_millis),
-            #[cfg(test)]
-            Backend::Faulty(store) => store.clean_log(version, cutoff_millis),
-        }
-    }
 }
 
 /// A data file being written. Dropping it unfinished leaves no name behind.
@@ -435,15 +433,6 @@ impl io::Write for DataFile {
             Target::Faulty(file) => file.flush(),
         }
     }
-}
-
-fn show(objects: Result<Vec<Object>>, more: &mut dyn FnMut(&str) -> bool) -> Result<()> {
-    for object in objects? {
-        if !more(&object.name) {
-            break;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

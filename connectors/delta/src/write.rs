@@ -37,12 +37,14 @@ use crate::ambient::{Limit, limit, now_millis};
 use crate::barriers::Barriers;
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
+use crate::job::side_by_side;
 use crate::layout::table_path;
 use crate::log::{Weight, gone};
 use crate::metrics;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use cadence::Cadence;
+use committing::COMMIT_THREADS;
 use cuts::Standings;
 use found::Found;
 use resting::Resting;
@@ -170,6 +172,18 @@ impl DeltaSink {
             }
         }
         Ok(false)
+    }
+
+    /// Looks for the tables that are not open yet, all at once: each waits for storage several times, and after a start changes of
+    /// a thousand tables may come together.
+    fn look_for<'a>(&mut self, names: impl Iterator<Item = &'a TableName>) -> Result<()> {
+        let absent = names.filter(|name| !self.tables.contains_key(name) && !self.found.contains_key(name));
+        let absent: Vec<(&TableName, TableStore)> = absent.map(|name| (name, self.store_of(name))).collect();
+        if absent.len() > 1 {
+            absent.iter().for_each(|(name, _)| self.resting.give_way(name));
+            self.found.extend(Found::open_all(&self.identity, absent, &self.settings)?);
+        }
+        Ok(())
     }
 
     /// Hands one table its changes.
@@ -349,6 +363,7 @@ impl Sink for DeltaSink {
         {
             barriers.changed(last.commit_time_micros);
         }
+        self.look_for(by_table.keys().copied())?;
         for (name, changes) in by_table {
             self.apply(batch, name, &changes)?;
         }
@@ -374,8 +389,13 @@ impl Sink for DeltaSink {
 
     fn maintain(&mut self) -> Result<bool> {
         for (name, table) in &mut self.tables {
-            table.maintain().map_err(|error| of_table(error, name))?;
+            table.poll_index().map_err(|error| of_table(error, name))?;
         }
+        // Tables that are committed together need checkpoints together, and each waits for storage.
+        let due = self.tables.iter_mut().filter(|(_, table)| table.is_maintenance_due()).collect();
+        side_by_side(due, limit(Limit::CommitThreads, COMMIT_THREADS), |(name, table)| {
+            table.maintain().map_err(|error| of_table(error, name))
+        })?;
         self.compact()?;
         self.look_at_resting()?;
         self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;

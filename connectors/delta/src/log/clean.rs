@@ -6,7 +6,7 @@ use crate::ambient::{self, Limit, limit};
 use crate::deletion_vector::DvDescriptor;
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
-use crate::log::{checkpoint, checksum, protocol, replaced};
+use crate::log::{checkpoint, checksum, load, protocol, replaced};
 use crate::metrics;
 use crate::store::{Object, TableStore, name};
 use std::borrow::Cow;
@@ -14,6 +14,10 @@ use std::collections::BTreeSet;
 
 /// Most files removed in one go, so that house-keeping stays short.
 pub(super) const FILES_MAX: usize = 1_000;
+/// The folder of the log.
+const LOG: &str = "_delta_log";
+/// Names of the log that are asked for at a time, so that no listing takes longer than a request may.
+const SHOWN_MAX: usize = 20_000;
 /// The folder of the files of changes.
 const CHANGES: &str = "_change_data";
 const HOUR_MILLIS: i64 = 3_600_000;
@@ -66,65 +70,145 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     }
     let Some(needed) = state.named(|tombstone| !expired(tombstone)) else { return Ok(true) };
     let mut gone: BTreeSet<String> = BTreeSet::new();
-    let mut kept = Vec::with_capacity(state.tombstones.len());
-    let mut failure = None;
     let files_max = limit(Limit::CleanFiles, FILES_MAX);
-    for tombstone in state.tombstones.drain(..) {
-        if !expired(&tombstone) || gone.len() >= files_max || failure.is_some() {
-            kept.push(tombstone);
-            continue;
+    let goes = |tombstone: &Tombstone| {
+        if !expired(tombstone) || gone.len() >= files_max {
+            return false;
         }
         // Other vectors of a file may have been replaced later, and their removals are forgotten.
         let vector = tombstone.deletion_vector.as_ref().filter(|vector| vector.written_at().is_none());
         let vector = vector.and_then(DvDescriptor::file_name);
         // What lies elsewhere is not ours to remove.
         let path = name::canonical(&tombstone.path).map(Cow::into_owned);
-        let names = [path, vector];
-        let unneeded = |name: &String| !needed.contains(name) && !gone.contains(name);
-        let names: Vec<String> = names.into_iter().flatten().filter(unneeded).collect();
-        match names.iter().try_for_each(|name| store.delete(name)) {
-            Ok(()) => gone.extend(names),
-            Err(error) => {
-                failure = Some(error);
-                kept.push(tombstone);
-            }
+        gone.extend([path, vector].into_iter().flatten().filter(|name| !needed.contains(name)));
+        true
+    };
+    let going: Vec<bool> = state.tombstones.iter().map(goes).collect();
+    // After an error all are remembered: to remove again what is gone is no error.
+    store.delete_all(&gone)?;
+    let mut going = going.into_iter();
+    state.tombstones.retain(|_| going.next() != Some(true));
+    ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
+    Ok(gone.len() < files_max)
+}
+
+/// Removes entries and checkpoints of the log that expired before `cutoff_millis` (since 1970) and that a checkpoint up to
+/// `version` stands for. Returns their number, and whether that was all of them. The first version that has not expired can
+/// be read afterwards, from the newest checkpoint before it: where there is none, nothing goes.
+pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i64) -> Result<(usize, bool)> {
+    let mut expired = Expired::new(version, cutoff_millis);
+    let mut next = None;
+    let mut is_whole = true;
+    store.show(LOG, "", &mut |object| {
+        if let Some((version, is_checkpoint)) = version_of(object) {
+            is_whole = next.is_none_or(|next| next == version);
+            next = Some(if is_checkpoint { version } else { version + 1 });
+        }
+        is_whole && expired.see(object)
+    })?;
+    if !is_whole {
+        // Some buckets list as they like, and some logs have holes. What is not seen may need what was.
+        expired = Expired::new(version, cutoff_millis);
+        let all = store.list(LOG, "")?;
+        let _ = all.iter().try_for_each(|object| expired.see(object).then_some(()));
+    }
+    let Expired { names, is_all, .. } = expired;
+    store.delete_all(&names)?;
+    Ok((names.len(), is_all))
+}
+
+/// What of a log has expired, found out from its names in their order: the oldest come first, and a checkpoint before the entry
+/// of its version.
+struct Expired {
+    version: i64,
+    cutoff_millis: i64,
+    files_max: usize,
+    /// Before the newest checkpoint that was seen.
+    names: Vec<String>,
+    since_checkpoint: Vec<String>,
+    /// Whether nothing is left for the next look.
+    is_all: bool,
+}
+
+/// The version of an entry or a checkpoint, and whether it is a checkpoint.
+fn version_of(object: &Object) -> Option<(i64, bool)> {
+    let entry = || load::entry_version(&object.name).map(|version| (version, false));
+    checkpoint::version_of(&object.name).map(|version| (version, true)).or_else(entry)
+}
+
+impl Expired {
+    fn new(version: i64, cutoff_millis: i64) -> Expired {
+        Expired {
+            version,
+            cutoff_millis,
+            files_max: limit(Limit::CleanFiles, FILES_MAX),
+            names: Vec::new(),
+            since_checkpoint: Vec::new(),
+            is_all: true,
         }
     }
-    state.tombstones = kept;
-    ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
-    failure.map_or(Ok(gone.len() < files_max), Err)
+
+    /// Takes the next object in; says whether more are wanted.
+    fn see(&mut self, object: &Object) -> bool {
+        let Some((version, is_checkpoint)) = version_of(object) else { return true };
+        if is_checkpoint && version <= self.version {
+            self.names.append(&mut self.since_checkpoint);
+        }
+        if object.modified_millis >= self.cutoff_millis {
+            return false;
+        }
+        self.is_all = self.names.len() < self.files_max;
+        self.since_checkpoint.push(format!("{LOG}/{}", object.name));
+        self.is_all
+    }
 }
 
 /// Removes what lies beside the entries of the log and no load of the table begins with, and returns the number: checksums of
 /// versions before the newest checkpoint, and of the checkpoints before the last hour all but one of each hour. No version
-/// goes with them: the entries lead to each from the checkpoint before it.
-pub(super) fn beside_entries(store: &TableStore, now_millis: i64) -> Result<usize> {
-    let listing = store.list("_delta_log", "")?;
-    let checkpoint = |object: &Object| Some((checkpoint::version_of(&object.name)?, object.modified_millis));
-    let mut checkpoints: Vec<(i64, i64)> = listing.iter().filter_map(checkpoint).collect();
+/// goes with them: the entries lead to each from the checkpoint before it. What lies before version `from` is not looked at
+/// again; it becomes the one to go on from.
+pub(super) fn beside_entries(store: &TableStore, from: &mut i64, now_millis: i64) -> Result<usize> {
+    let (mut checkpoints, mut checksums) = (Vec::<(i64, i64)>::new(), Vec::<(i64, i64)>::new());
+    let mut after = if *from > 0 { format!("{from:020}.") } else { String::new() };
+    loop {
+        let (mut seen, mut last) = (0, None);
+        store.show(LOG, &after, &mut |object| {
+            if let Some(version) = checkpoint::version_of(&object.name) {
+                checkpoints.push((version, object.modified_millis));
+            } else if let Some(version) = checksum::version_of(&object.name) {
+                checksums.push((version, object.modified_millis));
+            }
+            seen += 1;
+            last = (seen == SHOWN_MAX).then(|| object.name.clone());
+            last.is_none()
+        })?;
+        match last {
+            Some(name) => after = name,
+            None => break,
+        }
+    }
     checkpoints.sort_unstable();
+    let newest = checkpoints.last().map_or(0, |(version, _)| *version);
     // Whoever began to load the table a moment ago may still be about to read them.
     let old = now_millis.saturating_sub(HOUR_MILLIS);
-    let newest = checkpoints.last().map(|(version, _)| *version);
-    let (mut removed, mut last_kept) = (0, None);
+    let (mut names, mut last_kept, mut next) = (Vec::new(), None, *from);
     for (version, written) in checkpoints {
         // The oldest stays: entries before it may be gone.
         let is_near = last_kept.is_some_and(|kept: i64| written.saturating_sub(kept) < HOUR_MILLIS);
-        if is_near && written < old && Some(version) != newest {
-            store.delete(&checkpoint::name(version))?;
-            removed += 1;
-        } else {
-            last_kept = Some(written);
+        if is_near && written < old && version != newest {
+            names.push(checkpoint::name(version));
+            continue;
+        }
+        last_kept = Some(written);
+        if written < old {
+            next = version;
         }
     }
-    for object in &listing {
-        let is_before = |version: i64| newest.is_some_and(|newest| version < newest);
-        if checksum::version_of(&object.name).is_some_and(is_before) && object.modified_millis < old {
-            store.delete(&format!("_delta_log/{}", object.name))?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
+    let unneeded = checksums.into_iter().filter(|(version, written)| *version < newest && *written < old);
+    names.extend(unneeded.map(|(version, _)| checksum::name(version)));
+    store.delete_all(&names)?;
+    *from = next;
+    Ok(names.len())
 }
 
 /// The name of a new file of changes, in its partition's folder (`column=value/`, or none). It begins with the time, so that
@@ -143,16 +227,13 @@ pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -
     }
     let cutoff = now_millis.saturating_sub(retention_millis(state));
     let written = |name: &str| name.rsplit('/').next()?.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
-    let mut removed = 0;
-    for object in store.list_below(CHANGES)? {
-        let name = format!("{CHANGES}/{}", object.name);
-        let is_noted = store.intents().is_some_and(|intents| intents.holds(&name));
-        if written(&object.name).is_some_and(|written| written < cutoff) && !is_noted {
-            store.delete(&name)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
+    let is_noted = |name: &String| store.intents().is_some_and(|intents| intents.holds(name));
+    let listing = store.list_below(CHANGES)?.into_iter();
+    let expired = listing.filter(|object| written(&object.name).is_some_and(|written| written < cutoff));
+    let expired = expired.map(|object| format!("{CHANGES}/{}", object.name)).filter(|name| !is_noted(name));
+    let expired: Vec<String> = expired.collect();
+    store.delete_all(&expired)?;
+    Ok(expired.len())
 }
 
 /// Removes temporary files that a writer left behind more than an hour ago. Only a writer does, as it is the only one:
@@ -163,7 +244,7 @@ pub(super) fn temporary_files(store: &TableStore, state: &State, now_millis: i64
     }
     let Some(named) = state.named(|_| true) else { return Ok(()) };
     let partitions = named.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect::<BTreeSet<_>>();
-    for directory in ["", "_delta_log", CHANGES].into_iter().chain(partitions) {
+    for directory in ["", LOG, CHANGES].into_iter().chain(partitions) {
         let is_of_changes = directory == CHANGES;
         for object in if is_of_changes { store.list_below(directory)? } else { store.list(directory, "")? } {
             let own = object.name.rsplit('/').next().unwrap_or_default();

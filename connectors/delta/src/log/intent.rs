@@ -34,16 +34,11 @@ pub(super) fn remove_orphans(store: &TableStore, state: &State) {
     let Some(named) = state.named(|_| true) else { return };
     let is_orphan = |name: &&String| is_of_a_table(name) && !named.contains(name.as_str());
     let (orphans, kept): (Vec<&String>, Vec<&String>) = earlier.iter().partition(is_orphan);
-    let mut removed = Vec::new();
-    for name in orphans.into_iter().take(ORPHANS_MAX) {
-        match store.delete(name) {
-            Ok(()) => removed.push(name),
-            Err(error) => {
-                // A store that does not answer is not asked again for each of them; the names stay on the list.
-                tracing::debug!(error = %error.chain(), "a file that no commit names could not be removed");
-                break;
-            }
-        }
+    let mut removed: Vec<&String> = orphans.into_iter().take(ORPHANS_MAX).collect();
+    if let Err(error) = store.delete_all(removed.iter().copied()) {
+        // The names stay on the list.
+        tracing::debug!(error = %error.chain(), "files that no commit names could not be removed");
+        removed.clear();
     }
     if !removed.is_empty() {
         let (table, files) = (store.place(""), removed.len());

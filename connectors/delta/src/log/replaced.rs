@@ -63,7 +63,8 @@ pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64) -> 
     let files_max = limit(Limit::CleanFiles, FILES_MAX);
     let (mut expired, mut next) = (Vec::new(), None);
     // The oldest come first.
-    store.show(FILES, &mut |name| {
+    store.show("", FILES, &mut |object| {
+        let name = &*object.name;
         let Some(written) = deletion_vector::written_at(name) else { return name.starts_with(FILES) };
         if needed.contains(name) || is_to_come(name) {
             return true;
@@ -75,7 +76,7 @@ pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64) -> 
         expired.push(name.to_owned());
         true
     })?;
-    expired.iter().try_for_each(|name| store.delete(name))?;
+    store.delete_all(&expired)?;
     ::metrics::counter!(metrics::FILES_CLEANED).increment(expired.len() as u64);
     state.replaced_since = next;
     Ok(next.is_none_or(|next| next >= cutoff))

@@ -24,13 +24,15 @@ pub(super) struct Upkeep {
     opened: Instant,
     /// When nothing expired was left.
     cleaned: Option<Instant>,
+    /// The version up to which no checksum or checkpoint is too much.
+    pub(super) in_order_to: i64,
 }
 
 impl Upkeep {
     /// Of a table that was loaded just now. Changes from before do not count: whether there were any, only the next one
     /// makes them worth a checkpoint.
     pub(super) fn new() -> Upkeep {
-        Upkeep { changed: None, opened: Instant::now(), cleaned: None }
+        Upkeep { changed: None, opened: Instant::now(), cleaned: None, in_order_to: 0 }
     }
 
     /// Takes note of a commit of ours. A claim changes nothing: a table that is taken over at every start and otherwise

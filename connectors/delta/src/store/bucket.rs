@@ -4,9 +4,7 @@
 use crate::error::{self, Result};
 use crate::store::{Created, DATA_FILE_EXISTS, Object, name};
 use bytes::{Bytes, BytesMut};
-use deltalake::logstore::{
-    LogStore, ObjectStoreRef, StorageConfig, logstore_for, logstore_with, object_store_factories,
-};
+use deltalake::logstore::{ObjectStoreRef, StorageConfig, object_store_factories};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
@@ -26,6 +24,8 @@ use url::Url;
 
 /// Bytes of one part of a large upload; S3's smallest is 5 MiB.
 const PART_BYTES: usize = 8 << 20;
+/// Requests to remove an object that are under way at once.
+const DELETES_MAX: usize = 32;
 /// Longest that one request may take with its retries.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,6 @@ pub(super) struct BucketPrefix {
 struct Shared {
     store: ObjectStoreRef,
     bucket: Url,
-    options: BTreeMap<String, String>,
     runtime: OwnRuntime,
     /// A race has shown that of several creators of a name only one wins.
     proven: AtomicBool,
@@ -72,7 +71,7 @@ impl BucketPrefix {
         }
         .map_err(|e| settings(location, e))?;
         let bucket = bucket_of(location).map_err(|e| settings(location, e))?;
-        let shared = Shared { store, bucket, options: options.clone(), runtime, proven: AtomicBool::new(false) };
+        let shared = Shared { store, bucket, runtime, proven: AtomicBool::new(false) };
         Ok(BucketPrefix { shared: Arc::new(shared), prefix: prefix.as_ref().to_owned() })
     }
 
@@ -86,7 +85,7 @@ impl BucketPrefix {
     pub(super) fn of(store: ObjectStoreRef, prefix: &str) -> BucketPrefix {
         let bucket = Url::parse("s3://bucket").unwrap();
         let runtime = runtime(&bucket).unwrap();
-        let shared = Shared { store, bucket, options: BTreeMap::new(), runtime, proven: AtomicBool::new(false) };
+        let shared = Shared { store, bucket, runtime, proven: AtomicBool::new(false) };
         BucketPrefix { shared: Arc::new(shared), prefix: prefix.to_owned() }
     }
 
@@ -200,22 +199,22 @@ impl BucketPrefix {
     }
 
     /// As they come, which is in the order of the names.
-    pub(super) fn show(&self, start_after: &str, more: &mut dyn FnMut(&str) -> bool) -> Result<()> {
-        let mut listing = self.listing("", start_after)?;
-        let base = format!("{}/", self.path("")?);
+    pub(super) fn show(&self, prefix: &str, start_after: &str, more: &mut dyn FnMut(&Object) -> bool) -> Result<()> {
+        let mut listing = self.listing(prefix, start_after)?;
+        let base = format!("{}/", self.path(prefix)?);
         let after = name::stored(start_after).unwrap_or_default();
         let shown = self.shared.wait(async {
             while let Some(meta) = listing.try_next().await? {
                 let stored = meta.location.as_ref().strip_prefix(&*base);
                 let stored = stored.filter(|stored| !stored.contains('/') && **stored > *after);
                 let name = stored.and_then(name::listed);
-                if name.is_some_and(|name| !more(&name)) {
+                if name.is_some_and(|name| !more(&object(name, &meta))) {
                     break;
                 }
             }
             Ok(())
         });
-        shown.map_err(|e| error::object("list", &self.place(""), e))
+        shown.map_err(|e| error::object("list", &self.place(prefix), e))
     }
 
     /// What lies in the directory and below it; names up to `start_after` may be among it.
@@ -245,40 +244,23 @@ impl BucketPrefix {
         }
     }
 
-    /// Removes all of them, together; a missing one is no error.
-    pub(super) fn delete_all(&self, names: &[String]) -> Result<()> {
-        let paths = names.iter().map(|name| self.path(name)).collect::<Result<Vec<Path>>>()?;
-        let deletes = join_all(paths.iter().map(|path| self.shared.store.delete(path)));
-        let gone = self.shared.wait(async {
-            let answers = deletes.await.into_iter();
-            answers.filter(|answer| !matches!(answer, Err(object_store::Error::NotFound { .. }))).collect()
-        });
-        gone.map_err(|e| error::object("remove", &self.place(""), e))
+    /// Removes all of them, many at a time; a missing one is no error. An answer takes longer than the request, so that one
+    /// after the other the files of an hour would take minutes.
+    pub(super) fn delete_all<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        let paths = names.into_iter().map(|name| self.path(name)).collect::<Result<Vec<Path>>>()?;
+        for paths in paths.chunks(DELETES_MAX) {
+            let deletes = join_all(paths.iter().map(|path| self.shared.store.delete(path)));
+            let gone = self.shared.wait(async {
+                let answers = deletes.await.into_iter();
+                answers.filter(|answer| !matches!(answer, Err(object_store::Error::NotFound { .. }))).collect()
+            });
+            let () = gone.map_err(|e| error::object("remove", &self.place(""), e))?;
+        }
+        Ok(())
     }
 
     pub(super) fn data_file(&self, name: &str) -> BucketFile {
         BucketFile { prefix: self.clone(), name: name.to_owned(), buffer: BytesMut::new(), upload: None, size: 0 }
-    }
-
-    pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        let url = self.url()?;
-        let config = storage_config(&self.shared.options)?;
-        let log_store = {
-            let _guard = self.shared.runtime.handle()?.enter();
-            logstore_with(Arc::clone(&self.shared.store), &url, config).map_err(|e| settings(&url, e))?
-        };
-        clean(&self.shared.runtime, log_store.as_ref(), &url, version, cutoff_millis)
-    }
-
-    /// The prefix as a URL, in which a `%` of a name is encoded once more.
-    pub(super) fn url(&self) -> Result<Url> {
-        let mut url = self.shared.bucket.clone();
-        let segments = self.prefix.split('/').filter(|segment| !segment.is_empty());
-        match url.path_segments_mut() {
-            Ok(mut path) => path.clear().extend(segments).push(""),
-            Err(()) => return Err(settings(&self.shared.bucket, "a location without a path")),
-        };
-        Ok(url)
     }
 
     fn path(&self, name: &str) -> Result<Path> {
@@ -414,27 +396,6 @@ impl Drop for BucketFile {
 impl fmt::Debug for BucketFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BucketFile").field(&self.prefix.place(&self.name)).finish()
-    }
-}
-
-/// Runs deltalake's log clean-up on the table in the local directory `url`.
-pub(super) fn clean_local_log(url: &Url, version: u64, cutoff_millis: i64) -> Result<usize> {
-    let runtime = runtime(url)?;
-    let log_store = {
-        let _guard = runtime.handle()?.enter();
-        logstore_for(url, StorageConfig::default()).map_err(|e| settings(url, e))?
-    };
-    clean(&runtime, log_store.as_ref(), url, version, cutoff_millis)
-}
-
-fn clean(runtime: &OwnRuntime, log_store: &dyn LogStore, url: &Url, version: u64, cutoff_millis: i64) -> Result<usize> {
-    let clean = deltalake::checkpoints::cleanup_expired_logs_for(version, log_store, cutoff_millis, None);
-    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-        Error::retry("delta_log_clean", format!("clean the log of `{url}`")).with_cause(cause)
-    };
-    match runtime.handle()?.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, clean).await }) {
-        Ok(answer) => answer.map_err(|e| failed(e.into())),
-        Err(late) => Err(failed(late.into())),
     }
 }
 

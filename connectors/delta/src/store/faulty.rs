@@ -203,16 +203,16 @@ impl FaultyDirectory {
         self.faults.run(Call::Read, prefix, || self.within.list(prefix, start_after))
     }
 
+    pub(super) fn show(&self, prefix: &str, start_after: &str, more: &mut dyn FnMut(&Object) -> bool) -> Result<()> {
+        self.faults.run(Call::Read, prefix, || self.within.show(prefix, start_after, more))
+    }
+
     pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
         self.faults.run(Call::Read, prefix, || self.within.list_below(prefix))
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {
         self.faults.run(Call::Remove, name, || self.within.delete(name))
-    }
-
-    pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        self.faults.run(Call::Remove, "_delta_log", || self.within.clean_log(version, cutoff_millis))
     }
 
     pub(super) fn data_file(&self, name: &str) -> Result<FaultyFile> {

@@ -281,10 +281,33 @@ impl LocalDirectory {
     }
 
     pub(super) fn list(&self, prefix: &str, start_after: &str) -> Result<Vec<Object>> {
+        let mut found = Vec::new();
+        self.visit(prefix, start_after, &mut |object| {
+            found.push(object);
+            true
+        })?;
+        Ok(found)
+    }
+
+    pub(super) fn show(&self, prefix: &str, start_after: &str, more: &mut dyn FnMut(&Object) -> bool) -> Result<()> {
+        self.visit(prefix, start_after, &mut |object| more(&object))
+    }
+
+    /// Files are looked up as they are visited: a log has a hundred thousand names, of which few are asked for.
+    fn visit(&self, prefix: &str, start_after: &str, more: &mut dyn FnMut(Object) -> bool) -> Result<()> {
         let start_after = name::stored(start_after).ok_or_else(|| error::misnamed(&self.place(prefix), start_after))?;
-        let mut found = files_in(&self.file(prefix)?)?;
-        found.retain(|(stored, _)| **stored > *start_after);
-        Ok(objects_of(found))
+        let directory = self.file(prefix)?;
+        let mut found = files_in(&directory)?;
+        found.retain(|stored| **stored > *start_after);
+        found.sort_unstable();
+        for stored in found {
+            let Some(name) = name::listed(&stored) else { continue };
+            let Some(metadata) = look_up(&directory.join(&stored))? else { continue };
+            if !more(object(name, &metadata)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn list_below(&self, prefix: &str) -> Result<Vec<Object>> {
@@ -292,12 +315,13 @@ impl LocalDirectory {
         let top = self.file(prefix)?;
         while let Some(folder) = folders.pop() {
             let directory = top.join(&folder);
-            found.extend(
-                files_in(&directory)?.into_iter().map(|(stored, metadata)| (folder.clone() + &stored, metadata)),
-            );
+            found.extend(files_in(&directory)?.into_iter().map(|stored| folder.clone() + &stored));
             folders.extend(folders_in(&directory)?.into_iter().map(|below| format!("{folder}{below}/")));
         }
-        Ok(objects_of(found))
+        found.sort_unstable();
+        let named = found.iter().filter_map(|stored| Some((stored, name::listed(stored)?)));
+        let objects = named.map(|(stored, name)| Ok(look_up(&top.join(stored))?.map(|found| object(name, &found))));
+        objects.filter_map(Result::transpose).collect()
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {
@@ -310,12 +334,6 @@ impl LocalDirectory {
 
     pub(super) fn data_file(&self, name: &str) -> Result<LocalFile> {
         self.start(name, Parents::Create)
-    }
-
-    pub(super) fn clean_log(&self, version: u64, cutoff_millis: i64) -> Result<usize> {
-        let url = Url::from_directory_path(&self.path)
-            .map_err(|()| Error::bug("location_path", format!("`{}` is no absolute path", self.path.display())))?;
-        super::bucket::clean_local_log(&url, version, cutoff_millis)
     }
 
     /// Opens a temporary file in the directory of `name`.
@@ -421,55 +439,44 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// The files right in a directory, by their names there.
-fn files_in(directory: &Path) -> Result<Vec<(String, fs::Metadata)>> {
-    let list = || -> io::Result<Vec<(String, fs::Metadata)>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            // Names that are no text are not ours and cannot be named in a log.
-            let Ok(stored) = entry.file_name().into_string() else { continue };
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_file() => found.push((stored, metadata)),
-                Ok(_) => {}
-                Err(e) if is_missing(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(found)
-    };
-    listed(directory, list())
+/// The files right in a directory, by their names there; links are none.
+fn files_in(directory: &Path) -> Result<Vec<String>> {
+    // Names that are no text are not ours and cannot be named in a log.
+    names_in(directory, fs::FileType::is_file)
 }
 
 /// The folders right in a directory, by their names there; links are not followed.
 fn folders_in(directory: &Path) -> Result<Vec<String>> {
+    names_in(directory, fs::FileType::is_dir)
+}
+
+/// Nothing lies in a directory that is not there.
+fn names_in(directory: &Path, wanted: fn(&fs::FileType) -> bool) -> Result<Vec<String>> {
     let list = || -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             match (entry.file_type(), entry.file_name().into_string()) {
-                (Ok(kind), Ok(stored)) if kind.is_dir() => found.push(stored),
+                (Ok(kind), Ok(stored)) if wanted(&kind) => found.push(stored),
                 (Err(e), _) if !is_missing(&e) => return Err(e),
                 _ => {}
             }
         }
         Ok(found)
     };
-    listed(directory, list())
-}
-
-/// Nothing lies in a directory that is not there.
-fn listed<T>(directory: &Path, found: io::Result<Vec<T>>) -> Result<Vec<T>> {
-    match found {
+    match list() {
         Err(e) if is_missing(&e) => Ok(Vec::new()),
         found => found.map_err(|e| error::local_io("list", &directory.display().to_string(), e)),
     }
 }
 
-/// What was found, in the order of the store's names and by those that logs have.
-fn objects_of(mut found: Vec<(String, fs::Metadata)>) -> Vec<Object> {
-    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    found.iter().filter_map(|(stored, metadata)| Some(object(name::listed(stored)?, metadata))).collect()
+/// What is known of a file; `None` when it is no longer there.
+fn look_up(file: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(file) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(e) if is_missing(&e) => Ok(None),
+        Err(e) => Err(error::local_io("look up", &file.display().to_string(), e)),
+    }
 }
 
 fn object(name: String, metadata: &fs::Metadata) -> Object {

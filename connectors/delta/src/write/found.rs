@@ -1,14 +1,17 @@
 //! What lies at a table's path before the sink writes to it, and what a table says of itself. Knows no rows.
 
+use super::committing::COMMIT_THREADS;
+use crate::ambient::{Limit, limit};
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Result, of_table};
+use crate::job::side_by_side;
 #[cfg(test)]
 use crate::log::ForeignWrites;
 use crate::log::Table;
 use crate::store::TableStore;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use tidewire_core::{Batch, Change, Error, Mark, Phase, Position};
+use std::sync::{Arc, Mutex, PoisonError};
+use tidewire_core::{Batch, Change, Error, Mark, Phase, Position, TableName};
 
 /// The domain of a table's place.
 pub(super) const POSITION_DOMAIN: &str = "tidewire.position";
@@ -114,6 +117,22 @@ impl Found {
     /// When there is a table of somebody else.
     pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, settings: &Settings) -> Result<Found> {
         Found::look(identity, store, name, settings)?.ok_or_else(|| foreign_table(store, name))
+    }
+
+    /// As `open`, of many.
+    pub(super) fn open_all(
+        identity: &Identity,
+        tables: Vec<(&TableName, TableStore)>,
+        settings: &Settings,
+    ) -> Result<Vec<(TableName, Found)>> {
+        let all = Mutex::new(Vec::with_capacity(tables.len()));
+        side_by_side(tables, limit(Limit::CommitThreads, COMMIT_THREADS), |(name, store)| {
+            let found = Found::open(identity, &store, &name.to_string(), settings);
+            let found = found.map_err(|error| of_table(error, name))?;
+            all.lock().unwrap_or_else(PoisonError::into_inner).push((name.clone(), found));
+            Ok(())
+        })?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the table shows a snapshot that lies at this place or beyond.

@@ -270,11 +270,21 @@ impl TableWriter {
         Some((table.version(), place.mark))
     }
 
-    /// House-keeping of the table's log and of its key index, whose merges go on where no commit follows.
-    pub(crate) fn maintain(&mut self) -> Result<()> {
-        if let (true, true, Rows::Mirror(mirror)) = (self.is_loaded, self.parts.is_empty(), &mut self.rows) {
-            mirror.poll_index(&self.parts)?;
+    /// House-keeping of the key index, whose merges go on where no commit follows.
+    pub(crate) fn poll_index(&mut self) -> Result<()> {
+        match &mut self.rows {
+            Rows::Mirror(mirror) if self.is_loaded && self.parts.is_empty() => mirror.poll_index(&self.parts),
+            _ => Ok(()),
         }
+    }
+
+    /// Whether `maintain` may have something to do.
+    pub(crate) fn is_maintenance_due(&self) -> bool {
+        self.table.as_ref().is_some_and(Table::is_maintenance_due)
+    }
+
+    /// House-keeping of the table's log.
+    pub(crate) fn maintain(&mut self) -> Result<()> {
         self.table.as_mut().map_or(Ok(()), Table::maintain)
     }
 

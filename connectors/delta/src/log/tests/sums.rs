@@ -122,12 +122,12 @@ fn checksums_go_that_no_load_begins_with() {
         listing.iter().filter_map(|object| checksum::version_of(&object.name)).collect()
     };
     let (now, later) = (now_millis(), now_millis() + 3_700_000);
-    assert_eq!(clean::beside_entries(table.store(), later).unwrap(), 0, "there is no checkpoint");
+    assert_eq!(clean::beside_entries(table.store(), &mut 0, later).unwrap(), 0, "there is no checkpoint");
     table.checkpoint().unwrap();
     table.commit(commit(6)).unwrap();
-    assert_eq!(clean::beside_entries(table.store(), now).unwrap(), 0, "somebody may be reading them");
+    assert_eq!(clean::beside_entries(table.store(), &mut 0, now).unwrap(), 0, "somebody may be reading them");
     assert_eq!(versions(&table), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(clean::beside_entries(table.store(), later).unwrap(), 4);
+    assert_eq!(clean::beside_entries(table.store(), &mut 0, later).unwrap(), 4);
     assert_eq!(versions(&table), [5, 6]);
     assert_eq!(content(&mut reopen(&directory)), content(&mut table));
 }

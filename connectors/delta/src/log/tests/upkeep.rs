@@ -156,6 +156,74 @@ fn entries_expire_while_a_table_rests() {
     assert_eq!(reopen(&directory).txn(APP), Some(3));
 }
 
+/// Every version since the first that has not expired can be read, and nothing before goes that it needs.
+#[test]
+fn what_an_entry_needs_stays_with_it_sk_34() {
+    for (what, checkpoints, cleaned, stay) in [
+        ("no checkpoint", &[][..], 6, &[0, 1, 2, 3, 4, 5, 6][..]),
+        ("one of a version that stays", &[5], 6, &[0, 1, 2, 3, 4, 5, 6]),
+        ("one of the first that stays", &[4], 6, &[4, 5, 6]),
+        ("one before it", &[2], 6, &[2, 3, 4, 5, 6]),
+        ("several", &[1, 3, 5], 6, &[3, 4, 5, 6]),
+        ("one that is newer than what we know", &[2], 1, &[0, 1, 2, 3, 4, 5, 6]),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut table = create(&directory);
+        for version in 0..=6 {
+            if version > 0 {
+                table.commit(adding(version)).unwrap();
+            }
+            if checkpoints.contains(&version) {
+                table.checkpoint().unwrap();
+            }
+        }
+        let log = table.store().local_path().unwrap().join("_delta_log");
+        for object in table.store().list("_delta_log", "").unwrap() {
+            let version = object.name.get(..20).and_then(|digits| digits.parse::<i64>().ok()).unwrap_or(0);
+            let age = if version < 4 { 9 * 24 * HOUR } else { HOUR };
+            let file = File::options().write(true).open(log.join(object.name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        }
+        let week = now_millis() - 7 * 24 * 3_600_000;
+        let (removed, is_all) = clean::expired_entries(table.store(), cleaned, week).unwrap();
+        let listing = table.store().list("_delta_log", "").unwrap();
+        let left: Vec<i64> = listing.iter().filter_map(|object| load::entry_version(&object.name)).collect();
+        assert_eq!((left.as_slice(), is_all), (stay, true), "{what}");
+        let old = checkpoints.iter().filter(|version| **version < stay[0]).count();
+        assert_eq!(removed, 7 - stay.len() + old, "{what}");
+        assert_eq!(content(&mut reopen(&directory)), content(&mut table), "{what}");
+    }
+}
+
+/// A bucket that lists as it likes: the first names tell nothing about what else there is.
+#[test]
+fn a_log_with_holes_is_looked_at_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(&directory);
+    for version in 1..=9 {
+        table.commit(adding(version)).unwrap();
+        if version == 9 {
+            table.checkpoint().unwrap();
+        }
+    }
+    let log = table.store().local_path().unwrap().join("_delta_log");
+    for version in 0..=9 {
+        let name = format!("{version:020}.json");
+        if (1..5).contains(&version) {
+            std::fs::remove_file(log.join(name)).unwrap();
+            continue;
+        }
+        // All but one have expired.
+        let days = if version == 7 { 1 } else { 9 };
+        let file = File::options().write(true).open(log.join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 24 * days * HOUR).unwrap();
+    }
+    let week = now_millis() - 7 * 24 * 3_600_000;
+    assert_eq!(clean::expired_entries(table.store(), 9, week).unwrap(), (0, true), "no checkpoint leads to version 7");
+    assert_eq!(clean::expired_entries(table.store(), 9, now_millis() + 1).unwrap(), (5, true));
+    assert_eq!(content(&mut reopen(&directory)), content(&mut table));
+}
+
 #[test]
 fn of_old_checkpoints_one_an_hour_stays() {
     let directory = tempfile::tempdir().unwrap();
@@ -174,14 +242,19 @@ fn of_old_checkpoints_one_an_hour_stays() {
             file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60 * minutes)).unwrap();
         }
     };
-    for (what, minutes, expect) in [
-        ("none is old", [50, 40, 30, 20, 15, 10, 5, 0], &[1, 2, 3, 4, 5, 6, 7, 8][..]),
-        ("the first and one an hour", [300, 290, 245, 239, 200, 70, 50, 10], &[1, 4, 6, 7, 8]),
-        ("the newest stays, however old", [990, 980, 970, 960, 950, 945, 942, 941], &[1, 8]),
+    let mut from = 0;
+    for (what, minutes, expect, next) in [
+        ("none is old", [50, 40, 30, 20, 15, 10, 5, 0], &[1, 2, 3, 4, 5, 6, 7, 8][..], 0),
+        ("the first and one an hour", [300, 290, 245, 239, 200, 70, 50, 10], &[1, 4, 6, 7, 8], 6),
+        ("from where it was in order", [390, 380, 370, 360, 320, 160, 140, 100], &[1, 4, 6, 8], 8),
+        ("the newest stays, however old", [990, 980, 970, 960, 950, 945, 942, 941], &[1, 8], 8),
     ] {
         write_times(minutes);
-        clean::beside_entries(table.store(), now_millis()).unwrap();
-        assert_eq!(checkpoints(&table), expect, "{what}");
+        if minutes[0] > 900 {
+            from = 0;
+        }
+        clean::beside_entries(table.store(), &mut from, now_millis()).unwrap();
+        assert_eq!((checkpoints(&table), from), (expect.to_vec(), next), "{what}");
         assert_eq!(content(&mut reopen(&directory)), content(&mut table), "{what}");
     }
     // Entries lead to the newest version from the one before, should the newest be damaged.
