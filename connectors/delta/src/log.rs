@@ -475,9 +475,11 @@ impl Table {
     fn clean_log(&mut self, now_millis: i64) -> Result<()> {
         let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, LOG_RETENTION_PROPERTY));
         let (entries, is_all) = clean::expired_entries(&self.store, self.version, cutoff)?;
-        let removed = entries
-            + clean::beside_entries(&self.store, &mut self.upkeep.in_order_to, now_millis)?
-            + clean::change_files(&self.store, &self.state, now_millis)?;
+        let mut removed = entries + clean::change_files(&self.store, &self.state, now_millis)?;
+        if self.upkeep.is_order_due() {
+            removed += clean::beside_entries(&self.store, &mut self.upkeep.in_order_to, now_millis)?;
+            self.upkeep.put_in_order();
+        }
         ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
         if self.remove_replaced(now_millis)? && is_all {
             self.upkeep.cleaned();

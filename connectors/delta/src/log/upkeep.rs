@@ -13,6 +13,8 @@ const CHECKPOINT_AGE: Duration = Duration::from_mins(10);
 const CLEAN_SECONDS: u64 = 3_600;
 /// But never more often than this.
 const CLEAN_SECONDS_MIN: u64 = 30;
+/// Checksums and checkpoints are looked at this often, since all stay for an hour.
+const ORDER_SECONDS: u64 = 3_600;
 /// A table that rests is looked at this often even if no removal of it has expired: its entries may have.
 const REST_INTERVAL: Duration = Duration::from_hours(24);
 
@@ -26,13 +28,15 @@ pub(super) struct Upkeep {
     cleaned: Option<Instant>,
     /// The version up to which no checksum or checkpoint is too much.
     pub(super) in_order_to: i64,
+    /// When they were looked at.
+    put_in_order: Option<Instant>,
 }
 
 impl Upkeep {
     /// Of a table that was loaded just now. Changes from before do not count: whether there were any, only the next one
     /// makes them worth a checkpoint.
     pub(super) fn new() -> Upkeep {
-        Upkeep { changed: None, opened: Instant::now(), cleaned: None, in_order_to: 0 }
+        Upkeep { changed: None, opened: Instant::now(), cleaned: None, in_order_to: 0, put_in_order: None }
     }
 
     /// Takes note of a commit of ours. A claim changes nothing: a table that is taken over at every start and otherwise
@@ -73,6 +77,17 @@ impl Upkeep {
         since >= REST_INTERVAL || (since >= clean_interval(state) && clean::has_expired(state, now_millis))
     }
 
+    /// Whether checksums and checkpoints may be too many: they stay for an hour in any case.
+    pub(super) fn is_order_due(&self) -> bool {
+        let interval = Duration::from_secs(limit(Limit::CleanSeconds, ORDER_SECONDS));
+        self.put_in_order.is_none_or(|last| last.elapsed() >= interval)
+    }
+
+    /// Checksums and checkpoints have been looked at.
+    pub(super) fn put_in_order(&mut self) {
+        self.put_in_order = Some(Instant::now());
+    }
+
     /// As if so much time had passed.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
@@ -80,6 +95,7 @@ impl Upkeep {
         self.changed = self.changed.map(earlier);
         self.opened = earlier(self.opened);
         self.cleaned = self.cleaned.map(earlier);
+        self.put_in_order = self.put_in_order.map(earlier);
     }
 
     /// Whether nothing expired was left at the last look.
