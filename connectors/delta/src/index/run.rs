@@ -136,6 +136,16 @@ impl Run {
         Ok(Run { sealed, layout, name, is_sure, sweeps: AtomicU32::new(0), is_warm, claim: OnceLock::new() })
     }
 
+    /// Whether most keys of the last sweep are here, so that the next one does not ask the filter.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.is_sure.load(Ordering::Relaxed)
+    }
+
+    /// Says so of a run that was not swept yet. One sweep of a large filter brings all of it into the process.
+    pub(crate) fn expect_most(&self) {
+        self.is_sure.store(true, Ordering::Relaxed);
+    }
+
     /// Number of entries.
     pub(crate) fn entries(&self) -> u64 {
         self.layout.entries
@@ -171,7 +181,7 @@ impl Run {
 
     /// How the next sweep reads: the same for all its parts.
     pub(crate) fn begin(&self, may_claim: bool) -> Way {
-        Way { patience: self.patience(may_claim), is_sure: self.is_sure.load(Ordering::Relaxed) }
+        Way { patience: self.patience(may_claim), is_sure: self.is_sure() }
     }
 
     /// As `seek`, of a part of a sweep's keys, on any thread; `first` is the place of the first of them.

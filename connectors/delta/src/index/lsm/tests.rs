@@ -1,5 +1,7 @@
 //! The index against a model of a table: whatever happens to both, the first candidate that is live is the row.
 
+mod merged;
+
 use super::*;
 use crate::ambient::{self, Limit, Own};
 use crate::index::Binding;
@@ -384,34 +386,6 @@ fn one_run(directory: &Path) -> std::path::PathBuf {
 fn files_of_runs(directory: &Path) -> usize {
     let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with("run-")).count()
-}
-
-/// A snapshot of a large table is one commit: what its runs were merged from takes no space and no memory until then.
-#[test]
-fn runs_that_no_manifest_names_go_when_they_are_merged() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut index = Index::open_with(Some(directory.path()), binding(true, 0), LIMITS).unwrap().index;
-    let none = RoaringBitmap::new();
-    let fill = |index: &mut Index, from: u64| {
-        for n in from..from + 200 {
-            index.insert(key(n), row(0, n as u32));
-            if n % 5 == 0 {
-                index.spill(Vec::new()).unwrap();
-                index.settle(&none).unwrap();
-                index.poll(&none).unwrap();
-            }
-        }
-        index.settle(&none).unwrap();
-    };
-    fill(&mut index, 0);
-    assert_eq!(files_of_runs(directory.path()), index.run_count());
-    index.committed();
-    index.poll(&none).unwrap();
-    index.settle(&none).unwrap();
-    let named = index.run_count();
-    fill(&mut index, 200);
-    // Those that the manifest names are still there.
-    assert!(files_of_runs(directory.path()) <= index.run_count() + named);
 }
 
 #[test]

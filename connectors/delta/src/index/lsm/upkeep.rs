@@ -147,6 +147,9 @@ impl Index {
         self.runs.retain(|placed| !inputs.iter().any(|input| input.sequence == placed.sequence));
         self.doom(inputs.iter().map(|placed| Arc::clone(&placed.run)));
         if let (Some(run), Some(newest)) = (run, inputs.first()) {
+            if inputs.iter().any(|placed| placed.run.is_sure()) {
+                run.expect_most();
+            }
             self.place(run, newest.sequence);
         }
         self.dirty = true;
