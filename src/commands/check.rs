@@ -45,15 +45,15 @@ async fn check_all(config: &Config, connectors: &Connectors) -> bool {
     for (name, source) in &connectors.sources {
         let label = format!("source {name}");
         match timeout(CHECK_MAX, source.check()).await {
-            Ok(Ok(mut findings)) => {
+            Ok(checked) => {
+                let mut findings = findings_of(checked);
                 // What the server lacks is said first: a start would not come further.
                 if !findings.iter().any(is_error) {
                     let resume = held(config, connectors, name, &mut unread).await;
                     findings.extend(refusal(source.as_ref(), resume).await);
                 }
-                amiss |= show(&label, Ok(findings));
+                amiss |= show(&label, &findings);
             }
-            Ok(failed) => amiss |= show(&label, failed),
             Err(_) => amiss |= show_timeout(&label),
         }
         if let Ok(Ok(list)) = timeout(CHECK_MAX, source.tables()).await {
@@ -67,13 +67,13 @@ async fn check_all(config: &Config, connectors: &Connectors) -> bool {
         let sink = Arc::clone(sink);
         let checked = tokio::task::spawn_blocking(move || sink.check(&own));
         match timeout(CHECK_MAX, checked).await {
-            Ok(Ok(Ok(mut findings))) => {
+            Ok(Ok(checked)) => {
+                let mut findings = findings_of(checked);
                 if !findings.iter().any(is_error) {
                     findings.extend(unread.remove(name.as_str()).unwrap_or_default());
                 }
-                amiss |= show(&label, Ok(findings));
+                amiss |= show(&label, &findings);
             }
-            Ok(Ok(failed)) => amiss |= show(&label, failed),
             Ok(Err(_)) | Err(_) => amiss |= show_timeout(&label),
         }
     }
@@ -94,11 +94,12 @@ async fn held<'a>(
         let asked = tokio::task::spawn_blocking(move || sink.held(&source));
         match timeout(CHECK_MAX, asked).await {
             Ok(Ok(Ok(Some(progress)))) => resume.sinks.push(SinkProgress { sink: Arc::from(name), progress }),
-            // A store that does not answer now is told of by its own check.
             Ok(Ok(Err(error))) if error.kind() == ErrorKind::Operator => {
                 unread.entry(name).or_default().push(Finding::of_error(&error));
             }
-            other => tracing::debug!(sink = name, answer = ?other.map(drop), "not known what it holds"),
+            // A store that does not answer now is told of by its own check.
+            Ok(Ok(Err(error))) => tracing::debug!(sink = name, error = %error.chain(), "not known what it holds"),
+            Ok(Ok(Ok(None)) | Err(_)) | Err(_) => {}
         }
     }
     resume
@@ -120,31 +121,25 @@ fn is_error(finding: &Finding) -> bool {
     finding.severity == Severity::Error
 }
 
+/// A check that failed has found that.
+fn findings_of(checked: Result<Vec<Finding>>) -> Vec<Finding> {
+    checked.unwrap_or_else(|error| vec![Finding::of_error(&error)])
+}
+
 /// Prints what was found; returns whether something must be mended.
-fn show(label: &str, result: Result<Vec<Finding>>) -> bool {
-    match result {
-        Ok(findings) => {
-            for finding in &findings {
-                let word = if finding.severity == Severity::Error { "error" } else { "warning" };
-                println!("{label}: {word} [{}]: {}", finding.code, finding.message);
-                if let Some(remedy) = &finding.remedy {
-                    println!("    {}", remedy.replace('\n', "\n    "));
-                }
-            }
-            let amiss = findings.iter().any(is_error);
-            if !amiss {
-                println!("{label}: ok");
-            }
-            amiss
-        }
-        Err(error) => {
-            println!("{label}: error [{}]: {}", error.code(), error.chain());
-            if let Some(remedy) = error.remedy() {
-                println!("    {}", remedy.replace('\n', "\n    "));
-            }
-            true
+fn show(label: &str, findings: &[Finding]) -> bool {
+    for finding in findings {
+        let word = if is_error(finding) { "error" } else { "warning" };
+        println!("{label}: {word} [{}]: {}", finding.code, finding.message);
+        if let Some(remedy) = &finding.remedy {
+            println!("    {}", remedy.replace('\n', "\n    "));
         }
     }
+    let amiss = findings.iter().any(is_error);
+    if !amiss {
+        println!("{label}: ok");
+    }
+    amiss
 }
 
 fn show_timeout(label: &str) -> bool {

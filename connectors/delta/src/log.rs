@@ -428,7 +428,7 @@ impl Table {
         Err(Error::retry("delta_claim", format!("another instance keeps writing to `{}`", self.store.place(""))))
     }
 
-    /// Whether `maintain` may have something to do.
+    /// Whether `maintain` has something to do.
     pub(crate) fn is_maintenance_due(&self) -> bool {
         let is_due = || self.is_checkpoint_due(1) || self.upkeep.is_rest_clean_due(&self.state, now_millis());
         !self.stale && !self.is_unmarked && is_due()
@@ -436,17 +436,14 @@ impl Table {
 
     /// Writes a checkpoint when one is due and removes what has expired.
     pub(crate) fn maintain(&mut self) -> Result<()> {
-        if self.stale || self.is_unmarked {
+        if !self.is_maintenance_due() {
             return Ok(());
         }
         if self.is_checkpoint_due(1) {
             return self.checkpoint();
         }
         let now = now_millis();
-        if self.upkeep.is_rest_clean_due(&self.state, now) && clean::expired_files(&self.store, &mut self.state, now)? {
-            self.clean_log(now)?;
-        }
-        Ok(())
+        if clean::expired_files(&self.store, &mut self.state, now)? { self.clean_log(now) } else { Ok(()) }
     }
 
     fn is_checkpoint_due(&self, times: u32) -> bool {

@@ -117,6 +117,12 @@ pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i
     Ok((names.len(), is_all))
 }
 
+/// The version of an entry or a checkpoint, and whether it is a checkpoint.
+fn version_of(object: &Object) -> Option<(i64, bool)> {
+    let entry = || load::entry_version(&object.name).map(|version| (version, false));
+    checkpoint::version_of(&object.name).map(|version| (version, true)).or_else(entry)
+}
+
 /// What of a log has expired, found out from its names in their order: the oldest come first, and a checkpoint before the entry
 /// of its version.
 struct Expired {
@@ -128,12 +134,6 @@ struct Expired {
     since_checkpoint: Vec<String>,
     /// Whether nothing is left for the next look.
     is_all: bool,
-}
-
-/// The version of an entry or a checkpoint, and whether it is a checkpoint.
-fn version_of(object: &Object) -> Option<(i64, bool)> {
-    let entry = || load::entry_version(&object.name).map(|version| (version, false));
-    checkpoint::version_of(&object.name).map(|version| (version, true)).or_else(entry)
 }
 
 impl Expired {

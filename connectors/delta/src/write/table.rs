@@ -278,7 +278,7 @@ impl TableWriter {
         }
     }
 
-    /// Whether `maintain` may have something to do.
+    /// Whether `maintain` has something to do.
     pub(crate) fn is_maintenance_due(&self) -> bool {
         self.table.as_ref().is_some_and(Table::is_maintenance_due)
     }

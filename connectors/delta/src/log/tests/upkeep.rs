@@ -40,6 +40,13 @@ fn churn(table: &mut Table, count: usize) {
     }
 }
 
+/// As if something in the log had been written so long ago.
+fn written_ago(table: &Table, name: &str, age: Duration) {
+    let path = table.store().local_path().unwrap().join("_delta_log").join(name);
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - age).unwrap();
+}
+
 fn stored_files(table: &Table) -> usize {
     table.store().list("", "").unwrap().len()
 }
@@ -137,10 +144,8 @@ fn entries_expire_while_a_table_rests() {
         table.commit(adding(version)).unwrap();
     }
     table.checkpoint().unwrap();
-    let log = table.store().local_path().unwrap().join("_delta_log");
     for object in table.store().list("_delta_log", "").unwrap() {
-        let file = File::options().write(true).open(log.join(object.name)).unwrap();
-        file.set_modified(std::time::SystemTime::now() - 2 * HOUR).unwrap();
+        written_ago(&table, &object.name, 2 * HOUR);
     }
     let entries = |table: &Table| {
         let listing = table.store().list("_delta_log", "").unwrap();
@@ -177,12 +182,9 @@ fn what_an_entry_needs_stays_with_it_sk_34() {
                 table.checkpoint().unwrap();
             }
         }
-        let log = table.store().local_path().unwrap().join("_delta_log");
         for object in table.store().list("_delta_log", "").unwrap() {
             let version = object.name.get(..20).and_then(|digits| digits.parse::<i64>().ok()).unwrap_or(0);
-            let age = if version < 4 { 9 * 24 * HOUR } else { HOUR };
-            let file = File::options().write(true).open(log.join(object.name)).unwrap();
-            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+            written_ago(&table, &object.name, if version < 4 { 9 * 24 * HOUR } else { HOUR });
         }
         let week = now_millis() - 7 * 24 * 3_600_000;
         let (removed, is_all) = clean::expired_entries(table.store(), cleaned, week).unwrap();
@@ -215,8 +217,7 @@ fn a_log_with_holes_is_looked_at_whole() {
         }
         // All but one have expired.
         let days = if version == 7 { 1 } else { 9 };
-        let file = File::options().write(true).open(log.join(name)).unwrap();
-        file.set_modified(std::time::SystemTime::now() - 24 * days * HOUR).unwrap();
+        written_ago(&table, &name, 24 * days * HOUR);
     }
     let week = now_millis() - 7 * 24 * 3_600_000;
     assert_eq!(clean::expired_entries(table.store(), 9, week).unwrap(), (0, true), "no checkpoint leads to version 7");
