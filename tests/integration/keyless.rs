@@ -4,7 +4,7 @@
 use crate::mysql::rig as mysql;
 use crate::rig::{POSTGRES, Rig, Sinks, config};
 use anyhow::{Result, ensure};
-use tidewire_testkit::oracle::{check_mirror, source_table};
+use tidewire_testkit::oracle::{check_current, check_mirror, source_table};
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::{Reader, read};
 use tidewire_testkit::{MysqlOptions, MysqlVersion, PostgresOptions};
@@ -28,9 +28,10 @@ fn fill(table: &str) -> String {
     format!("INSERT INTO {table} (a, v, n, f, t) VALUES {rows}")
 }
 
-fn postgres() -> Result<(Rig, Client)> {
-    let more = "keyless = \"rows\"\n";
-    let rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), more)?;
+const ROWS: &str = "keyless = \"rows\"\n";
+
+fn postgres(more: &str) -> Result<(Rig, Client)> {
+    let rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), &format!("{ROWS}{more}"))?;
     let client = rig.client()?;
     // Numbers that print otherwise are others.
     client.execute("CREATE TABLE bag (a int, v text, n numeric, f float8, t timestamp, l int[], j jsonb, big text)")?;
@@ -51,7 +52,7 @@ fn delete_one(client: &Client) -> Result<()> {
 
 #[test]
 fn equal_rows_of_postgresql_are_as_many_as_there() -> Result<()> {
-    let (mut rig, client) = postgres()?;
+    let (mut rig, client) = postgres("")?;
     rig.daemon.run()?;
     rig.catch_up()?;
     check_mirror(&client, "public", "bag", &rig.table("bag"), &Reader::ALL)?;
@@ -83,10 +84,72 @@ fn equal_rows_of_postgresql_are_as_many_as_there() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn equal_rows_are_found_under_other_names_and_wider_types() -> Result<()> {
+    // Polars does not know column mapping.
+    const READERS: [Reader; 3] = [Reader::Deltalake, Reader::Duckdb, Reader::Kernel];
+    let (mut rig, client) = postgres("column_mapping = true\nwidening = \"rewrite\"\n")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    check_mirror(&client, "public", "bag", &rig.table("bag"), &READERS)?;
+    let changes = [
+        ("RENAME v TO \"another (v)\"", "a", "another (v)"),
+        ("ALTER a TYPE bigint", "a", "another (v)"),
+        ("ADD later int", "a", "another (v)"),
+        ("RENAME a TO number", "number", "another (v)"),
+        ("ALTER l TYPE bigint[]", "number", "another (v)"),
+        ("RENAME \"another (v)\" TO v", "number", "v"),
+    ];
+    for (at, (change, number, text)) in changes.into_iter().enumerate() {
+        let is_stopped = at % 2 == 1;
+        if is_stopped {
+            ensure!(rig.daemon.terminate()? == 0);
+        }
+        client.execute(&format!("ALTER TABLE bag {change}"))?;
+        let one = |of: u32| format!("ctid = (SELECT ctid FROM bag WHERE {number} = {of} ORDER BY ctid LIMIT 1)");
+        client.execute(&format!("DELETE FROM bag WHERE {}", one(1)))?;
+        client.execute(&format!("UPDATE bag SET \"{text}\" = 'one' WHERE {}", one(5)))?;
+        client.execute(&format!("INSERT INTO bag SELECT * FROM bag WHERE {}", one(4)))?;
+        if is_stopped {
+            rig.daemon.run()?;
+        }
+        rig.catch_up()?;
+        check_mirror(&client, "public", "bag", &rig.table("bag"), &READERS)?;
+    }
+    rig.check_lake(&[Reader::Deltalake])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+#[test]
+fn a_history_holds_as_many_equal_rows_as_there_are() -> Result<()> {
+    let (mut rig, client) = postgres("mode = \"history\"\n")?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    check_current(&client, "public", "bag", &rig.table("bag"), &Reader::ALL)?;
+    for (at, change) in CHANGES.iter().enumerate() {
+        client.execute(&change.replace("{}", "bag"))?;
+        if at % 3 == 0 {
+            rig.daemon.kill9()?;
+            delete_one(&client)?;
+            rig.daemon.run()?;
+        }
+        rig.catch_up()?;
+        check_current(&client, "public", "bag", &rig.table("bag"), &[Reader::Duckdb])?;
+    }
+    client.execute("TRUNCATE bag")?;
+    client.execute(&fill("bag"))?;
+    delete_one(&client)?;
+    rig.catch_up()?;
+    check_current(&client, "public", "bag", &rig.table("bag"), &Reader::ALL)?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
 fn check_mysql(version: MysqlVersion) -> Result<()> {
     let mut rig = mysql::Rig::with(Sinks::Lake, &MysqlOptions::version(version), "")?;
     let config = rig.config(Sinks::Lake, rig.server.port(), "");
-    rig.daemon.write_config(&format!("{config}keyless = \"rows\"\n"))?;
+    rig.daemon.write_config(&format!("{config}{ROWS}"))?;
     let client = rig.client()?;
     client.execute(
         "CREATE TABLE bag (a INT, v VARCHAR(20), n DECIMAL(9,2), f DOUBLE, t DATETIME(3), u BIGINT UNSIGNED, j JSON, b BLOB)",
@@ -126,7 +189,7 @@ fn equal_rows_of_mariadb_are_as_many_as_there() -> Result<()> {
 
 #[test]
 fn without_a_word_they_are_changelogs() -> Result<()> {
-    let (mut rig, client) = postgres()?;
+    let (mut rig, client) = postgres("")?;
     rig.daemon.write_config(&config(&rig.postgres.url("postgres"), None, Some(rig.lake.path()), ""))?;
     rig.daemon.run()?;
     rig.catch_up()?;

@@ -278,7 +278,7 @@ impl Settings {
         let compression = Compression::of(config.compression.as_deref(), location.as_ref(), &mut fault);
         let retention = Retention::of(&config, &mut fault);
         let (foreign_writes, barriers) = (foreign_writes(&config, &mut fault), barriers(&config, &mut fault));
-        let keyless = keyless::keyless(&config, mode, (widening, foreign_writes), &mut fault);
+        let keyless = keyless::keyless(&config, mode, foreign_writes, &mut fault);
         let file_bytes = file_bytes(config.target_file_size, deletion_vectors, &mut fault);
         let budget = budget(&config, file_bytes, &mut fault);
         let partition_by = partition_by(std::mem::take(&mut config.partition_by), &mut fault);

@@ -163,28 +163,28 @@ impl Layout {
         if self.mode == Mode::History { self.own(CURRENT_COLUMN) } else { None }
     }
 
-    /// The position of the column that numbers equal rows, in a mirror of a table without a key.
+    /// The position of the column that numbers equal rows, where rows are kept of a table without a key.
     pub(crate) fn number(&self) -> Option<usize> {
         self.columns.iter().position(TableColumn::is_hidden)
     }
 
-    /// Positions of the columns that readers see. A column keeps its place among them.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = usize> {
-        self.columns.iter().enumerate().filter(|(_, column)| !column.is_hidden()).map(|(at, _)| at)
+    /// Positions of the columns that are, or were, the source's. A column keeps its place among them.
+    pub(crate) fn told(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().enumerate().filter(|(_, column)| !is_own(column, self.mode)).map(|(at, _)| at)
     }
 
-    /// Positions of the columns by which a row is found: the key's, in key order; without a key all that readers see, then the
+    /// Positions of the columns by which a row is found: the key's, in key order; without a key all of the source's, then the
     /// number of the row among its equals.
     pub(crate) fn identity(&self) -> Vec<usize> {
         match self.number() {
             None => self.key.clone(),
-            Some(number) => self.shown().chain([number]).collect(),
+            Some(number) => self.told().chain([number]).collect(),
         }
     }
 
     /// Equal rows are numbered, or not, as the source's table has a key.
     fn settle_number(&mut self, schema: &TableSchema) {
-        let is_wanted = self.mode == Mode::Mirror && !has_key(schema);
+        let is_wanted = self.mode.keeps_keys() && !has_key(schema);
         match self.number() {
             None if is_wanted => {
                 self.columns.push(TableColumn::number());

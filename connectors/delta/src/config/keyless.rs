@@ -1,7 +1,7 @@
 //! Tables without a key in a sink that looks rows up by theirs: what becomes of such a table. Knows no row and opens nothing.
 
 use super::{Config, Settings};
-use crate::layout::{Mode, Widening, has_key};
+use crate::layout::{Mode, has_key};
 use crate::log::ForeignWrites;
 use std::sync::Arc;
 use tidewire_core::schema::OldRow;
@@ -35,7 +35,7 @@ impl Keyless {
 pub(super) fn keyless(
     config: &Config,
     mode: Mode,
-    (widening, foreign_writes): (Widening, ForeignWrites),
+    foreign_writes: ForeignWrites,
     fault: &mut impl FnMut(&str, String),
 ) -> Keyless {
     let word = config.keyless.as_deref();
@@ -47,15 +47,9 @@ pub(super) fn keyless(
         fault("keyless", format!("`{word}` is no way: use `changelog`, `rows` or `refuse`"));
         Keyless::default()
     });
-    let others = [
-        (mode == Mode::History, "mode = \"history\""),
-        (config.column_mapping, "column_mapping"),
-        (widening != Widening::Halt, "widening"),
-        // What others write has no numbers.
-        (foreign_writes == ForeignWrites::Adopt, "foreign_writes = \"adopt\""),
-    ];
-    for (_, other) in others.into_iter().filter(|(is_set, _)| *is_set && keyless == Keyless::Rows) {
-        fault("keyless", format!("`rows` is not available yet together with `{other}`"));
+    // What others write has no numbers.
+    if keyless == Keyless::Rows && foreign_writes == ForeignWrites::Adopt {
+        fault("keyless", "`rows` is not available together with `foreign_writes = \"adopt\"`".to_owned());
     }
     keyless
 }
@@ -178,6 +172,7 @@ mod tests {
             (Mode::History, Keyless::Changelog, Some(Mode::Changelog)),
             (Mode::Changelog, Keyless::Changelog, Some(Mode::Changelog)),
             (Mode::Mirror, Keyless::Rows, Some(Mode::Mirror)),
+            (Mode::History, Keyless::Rows, Some(Mode::History)),
             (Mode::Mirror, Keyless::Refuse, None),
             (Mode::History, Keyless::Refuse, None),
             (Mode::Changelog, Keyless::Refuse, Some(Mode::Changelog)),
@@ -217,11 +212,10 @@ mod tests {
         for (more, good) in [
             ("", true),
             (r#", "partition_by": {"public.a": ["b"]}, "deletion_vectors": false"#, true),
-            (r#", "mode": "history""#, false),
+            (r#", "mode": "history""#, true),
             (r#", "mode": "changelog""#, false),
             (r#", "change_data_feed": true"#, true),
-            (r#", "column_mapping": true"#, false),
-            (r#", "widening": "types""#, false),
+            (r#", "column_mapping": true, "widening": "types""#, true),
             (r#", "foreign_writes": "adopt""#, false),
         ] {
             let faults = check(&format!(r#"{{"location": "file:///srv/lake", "keyless": "rows"{more}}}"#)).err();

@@ -7,6 +7,7 @@
 //! the same if the database prints them alike: `1.0` and `1.00` in a number without a scale are two, and so are `0.0` and `-0.0`.
 
 use super::key::{KeyCodec, KeyId};
+use crate::typemap::ColumnType;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -41,6 +42,18 @@ pub(crate) enum IdCodec {
 pub(crate) struct RowCodec {
     seed: [u64; 4],
     scratch: Vec<u8>,
+}
+
+/// Whether rows keep their ids when a column of them grows from one type to the other.
+pub(crate) fn keeps_ids(narrow: &ColumnType, wider: &ColumnType) -> bool {
+    use ColumnType::{Array, Byte, Decimal, Double, Float, Integer, Long, Short};
+    match (narrow, wider) {
+        (Byte | Short | Integer | Long, Byte | Short | Integer | Long) | (Float, Double) => true,
+        // Digits before the point add nothing to a number's bytes.
+        (Decimal(_, from), Decimal(_, to)) => from == to,
+        (Array(narrow), Array(wider)) => keeps_ids(narrow, wider),
+        _ => false,
+    }
 }
 
 impl KeyId {

@@ -74,8 +74,8 @@ pub(crate) enum Step {
     NullAllowed(Arc<str>),
     /// The column's type no longer fits: `to` takes the source's values from here on.
     Moved { misfit: Misfit, from: Arc<str>, to: Arc<str> },
-    /// The column's type has grown in its place.
-    Widened { misfit: Misfit, column: Arc<str> },
+    /// The column's type has grown in its place. `keeps_ids`: rows that are found by all their values are so as before.
+    Widened { misfit: Misfit, column: Arc<str>, keeps_ids: bool },
     /// A new column of the source is not in the table.
     LeftOut(Arc<str>),
 }
@@ -102,7 +102,7 @@ impl fmt::Display for Step {
             Step::Renamed { from, to } => write!(f, "renamed `{from}` to `{to}`"),
             Step::NullAllowed(column) => write!(f, "`NOT NULL` dropped from `{column}`"),
             Step::Moved { misfit, from, to } => write!(f, "retyped `{from}` ({misfit}), now `{to}`"),
-            Step::Widened { misfit, column } => write!(f, "widened `{column}` ({misfit})"),
+            Step::Widened { misfit, column, .. } => write!(f, "widened `{column}` ({misfit})"),
             Step::LeftOut(column) => write!(f, "left out `{column}`"),
         }
     }
@@ -134,9 +134,10 @@ impl Evolution {
     pub(crate) fn changes_rows(&self) -> Option<&Step> {
         self.steps.iter().find(|step| match step {
             Step::Added { is_filled, .. } => *is_filled,
-            Step::NullAllowed(_) | Step::LeftOut(_) => false,
-            Step::Dropped(_) | Step::Removed(_) | Step::Renamed { .. } => true,
-            Step::Moved { .. } | Step::Widened { .. } => true,
+            Step::Widened { keeps_ids, .. } => !keeps_ids,
+            // A column that has another name has kept its place.
+            Step::Renamed { .. } | Step::NullAllowed(_) | Step::LeftOut(_) => false,
+            Step::Dropped(_) | Step::Removed(_) | Step::Moved { .. } => true,
         })
     }
 

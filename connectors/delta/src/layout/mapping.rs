@@ -39,7 +39,9 @@ impl Layout {
     pub(super) fn map_all(&mut self, schema: &TableSchema, earlier: Option<&Layout>) {
         self.last_id = self.last_id.map(|_| earlier.and_then(|earlier| earlier.last_id).unwrap_or(0));
         let mut columns = std::mem::take(&mut self.columns);
-        for (column, source) in columns.iter_mut().zip(self.sources.clone()) {
+        // What no reader sees is in no schema that could tell its other name.
+        let shown = columns.iter_mut().zip(self.sources.clone()).filter(|(column, _)| !column.is_hidden());
+        for (column, source) in shown {
             let number = source.and_then(|source| number(schema, source));
             let is_same = |held: &&TableColumn| {
                 let same_number = held.mapped.as_ref().is_some_and(|mapped| mapped.number == number);

@@ -5,6 +5,7 @@ use super::evolve::{Fit, Step};
 use super::refusal::Misfit;
 use super::{Mode, SchemaChanges};
 use crate::encode::partition::keeps_texts;
+use crate::encode::row::keeps_ids;
 use crate::typemap::TableColumn;
 use std::sync::Arc;
 
@@ -80,7 +81,8 @@ impl Fit<'_> {
         if self.rules.widening == Widening::Types {
             column.type_changes.push(column.column_type.change_to(&wanted.column_type));
         }
+        let keeps_ids = keeps_ids(&column.column_type, &wanted.column_type);
         (column.column_type, column.family) = (wanted.column_type, wanted.family);
-        self.evolution.steps.push(Step::Widened { misfit, column: Arc::clone(&column.name) });
+        self.evolution.steps.push(Step::Widened { misfit, column: Arc::clone(&column.name), keeps_ids });
     }
 }

@@ -1,6 +1,7 @@
-//! Changes to rows of a mirror whose table has no key: a row is found by all its values. Equal rows are numbered from 0 without
-//! a gap, in a column of the data files that no reader sees (`Layout::number`): a new one takes the first free number, the one that
-//! goes has the highest. Which of them it is makes no difference.
+//! Changes to rows of a mirror or a history whose table has no key: a row is found by all its values. Equal rows are numbered from
+//! 0 without a gap, in a column of the data files that no reader sees (`Layout::number`): a new one takes the first free number, the one
+//! that goes has the highest. Which of them it is makes no difference in a mirror; in a history it is the last that came, for the source
+//! does not say which.
 //!
 //! Of a change both rows must be told whole. What the log left out, or a row that the table does not have, halts the table: any
 //! other row in its place would be a guess.
@@ -11,6 +12,7 @@ use crate::encode::column::{Column, Unfit};
 use crate::encode::key::KeyId;
 use crate::encode::row::IdCodec;
 use crate::error::Result;
+use crate::history::Versions;
 use crate::layout::Layout;
 use crate::log::Table;
 use crate::parts::{Parts, push};
@@ -75,12 +77,16 @@ impl Mirror {
         changes: &[&Change],
         mut table: Option<&mut Table>,
     ) -> Result<()> {
+        let mut versions = Versions::of(layout)?;
         for some in changes.chunks(CHANGES_MAX) {
             let row = |change: &Change| Row::of(batch, schema, change);
             let ids = self.ids_of_images(layout, some, row)?;
-            let mut equals = self.count_equals(parts, &ids, table.as_deref_mut())?;
+            let mut equals = self.count_equals(parts, &ids, versions.is_some(), table.as_deref_mut())?;
             for (change, ids) in some.iter().zip(ids) {
-                let counts = self.replace_row(parts, layout, row(change), ids, &mut equals)?;
+                if let Some(versions) = &mut versions {
+                    versions.turn_to(batch, change);
+                }
+                let counts = self.replace_row(parts, layout, versions.as_ref(), row(change), ids, &mut equals)?;
                 let counts = counts.ok_or_else(|| row_missing(batch, schema, change))?;
                 self.counts.inserted += counts.inserted;
                 self.counts.updated += counts.updated;
@@ -100,8 +106,8 @@ impl Mirror {
         let IdCodec::Row(codec) = &mut self.codec else {
             return Err(Error::bug("row_identity", "rows of a table with a key were looked for by all their values"));
         };
-        let shown = layout.shown().collect::<Vec<_>>();
-        let columns = shown.iter().filter_map(|at| layout.columns.get(*at));
+        let told = layout.told().collect::<Vec<_>>();
+        let columns = told.iter().filter_map(|at| layout.columns.get(*at));
         let mut columns: Vec<Column> = columns.map(|column| Column::new(&column.column_type)).collect();
         let (mut has, mut rows) = (Vec::with_capacity(changes.len()), 0);
         for change in changes {
@@ -115,10 +121,10 @@ impl Mirror {
                 }
             };
             if new {
-                push_image(&mut columns, &shown, layout, row, |at| row.new_value(at))?;
+                push_image(&mut columns, &told, layout, row, |at| row.new_value(at))?;
             }
             if old {
-                push_image(&mut columns, &shown, layout, row, |at| row.old_value(at))?;
+                push_image(&mut columns, &told, layout, row, |at| row.old_value(at))?;
             }
             rows += usize::from(new) + usize::from(old);
             has.push((new, old));
@@ -135,15 +141,17 @@ impl Mirror {
         Ok(has.into_iter().map(|(new, old)| (take(new), take(old))).collect())
     }
 
-    /// How many rows there are that equal one of the changes' rows. Afterwards the numbers that the changes come to are known.
+    /// How many rows there are that equal one of the changes' rows; `with_same`: also one that stays as it is. Afterwards the
+    /// numbers that the changes come to are known.
     fn count_equals(
         &mut self,
         parts: &mut Parts,
         changes: &[Ids],
+        with_same: bool,
         mut table: Option<&mut Table>,
     ) -> Result<HashMap<KeyId, Equals>> {
         let mut equals: HashMap<KeyId, Equals> = HashMap::with_capacity(changes.len());
-        for (new, old) in changes.iter().filter(|(new, old)| new != old) {
+        for (new, old) in changes.iter().filter(|(new, old)| with_same || new != old) {
             if let Some(new) = new {
                 equals.entry(*new).or_default().comes += 1;
             }
@@ -175,16 +183,18 @@ impl Mirror {
         Ok(equals)
     }
 
-    /// Takes the old row away and adds the new one; `None` when the table does not have the old one.
+    /// Takes the old row away, or ends it, and adds the new one; `None` when the table does not have the old one.
     fn replace_row(
         &mut self,
         parts: &mut Parts,
         layout: &Layout,
+        versions: Option<&Versions>,
         row: Row<'_>,
         (new, old): Ids,
         equals: &mut HashMap<KeyId, Equals>,
     ) -> Result<Option<Counts>> {
-        if new.is_some() && new == old {
+        // In a history it is another version all the same.
+        if versions.is_none() && new.is_some() && new == old {
             return Ok(Some(Counts { updated: 1, ..Counts::default() }));
         }
         if let Some(old) = old {
@@ -195,10 +205,18 @@ impl Mirror {
                 return Ok(None);
             };
             let last = old.numbered(last);
-            let gone = self.find(parts, last)?;
+            let mut gone = self.find(parts, last)?;
+            if versions.is_some() && gone.is_some_and(|gone| parts.is_in_open_file(gone)) {
+                self.close(parts)?;
+                // Closing may have moved it.
+                gone = self.find(parts, last)?;
+            }
             let gone = gone.ok_or_else(|| Error::bug("row_identity", "a row that was counted is not there"))?;
             Mirror::leaves(parts, layout, (last, gone), false, row, true)?;
-            parts.delete(gone);
+            match versions {
+                Some(versions) => self.end(parts, versions, gone)?,
+                None => parts.delete(gone),
+            }
             self.index.forget(last);
         }
         if let Some(new) = new {
@@ -211,7 +229,10 @@ impl Mirror {
             }
             let at = layout.number().ok_or_else(|| Error::bug("row_identity", "equal rows have no numbers"))?;
             push(parts.columns_mut(), at, Value::Int(number.into())).map_err(|_| too_many(row.schema))?;
-            let location = parts.end_row();
+            let location = match versions {
+                Some(versions) => versions.open(parts)?,
+                None => parts.end_row(),
+            };
             self.buffered.push(Some(new.numbered(number)));
             self.index.insert(new.numbered(number), location);
         }
@@ -226,12 +247,12 @@ impl Mirror {
 /// Adds a row's values, as the table's columns hold them.
 fn push_image<'a>(
     columns: &mut [Column],
-    shown: &[usize],
+    told: &[usize],
     layout: &Layout,
     row: Row<'a>,
     value: impl Fn(usize) -> Value<'a>,
 ) -> Result<()> {
-    for (column, at) in columns.iter_mut().zip(shown) {
+    for (column, at) in columns.iter_mut().zip(told) {
         let source = layout.sources.get(*at).copied().flatten();
         let held = source.map_or(Value::Null, &value);
         column.push(held).map_err(|unfit| match unfit {

@@ -91,7 +91,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
     let location = Url::from_directory_path(&path).unwrap();
     let store = if is_local { Store::open(&location, &BTreeMap::new()).unwrap() } else { Store::in_memory() };
     // By the seed, so that what is drawn for the others stays as it is.
-    let (mut is_mapped, mut widening) = (
+    let (is_mapped, widening) = (
         seed % 3 == 2,
         match seed % 5 {
             3 => Widening::Types,
@@ -113,10 +113,7 @@ pub(super) fn run(seed: u64, operations: Option<usize>, keep: Option<&Path>) -> 
         ..settings(&mut chance, &location)
     };
     if keyless == Some(Keyless::Rows) {
-        // Neither do these.
         settings.keyless = Keyless::Rows;
-        (is_mapped, settings.column_mapping) = (false, false);
-        (widening, settings.widening) = (Widening::Halt, Widening::Halt);
     }
     let is_plain = !is_mapped && widening == Widening::Halt && !fills;
     let mut source = Source::new(&mut chance, is_mapped, widening != Widening::Halt, fills);

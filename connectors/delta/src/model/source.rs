@@ -125,6 +125,16 @@ pub(super) fn take(rows: &mut Rows, schema: &TableSchema, row: &Row) {
     rows.remove(&key);
 }
 
+/// Does the same to every row. Where they are told apart by their values they are put in order again.
+pub(super) fn change_all(rows: &mut Rows, schema: &TableSchema, change: impl Fn(&mut Row)) {
+    rows.values_mut().for_each(change);
+    if shape::is_keyless(schema) {
+        for row in std::mem::take(rows).into_values() {
+            add(rows, schema, row);
+        }
+    }
+}
+
 fn equal(row: &Row, number: usize) -> Key {
     vec![Datum::Text(format!("{row:?}")), Datum::Int(number as i64)]
 }
@@ -227,12 +237,12 @@ impl Source {
         let (is_mapped, fills) = (self.is_mapped, self.fills);
         let is_widened = self.may_widen && chance.percent(40);
         let table = &mut self.tables[at];
-        let event = if shape::is_keyless(&table.schema) {
-            Some(table.add_null_column(chance))
-        } else if is_widened {
+        let event = if is_widened {
             table.widen(chance)
         } else if is_renamed {
             Some(table.rename(chance))
+        } else if shape::is_keyless(&table.schema) {
+            Some(table.add_null_column(chance))
         } else {
             table.alter(chance, is_mapped, fills)
         };
@@ -386,9 +396,10 @@ impl SourceTable {
         let wider = match self.schema.columns[at].data_type {
             DataType::Int { bits: 32 } => DataType::Int { bits: 64 },
             DataType::Decimal { precision: Some(precision), scale: Some(scale) } if precision < 36 => {
-                // One more digit of a fraction would halt a table that is partitioned by it.
+                // One more digit of a fraction would halt a table that is partitioned by it, or whose rows are told apart by it.
                 let is_kept = self.kept.as_ref() == Some(&self.schema.columns[at].name);
-                let fraction = if is_kept { 0 } else { chance.below(2) as u32 };
+                let is_fixed = is_kept || shape::is_keyless(&self.schema);
+                let fraction = if is_fixed { 0 } else { chance.below(2) as u32 };
                 DataType::Decimal { precision: Some(precision + 1 + fraction), scale: Some(scale + fraction as i32) }
             }
             _ => return None,
@@ -406,7 +417,7 @@ impl SourceTable {
             self.kept = Some(Arc::clone(&name));
         }
         self.schema = shape::altered(&self.schema, |schema| schema.columns[at].name = Arc::clone(&name));
-        self.rows.values_mut().for_each(|row| rename(row, &old, &name));
+        change_all(&mut self.rows, &self.schema, |row| rename(row, &old, &name));
         self.unsent.values_mut().for_each(|columns| {
             if columns.remove(&old) {
                 columns.insert(Arc::clone(&name));

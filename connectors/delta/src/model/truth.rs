@@ -2,7 +2,7 @@
 //! log or with a snapshot.
 
 use super::datum::{Datum, Row};
-use super::source::{Change, Event, Key, Old, Rows, Source, add, key_of, rename, take};
+use super::source::{Change, Event, Key, Old, Rows, Source, add, change_all, key_of, rename, take};
 use crate::layout::Mode;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,10 +73,10 @@ fn apply(rows: &mut Rows, event: &Event, is_source: bool, fills: bool) {
         Change::Delete { before, .. } => take(rows, &event.schema, before),
         Change::Truncate => rows.clear(),
         Change::AddColumn(name, Some(default)) if is_source || fills => {
-            rows.values_mut().for_each(|row| drop(row.insert(Arc::clone(name), default.clone())));
+            change_all(rows, &event.schema, |row| drop(row.insert(Arc::clone(name), default.clone())));
         }
         Change::DropColumn(_) | Change::RenameColumn(..) if is_source => {
-            rows.values_mut().for_each(|row| follow(row, event));
+            change_all(rows, &event.schema, |row| follow(row, event));
         }
         Change::AddColumn(..) | Change::DropColumn(_) | Change::RenameColumn(..) | Change::WidenColumn => {}
     }
@@ -111,7 +111,7 @@ fn mirror(source: &Source, name: &TableName, at: Mark, beginning: &Beginning) ->
         }
         apply(&mut rows, event, false, source.fills);
         if source.is_mapped {
-            rows.values_mut().for_each(|row| follow(row, event));
+            change_all(&mut rows, &event.schema, |row| follow(row, event));
         }
     }
     others.for_each(|(_, foreign)| apply(&mut rows, foreign, false, false));

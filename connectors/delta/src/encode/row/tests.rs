@@ -151,6 +151,34 @@ fn what_is_null_adds_nothing_and_what_is_not_has_its_column() {
 }
 
 #[test]
+fn types_that_keep_ids_are_known() {
+    let list = |kind: ColumnType| ColumnType::Array(Box::new(kind));
+    let (batch, numbers, _) = lists();
+    let lists = || numbers.iter().map(|cell| cell.value(batch.arena())).collect::<Vec<_>>();
+    let integers = || [Value::Int(-7), Value::Int(0), Value::Int(100)];
+    let floats = || [Value::Float32(0.1), Value::Float32(-0.0), Value::Float32(f32::NAN), Value::Float32(1e-40)];
+    let (byte, long) = (ColumnType::Byte, ColumnType::Long);
+    let cases: Vec<(ColumnType, ColumnType, Vec<Value<'_>>, bool)> = vec![
+        (byte.clone(), ColumnType::Short, integers().into(), true),
+        (ColumnType::Integer, long.clone(), integers().into(), true),
+        (ColumnType::Integer, ColumnType::Double, integers().into(), false),
+        (byte, ColumnType::Decimal(10, 0), integers().into(), false),
+        (ColumnType::Float, ColumnType::Double, floats().into(), true),
+        (ColumnType::Decimal(10, 2), ColumnType::Decimal(20, 2), vec![decimal("-1.5"), decimal("0")], true),
+        (ColumnType::Decimal(10, 2), ColumnType::Decimal(20, 3), vec![decimal("-1.5"), decimal("1")], false),
+        (ColumnType::Date, ColumnType::TimestampNtz, vec![Value::Date(Date(1))], false),
+        (list(ColumnType::Integer), list(long.clone()), lists(), true),
+        (list(ColumnType::Integer), list(ColumnType::Double), lists(), false),
+    ];
+    for (narrow, wider, values, keeps) in cases {
+        assert!(narrow.widens_to(&wider));
+        let array = array_of(&narrow, &values);
+        let same = ids(&[Some(Arc::clone(&array))]) == ids(&[Some(wider.widen(&array).unwrap())]);
+        assert_eq!((keeps_ids(&narrow, &wider), same), (keeps, keeps), "{narrow} to {wider}");
+    }
+}
+
+#[test]
 fn a_file_without_numbers_is_not_ours() {
     let texts = Some(array_of(&ColumnType::String, &[Value::Text(b"a"), Value::Text(b"a")]));
     let numbers = |values: [Value<'_>; 2]| Some(array_of(&ColumnType::Integer, &values));

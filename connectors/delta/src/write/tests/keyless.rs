@@ -1,8 +1,10 @@
 //! Tables without a key, by what the sink is to do with them.
 
+mod history;
+
 use super::harness::{Harness, ID, Logical, Shape, row, text};
 use crate::config::{Budget, Keyless};
-use crate::layout::{Mode, SchemaChanges};
+use crate::layout::{Mode, SchemaChanges, Widening};
 use crate::model::chance::Chance;
 use crate::parts::feed::{AFTER, BEFORE, DELETED, INSERTED};
 use tidewire_core::schema::KeyKind;
@@ -119,16 +121,21 @@ fn check_asks_of_a_table_that_is_there_what_its_opening_asks() {
 struct Bag {
     h: Harness,
     rows: Vec<String>,
+    /// Versions that have ended, where it is a history.
+    ended: usize,
     /// Chooses what happens.
     chance: Chance,
 }
 
 impl Bag {
     fn new() -> Bag {
-        let mut h = Harness::new(Shape::Int);
+        Bag::of(Harness::new(Shape::Int))
+    }
+
+    fn of(mut h: Harness) -> Bag {
         drop_key(&mut h);
         h.without_keys(Keyless::Rows);
-        Bag { h, rows: Vec::new(), chance: Chance::new(1) }
+        Bag { h, rows: Vec::new(), ended: 0, chance: Chance::new(1) }
     }
 
     /// Sends changes, of which the table has every old row.
@@ -137,6 +144,7 @@ impl Bag {
             if let Some(old) = old {
                 let at = self.rows.iter().position(|row| row == old).unwrap();
                 self.rows.remove(at);
+                self.ended += 1;
             }
             self.rows.extend(new.map(str::to_owned));
         }
@@ -166,7 +174,14 @@ impl Bag {
     }
 
     fn check(&mut self, case: &str) {
-        let mut seen = self.h.texts("v").into_iter().flatten().collect::<Vec<_>>();
+        let mut seen = match self.h.is_history() {
+            true => {
+                let (open, ended): (Vec<_>, Vec<_>) = self.h.versions().into_iter().partition(|one| one.to.is_none());
+                assert_eq!(ended.len(), self.ended, "{case}");
+                open.into_iter().map(|version| version.v).collect()
+            }
+            false => self.h.texts("v").into_iter().flatten().collect::<Vec<_>>(),
+        };
         seen.sort();
         self.rows.sort();
         assert_eq!(seen, self.rows, "{case}");
@@ -256,6 +271,12 @@ fn what_nobody_told_apart_nobody_sees() {
     assert!(!table.schema_string().contains("tidewire_number"), "{}", table.schema_string());
     assert_eq!(bag.h.property("tidewire.key").as_deref(), Some("[]"));
     assert_eq!(bag.h.property("delta.dataSkippingStatsColumns"), None);
+    // Of columns that have other names in files it has neither a name nor a number.
+    let mut mapped = Bag::new();
+    mapped.h.map_columns(true);
+    mapped.send(&[(None, Some("a"))]);
+    mapped.commit("mapped");
+    assert_eq!(mapped.h.property("delta.columnMapping.maxColumnId").as_deref(), Some("4"));
     bag.h.change_schema(|schema| schema.columns[2].name = "_Tidewire_number".into());
     bag.h.turn_to("u");
     assert_eq!(bag.h.try_send(&[Logical::whole(None, Some("a"))]).unwrap_err().code(), "column_name_collision");
@@ -373,24 +394,44 @@ fn rows_are_found_for_as_long_as_the_source_tells_them_alike() {
         h.add_column("later");
         h.change_schema(|schema| schema.columns[4].nullable = false);
     };
-    let cases: [(&str, Change, SchemaChanges, Option<&str>); 7] = [
-        ("a new column", |h| h.add_column("later"), SchemaChanges::Evolve, None),
-        ("one that is left out", |h| h.add_column("later"), SchemaChanges::Ignore, None),
-        ("one with a value", filled, SchemaChanges::Evolve, Some("rows_changed")),
-        ("a column less", |h| h.drop_column("kind"), SchemaChanges::Evolve, Some("rows_changed")),
-        ("another name", |h| h.rename_column("kind", "sort"), SchemaChanges::Evolve, Some("rows_changed")),
-        ("another type", |h| h.type_column("kind", DataType::Json), SchemaChanges::Lenient, Some("rows_changed")),
-        (
-            "a key",
-            |h| h.change_schema(|s| (s.key, s.key_kind) = (vec![1], KeyKind::Primary)),
-            SchemaChanges::Evolve,
-            Some("key_changed"),
-        ),
+    let has_key = |h: &mut Harness| h.change_schema(|s| (s.key, s.key_kind) = (vec![1], KeyKind::Primary));
+    let plain = |h: &mut Harness| h.follow_schema(SchemaChanges::Evolve);
+    let ignoring = |h: &mut Harness| h.follow_schema(SchemaChanges::Ignore);
+    let lenient = |h: &mut Harness| h.follow_schema(SchemaChanges::Lenient);
+    let mapped = |h: &mut Harness| {
+        h.map_columns(true);
+        h.number_columns();
+    };
+    let typed = |h: &mut Harness| {
+        h.widen(Widening::Types);
+        h.type_column("id", DataType::Int { bits: 32 });
+    };
+    let rewritten = |h: &mut Harness| {
+        h.widen(Widening::Rewrite);
+        h.type_column("id", DataType::Int { bits: 32 });
+    };
+    let wider = |h: &mut Harness| h.type_column("id", DataType::Int { bits: 64 });
+    let exact = |h: &mut Harness| h.type_column("id", DataType::Decimal { precision: Some(12), scale: Some(0) });
+    // What the table is like, what happens to it, and what comes of that.
+    let cases: [(&str, Change, Change, Option<&str>); 13] = [
+        ("a new column", plain, |h| h.add_column("later"), None),
+        ("one that is left out", ignoring, |h| h.add_column("later"), None),
+        ("one with a value", plain, filled, Some("rows_changed")),
+        ("a column less", plain, |h| h.drop_column("kind"), Some("rows_changed")),
+        ("a column less, mapped", mapped, |h| h.drop_column("kind"), Some("rows_changed")),
+        ("another name", plain, |h| h.rename_column("id", "number"), Some("rows_changed")),
+        ("another name, mapped", mapped, |h| h.rename_column("id", "number"), None),
+        ("another type", lenient, |h| h.type_column("kind", DataType::Json), Some("rows_changed")),
+        ("a wider type", typed, wider, None),
+        ("a wider type, files anew", rewritten, wider, None),
+        ("a type of other values", typed, exact, Some("rows_changed")),
+        ("a type of other values, files anew", rewritten, exact, Some("rows_changed")),
+        ("a key", plain, has_key, Some("key_changed")),
     ];
-    for (case, change, policy, expect) in cases {
+    for (case, prepare, change, expect) in cases {
         for is_restarted in [false, true] {
             let mut bag = Bag::new();
-            bag.h.follow_schema(policy);
+            prepare(&mut bag.h);
             bag.send(&[(None, Some("a")), (None, Some("a"))]);
             bag.commit(case);
             if is_restarted {

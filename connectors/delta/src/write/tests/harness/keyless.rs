@@ -2,6 +2,7 @@
 
 use super::{Harness, Logical, text};
 use crate::config::Keyless;
+use crate::layout::Mode;
 use crate::preflight;
 use std::sync::Arc;
 use tidewire_core::Finding;
@@ -26,6 +27,10 @@ impl Harness {
     pub(in crate::write::tests) fn findings(&self) -> Vec<Finding> {
         let tables = [(Arc::clone(&self.identity.source), Arc::clone(&self.schema))];
         preflight::tables(&Arc::new(self.settings.clone()), &self.identity.sink, &self.store(), &tables).unwrap()
+    }
+
+    pub(in crate::write::tests) fn is_history(&self) -> bool {
+        self.settings.mode == Mode::History
     }
 
     /// The last transaction has never been.
