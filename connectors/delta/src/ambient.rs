@@ -37,6 +37,8 @@ pub(crate) enum Limit {
     CommitThreads,
     /// Files removed in one clean-up.
     CleanFiles,
+    /// Tables that have house-keeping between two commits.
+    KeptTables,
     /// Bytes that may be rewritten in a day for readers' comfort, besides as many as a table has.
     ReaderBytes,
 }

@@ -272,7 +272,9 @@ impl Pack<'_> {
     }
 
     fn store(&mut self, store: &TableStore) -> Result<()> {
-        let mut bytes = vec![FILE_VERSION];
+        // A vector of a large table is as long as a file: growing to it would copy it several times.
+        let mut bytes = Vec::with_capacity(1 + self.vectors.iter().map(|rows| payload_size(rows) + 8).sum::<usize>());
+        bytes.push(FILE_VERSION);
         self.vectors.iter().try_for_each(|rows| self.push(rows, &mut bytes))?;
         let name = file_name(&self.uuid);
         if let Some(intents) = store.intents() {

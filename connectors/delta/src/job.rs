@@ -114,6 +114,33 @@ pub(crate) fn side_by_side<T: Send>(items: Vec<T>, threads: usize, act: impl Fn(
     }
 }
 
+/// Does `one` on another thread while this one does `other`; with one thread, or none to be had, one after the other.
+pub(crate) fn beside<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> Result<(A, B)> {
+    let one = Mutex::new(Some(one));
+    let run = || {
+        let one = one.lock().unwrap_or_else(PoisonError::into_inner).take();
+        one.map(|one| one())
+    };
+    if threads() < 2 {
+        return Ok((run().ok_or_else(panicked)?, other()));
+    }
+    let (joined, other) = std::thread::scope(|scope| {
+        let surroundings = ambient::branch();
+        let there = || {
+            surroundings.enter();
+            run()
+        };
+        let started = Builder::new().spawn_scoped(scope, there).ok();
+        let other = other();
+        (started.map(std::thread::ScopedJoinHandle::join), other)
+    });
+    let one = match joined {
+        Some(joined) => joined.ok().flatten(),
+        None => run(),
+    };
+    Ok((one.ok_or_else(panicked)?, other))
+}
+
 fn panicked() -> Error {
     Error::bug("thread_panic", "a thread panicked")
 }
@@ -121,6 +148,7 @@ fn panicked() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ambient::Own;
     use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
 
@@ -142,6 +170,24 @@ mod tests {
             Ok(())
         })
         .unwrap();
+    }
+
+    #[test]
+    fn two_are_done_at_once() {
+        let with = |threads| ambient::take(Own { limits: [(Limit::CommitThreads, threads)].into(), ..Own::default() });
+        let barrier = Barrier::new(2);
+        let caller = std::thread::current().id();
+        let is_here = || std::thread::current().id() == caller;
+        with(1);
+        assert_eq!(beside(is_here, is_here).unwrap(), (true, true));
+        with(2);
+        let meet = || {
+            barrier.wait();
+            is_here()
+        };
+        assert_eq!(beside(meet, meet).unwrap(), (false, true));
+        let panics = || assert!(is_here(), "another thread");
+        assert_eq!(beside(panics, || 1).unwrap_err().code(), "thread_panic");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) use protocol::{CHANGE_FEED_PROPERTY, FILE_RETENTION_PROPERTY, LOG_RET
 use crate::ambient::{self, Limit, limit, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
+use crate::job::beside;
 use crate::metrics;
 use crate::store::{Created, TableStore};
 use action::{Action, MetaData};
@@ -59,6 +60,8 @@ const CHECKPOINT_ENTRIES: u64 = 50;
 const CHECKPOINT_ENTRY_BYTES: u64 = 4 << 20;
 /// A table that never rests is not maintained; at this many times the limits a commit writes the checkpoint itself.
 const CHECKPOINT_OVERDUE: u32 = 2;
+/// Most files that are removed beside one commit, so that the next one does not wait: a disk may take a millisecond for each.
+const CLEAN_FILES: usize = 256;
 /// Entries of others that leave our files alone and may come between two of ours at once.
 const HARMLESS_MAX: u32 = 16;
 
@@ -381,7 +384,10 @@ impl Table {
         }
         // Cleared again only by success.
         self.stale = true;
-        self.check_presence()?;
+        let is_remote = self.store.is_remote();
+        if !is_remote {
+            self.check_presence()?;
+        }
         let mut deleted = BTreeMap::new();
         for path in commit.deletes.keys() {
             if !self.state.files.contains_key(path.as_str()) {
@@ -390,18 +396,34 @@ impl Table {
             deleted.insert(path.clone(), Arc::clone(self.deleted_rows(path)?));
         }
         let app_id = commit.txn.0.clone();
-        let entry = Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis())?;
+        let build = || Entry::build(&self.store, &self.state, &deleted, commit, Vec::new(), now_millis());
+        let entry = if is_remote {
+            // Vectors may come into a table that is gone: no entry names them.
+            let (ends, entry) = beside(|| self.ends(), build)?;
+            self.check(&ends?)?;
+            entry?
+        } else {
+            build()?
+        };
         failpoint::step("delta_files_written")?;
         let is_stored = self.publish(entry, &app_id)?;
         self.stale = false;
-        if is_stored
-            && self.is_checkpoint_due(CHECKPOINT_OVERDUE)
-            && let Err(error) = self.checkpoint()
-        {
+        if is_stored && let Err(error) = self.keep_up() {
             // The commit stands; the next one tries again.
-            tracing::warn!(table = self.store.place(""), error = %error.chain(), "checkpoint put off");
+            tracing::warn!(table = self.store.place(""), error = %error.chain(), "upkeep put off");
         }
         Ok(is_stored)
+    }
+
+    /// The upkeep of a table that never rests, so that nobody calls `maintain`.
+    fn keep_up(&mut self) -> Result<()> {
+        if self.is_checkpoint_due(CHECKPOINT_OVERDUE) {
+            self.checkpoint()
+        } else if self.is_checkpoint_due(1) && self.upkeep.is_behind {
+            self.clean()
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
@@ -430,7 +452,8 @@ impl Table {
 
     /// Whether `maintain` has something to do.
     pub(crate) fn is_maintenance_due(&self) -> bool {
-        let is_due = || self.is_checkpoint_due(1) || self.upkeep.is_rest_clean_due(&self.state, now_millis());
+        let cleans = || self.upkeep.is_behind || self.upkeep.is_rest_clean_due(&self.state, now_millis());
+        let is_due = || self.is_checkpoint_due(1) || cleans();
         !self.stale && !self.is_unmarked && is_due()
     }
 
@@ -442,8 +465,7 @@ impl Table {
         if self.is_checkpoint_due(1) {
             return self.checkpoint();
         }
-        let now = now_millis();
-        if clean::expired_files(&self.store, &mut self.state, now)? { self.clean_log(now) } else { Ok(()) }
+        self.clean()
     }
 
     fn is_checkpoint_due(&self, times: u32) -> bool {
@@ -456,29 +478,44 @@ impl Table {
     fn checkpoint(&mut self) -> Result<()> {
         // One of a table that was taken away would look like a table.
         self.check_presence()?;
-        let now = now_millis();
-        let cleaned_all =
-            self.upkeep.is_clean_due(&self.state) && clean::expired_files(&self.store, &mut self.state, now)?;
+        let (now, mut left) = (now_millis(), clean_piece());
+        let cleans = self.upkeep.is_clean_due(&self.state);
+        let goes_on = cleans && clean::expired_files(&self.store, &mut self.state, now, &mut left)?;
         checkpoint::write(&self.store, self.version, &self.state)?;
         self.presence.begins_with(checkpoint::name(self.version));
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
         (self.entries, self.entry_bytes) = (0, 0);
         self.upkeep.checkpointed();
-        if cleaned_all { self.clean_log(now) } else { Ok(()) }
+        self.upkeep.is_behind = cleans && !goes_on;
+        if goes_on { self.clean_log(now, left) } else { Ok(()) }
     }
 
-    /// Removes expired entries before the oldest checkpoint that is still needed. Our own last entry may be among them:
-    /// the checkpoint keeps our `txn` and our domains, and with them our place.
-    fn clean_log(&mut self, now_millis: i64) -> Result<()> {
+    /// Removes a part of what has expired, without a checkpoint.
+    fn clean(&mut self) -> Result<()> {
+        let (now, mut left) = (now_millis(), clean_piece());
+        // After an error the next checkpoint tries again.
+        self.upkeep.is_behind = false;
+        let goes_on = clean::expired_files(&self.store, &mut self.state, now, &mut left)?;
+        self.upkeep.is_behind = !goes_on;
+        if goes_on { self.clean_log(now, left) } else { Ok(()) }
+    }
+
+    /// Removes expired entries before the oldest checkpoint that is still needed, and in turn what else has expired: no more files
+    /// than are `left` to be removed now. Our own last entry may be among them: the checkpoint keeps our `txn` and our domains, and
+    /// with them our place.
+    fn clean_log(&mut self, now_millis: i64, mut left: usize) -> Result<()> {
         let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, LOG_RETENTION_PROPERTY));
-        let (entries, is_all) = clean::expired_entries(&self.store, self.version, cutoff)?;
-        let mut removed = entries + clean::change_files(&self.store, &self.state, now_millis)?;
-        if self.upkeep.is_order_due() {
-            removed += clean::beside_entries(&self.store, &mut self.upkeep.in_order_to, now_millis)?;
-            self.upkeep.put_in_order();
+        let mut is_all = clean::expired_entries(&self.store, self.version, cutoff, &mut left)?
+            && clean::change_files(&self.store, &self.state, now_millis, &mut left)?;
+        if is_all && self.upkeep.is_order_due() {
+            is_all = clean::beside_entries(&self.store, &mut self.upkeep.in_order_to, now_millis, &mut left)?;
+            if is_all {
+                self.upkeep.put_in_order();
+            }
         }
-        ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
-        if self.remove_replaced(now_millis)? && is_all {
+        is_all = is_all && self.remove_replaced(now_millis, &mut left)?;
+        self.upkeep.is_behind = !is_all;
+        if is_all {
             self.upkeep.cleaned();
         }
         Ok(())
@@ -543,12 +580,22 @@ impl Table {
             self.weight += entry.weight;
             self.weight.burden += size;
         }
-        checksum::write(&self.store, self.version, &entry.token, &self.state);
-        self.see_head()?;
+        let sum = || checksum::write(&self.store, self.version, &entry.token, &self.state);
+        if self.store.is_remote() && !self.state.files.is_empty() {
+            let ((), ends) = beside(sum, || self.ends())?;
+            self.see(ends?)?;
+        } else {
+            sum();
+            self.see_head()?;
+        }
         ::metrics::counter!(metrics::COMMITS).increment(1);
         ::metrics::counter!(metrics::LOG_BYTES).increment(size);
         Ok(())
     }
+}
+
+fn clean_piece() -> usize {
+    limit(Limit::CleanFiles, CLEAN_FILES)
 }
 
 /// Whether lines are an entry that a table could begin with; a door for `probe`.

@@ -336,6 +336,11 @@ impl TableStore {
         }))
     }
 
+    /// Whether each call is a request that is waited for, so that two at a time take no longer than one.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.local_path().is_none()
+    }
+
     /// The directory on a local disk; `None` for object stores.
     pub(crate) fn local_path(&self) -> Option<PathBuf> {
         match &self.backend {

@@ -19,6 +19,7 @@ mod declaring;
 mod feeding;
 mod filling;
 mod found;
+mod keeping;
 mod opening;
 mod resting;
 mod rewriting;
@@ -37,14 +38,12 @@ use crate::ambient::{Limit, limit, now_millis};
 use crate::barriers::Barriers;
 use crate::config::Settings;
 use crate::error::{Result, is_of_location, of_table};
-use crate::job::side_by_side;
 use crate::layout::table_path;
 use crate::log::{Weight, gone};
 use crate::metrics;
 use crate::progress_table::ProgressTable;
 use crate::store::{Store, TableStore};
 use cadence::Cadence;
-use committing::COMMIT_THREADS;
 use cuts::Standings;
 use found::Found;
 use resting::Resting;
@@ -106,6 +105,8 @@ pub(crate) struct DeltaSink {
     stored: Progress,
     /// Whose files are rewritten next.
     turns: Turns,
+    /// The last that had house-keeping.
+    kept: Option<TableName>,
     /// The other tables.
     resting: Resting,
     cadence: Cadence,
@@ -138,6 +139,7 @@ impl DeltaSink {
             progress: table,
             stored,
             turns,
+            kept: None,
             resting: Resting::new(&progress),
             cadence,
             barriers: barriers.transpose()?,
@@ -388,20 +390,13 @@ impl Sink for DeltaSink {
     }
 
     fn maintain(&mut self) -> Result<bool> {
-        for (name, table) in &mut self.tables {
-            table.poll_index().map_err(|error| of_table(error, name))?;
-        }
-        // Tables that are committed together need checkpoints together, and each waits for storage.
-        let due = self.tables.iter_mut().filter(|(_, table)| table.is_maintenance_due()).collect();
-        side_by_side(due, limit(Limit::CommitThreads, COMMIT_THREADS), |(name, table)| {
-            table.maintain().map_err(|error| of_table(error, name))
-        })?;
+        let has_more = self.keep_tables()?;
         self.compact()?;
         self.look_at_resting()?;
         self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;
         self.progress.maintain()?;
         self.measure();
-        Ok(self.is_compacting())
+        Ok(has_more || self.is_compacting())
     }
 }
 

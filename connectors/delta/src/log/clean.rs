@@ -2,7 +2,7 @@
 //! checkpoint stands for, temporary files of writers that died. Deletes data files only as an expired removal names them, never
 //! by listing what looks unused; files of our own that tell their age by their name go by that (`replaced`, files of changes).
 
-use crate::ambient::{self, Limit, limit};
+use crate::ambient;
 use crate::deletion_vector::DvDescriptor;
 use crate::error::Result;
 use crate::log::state::{State, Tombstone};
@@ -12,8 +12,6 @@ use crate::store::{Object, TableStore, name};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// Most files removed in one go, so that house-keeping stays short.
-pub(super) const FILES_MAX: usize = 1_000;
 /// The folder of the log.
 const LOG: &str = "_delta_log";
 /// Names of the log that are asked for at a time, so that no listing takes longer than a request may.
@@ -60,9 +58,9 @@ pub(super) fn has_expired(state: &State, now_millis: i64) -> bool {
         || replaced::have_expired(state, now_millis)
 }
 
-/// Removes files whose removal has expired and that nothing else names, and forgets those removals. Says whether that was
-/// all of them; of a log that names files elsewhere it is none.
-pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
+/// Removes files whose removal has expired and that nothing else names, and forgets those removals: no more files than are `left` to
+/// be removed now. Says whether that was all of them; of a log that names files elsewhere it is none.
+pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i64, left: &mut usize) -> Result<bool> {
     let cutoff = now_millis.saturating_sub(retention_millis(state));
     let expired = |tombstone: &Tombstone| tombstone.deletion_timestamp < cutoff;
     if !state.tombstones.iter().any(expired) {
@@ -70,9 +68,8 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     }
     let Some(needed) = state.named(|tombstone| !expired(tombstone)) else { return Ok(true) };
     let mut gone: BTreeSet<String> = BTreeSet::new();
-    let files_max = limit(Limit::CleanFiles, FILES_MAX);
     let goes = |tombstone: &Tombstone| {
-        if !expired(tombstone) || gone.len() >= files_max {
+        if !expired(tombstone) || gone.len() >= *left {
             return false;
         }
         // Other vectors of a file may have been replaced later, and their removals are forgotten.
@@ -88,15 +85,32 @@ pub(super) fn expired_files(store: &TableStore, state: &mut State, now_millis: i
     store.delete_all(&gone)?;
     let mut going = going.into_iter();
     state.tombstones.retain(|_| going.next() != Some(true));
-    ::metrics::counter!(metrics::FILES_CLEANED).increment(gone.len() as u64);
-    Ok(gone.len() < files_max)
+    let is_all = gone.len() < *left;
+    count(gone.len(), left);
+    Ok(is_all)
+}
+
+/// So many files have been removed.
+pub(super) fn count(removed: usize, left: &mut usize) {
+    ::metrics::counter!(metrics::FILES_CLEANED).increment(removed as u64);
+    *left = left.saturating_sub(removed);
+}
+
+/// Removes the first of these, as many as are `left` to be removed now. Says whether those were all.
+fn remove_first(store: &TableStore, mut names: Vec<String>, left: &mut usize) -> Result<bool> {
+    let is_all = names.len() <= *left;
+    names.truncate(*left);
+    store.delete_all(&names)?;
+    count(names.len(), left);
+    Ok(is_all)
 }
 
 /// Removes entries and checkpoints of the log that expired before `cutoff_millis` (since 1970) and that a checkpoint up to
-/// `version` stands for. Returns their number, and whether that was all of them. The first version that has not expired can
-/// be read afterwards, from the newest checkpoint before it: where there is none, nothing goes.
-pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i64) -> Result<(usize, bool)> {
-    let mut expired = Expired::new(version, cutoff_millis);
+/// `version` stands for, no more than are `left` to be removed now but for those of one checkpoint. Says whether that was all of them.
+/// The first version that has not expired can be read afterwards, from the newest checkpoint before it: where there is none, nothing
+/// goes.
+pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i64, left: &mut usize) -> Result<bool> {
+    let mut expired = Expired::new(version, cutoff_millis, *left);
     let mut next = None;
     let mut is_whole = true;
     store.show(LOG, "", &mut |object| {
@@ -108,13 +122,14 @@ pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i
     })?;
     if !is_whole {
         // Some buckets list as they like, and some logs have holes. What is not seen may need what was.
-        expired = Expired::new(version, cutoff_millis);
+        expired = Expired::new(version, cutoff_millis, *left);
         let all = store.list(LOG, "")?;
         let _ = all.iter().try_for_each(|object| expired.see(object).then_some(()));
     }
     let Expired { names, is_all, .. } = expired;
     store.delete_all(&names)?;
-    Ok((names.len(), is_all))
+    count(names.len(), left);
+    Ok(is_all)
 }
 
 /// The version of an entry or a checkpoint, and whether it is a checkpoint.
@@ -137,15 +152,8 @@ struct Expired {
 }
 
 impl Expired {
-    fn new(version: i64, cutoff_millis: i64) -> Expired {
-        Expired {
-            version,
-            cutoff_millis,
-            files_max: limit(Limit::CleanFiles, FILES_MAX),
-            names: Vec::new(),
-            since_checkpoint: Vec::new(),
-            is_all: true,
-        }
+    fn new(version: i64, cutoff_millis: i64, files_max: usize) -> Expired {
+        Expired { version, cutoff_millis, files_max, names: Vec::new(), since_checkpoint: Vec::new(), is_all: true }
     }
 
     /// Takes the next object in; says whether more are wanted.
@@ -163,11 +171,11 @@ impl Expired {
     }
 }
 
-/// Removes what lies beside the entries of the log and no load of the table begins with, and returns the number: checksums of
-/// versions before the newest checkpoint, and of the checkpoints before the last hour all but one of each hour. No version
-/// goes with them: the entries lead to each from the checkpoint before it. What lies before version `from` is not looked at
-/// again; it becomes the one to go on from.
-pub(super) fn beside_entries(store: &TableStore, from: &mut i64, now_millis: i64) -> Result<usize> {
+/// Removes what lies beside the entries of the log and no load of the table begins with: checksums of versions before the newest
+/// checkpoint, and of the checkpoints before the last hour all but one of each hour; no more than are `left` to be removed now. Says
+/// whether that was all of them. No version goes with them: the entries lead to each from the checkpoint before it. What lies before
+/// version `from` is not looked at again; once all is in order it becomes the one to go on from.
+pub(super) fn beside_entries(store: &TableStore, from: &mut i64, now_millis: i64, left: &mut usize) -> Result<bool> {
     let (mut checkpoints, mut checksums) = (Vec::<(i64, i64)>::new(), Vec::<(i64, i64)>::new());
     let mut after = if *from > 0 { format!("{from:020}.") } else { String::new() };
     loop {
@@ -206,9 +214,11 @@ pub(super) fn beside_entries(store: &TableStore, from: &mut i64, now_millis: i64
     }
     let unneeded = checksums.into_iter().filter(|(version, written)| *version < newest && *written < old);
     names.extend(unneeded.map(|(version, _)| checksum::name(version)));
-    store.delete_all(&names)?;
-    *from = next;
-    Ok(names.len())
+    let is_all = remove_first(store, names, left)?;
+    if is_all {
+        *from = next;
+    }
+    Ok(is_all)
 }
 
 /// The name of a new file of changes, in its partition's folder (`column=value/`, or none). It begins with the time, so that
@@ -219,11 +229,11 @@ pub(crate) fn new_change_file(store: &TableStore, folder: &str) -> String {
     format!("{CHANGES}/{folder}cdc-{millis:013}-{uuid}{suffix}")
 }
 
-/// Removes files of changes that are older than the retention of removed files, and returns their number. Those whose
-/// commit is still to come are left alone.
-pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -> Result<usize> {
+/// Removes files of changes that are older than the retention of removed files, no more than are `left` to be removed now. Says
+/// whether that was all of them. Those whose commit is still to come are left alone.
+pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64, left: &mut usize) -> Result<bool> {
     if !state.protocol.as_ref().is_some_and(protocol::has_change_feed) {
-        return Ok(0);
+        return Ok(true);
     }
     let cutoff = now_millis.saturating_sub(retention_millis(state));
     let written = |name: &str| name.rsplit('/').next()?.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
@@ -231,9 +241,7 @@ pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64) -
     let listing = store.list_below(CHANGES)?.into_iter();
     let expired = listing.filter(|object| written(&object.name).is_some_and(|written| written < cutoff));
     let expired = expired.map(|object| format!("{CHANGES}/{}", object.name)).filter(|name| !is_noted(name));
-    let expired: Vec<String> = expired.collect();
-    store.delete_all(&expired)?;
-    Ok(expired.len())
+    remove_first(store, expired.collect(), left)
 }
 
 /// Removes temporary files that a writer left behind more than an hour ago. Only a writer does, as it is the only one:

@@ -16,6 +16,13 @@ pub(super) struct Presence {
     head: Option<Object>,
 }
 
+/// What storage shows of the two now.
+#[derive(Debug)]
+pub(super) struct Ends {
+    begin: Option<Object>,
+    head: Option<Object>,
+}
+
 impl Presence {
     pub(super) fn of(begin: String) -> Presence {
         Presence { begin, head: None }
@@ -35,10 +42,14 @@ impl Presence {
 impl Table {
     /// Makes sure of it before something is written.
     pub(super) fn check_presence(&mut self) -> Result<()> {
-        let name = load::entry_name(self.version);
-        let (begin, found) = self.store.head_both(&self.presence.begin, &name)?;
+        let ends = self.ends()?;
+        self.check(&ends)
+    }
+
+    /// As `check_presence`, of what `ends` has found.
+    pub(super) fn check(&mut self, Ends { begin, head }: &Ends) -> Result<()> {
         let known = self.presence.head.as_ref().map(|object| &object.identity);
-        if begin.is_some() && found.is_some() && found.as_ref().map(|object| &object.identity) == known {
+        if begin.is_some() && head.is_some() && head.as_ref().map(|object| &object.identity) == known {
             return Ok(());
         }
         self.look_anew()
@@ -47,9 +58,20 @@ impl Table {
     /// Looks at the newest entry once it was written, and makes sure that it lies on top of what it was written for: it
     /// counts for nothing in a table that was taken away meanwhile.
     pub(super) fn see_head(&mut self) -> Result<()> {
-        let (begin, head) = self.store.head_both(&self.presence.begin, &load::entry_name(self.version))?;
+        let ends = self.ends()?;
+        self.see(ends)
+    }
+
+    /// As `see_head`, of what `ends` has found.
+    pub(super) fn see(&mut self, Ends { begin, head }: Ends) -> Result<()> {
         self.presence.head = head;
         if begin.is_some() { Ok(()) } else { self.look_anew() }
+    }
+
+    /// Asks for both ends.
+    pub(super) fn ends(&self) -> Result<Ends> {
+        let (begin, head) = self.store.head_both(&self.presence.begin, &load::entry_name(self.version))?;
+        Ok(Ends { begin, head })
     }
 
     /// Whether all of it was taken away, which files that are missing may come of.

@@ -6,12 +6,10 @@
 //! goes when it is older than retention and grace, and neither a live file nor a removal that is still remembered names it.
 //! Whatever lies in it was then replaced a whole retention ago: soon, within the grace, or else its removal is remembered for that long.
 
-use crate::ambient::{Limit, limit};
 use crate::deletion_vector;
 use crate::error::Result;
-use crate::log::clean::{FILES_MAX, retention_millis};
+use crate::log::clean::{self, retention_millis};
 use crate::log::state::{State, Tombstone};
-use crate::metrics;
 use crate::store::TableStore;
 
 /// The grace is this part of the retention: an hour of a day. Files of vectors stay for so much longer than the retention says,
@@ -54,13 +52,12 @@ pub(super) fn have_expired(state: &State, now_millis: i64) -> bool {
     state.replaced_since.is_some_and(|since| since < cutoff_millis(state, now_millis))
 }
 
-/// Removes the files of vectors that have expired, and says whether that was all of them. Of a log that names files elsewhere
-/// it is none. A file whose commit is still to come is left alone.
-pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64) -> Result<bool> {
+/// Removes files of vectors that have expired, no more than are `left` to be removed now, and says whether that was all of them. Of a
+/// log that names files elsewhere it is none. A file whose commit is still to come is left alone.
+pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64, left: &mut usize) -> Result<bool> {
     let Some(needed) = state.named(|_| true) else { return Ok(true) };
     let is_to_come = |name: &str| store.intents().is_some_and(|intents| intents.holds(name));
     let cutoff = cutoff_millis(state, now_millis);
-    let files_max = limit(Limit::CleanFiles, FILES_MAX);
     let (mut expired, mut next) = (Vec::new(), None);
     // The oldest come first.
     store.show("", FILES, &mut |object| {
@@ -69,7 +66,7 @@ pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64) -> 
         if needed.contains(name) || is_to_come(name) {
             return true;
         }
-        if written >= cutoff || expired.len() == files_max {
+        if written >= cutoff || expired.len() == *left {
             next = Some(written);
             return false;
         }
@@ -77,7 +74,7 @@ pub(super) fn remove(store: &TableStore, state: &mut State, now_millis: i64) -> 
         true
     })?;
     store.delete_all(&expired)?;
-    ::metrics::counter!(metrics::FILES_CLEANED).increment(expired.len() as u64);
+    clean::count(expired.len(), left);
     state.replaced_since = next;
     Ok(next.is_none_or(|next| next >= cutoff))
 }

@@ -1,13 +1,19 @@
 //! Leaving a table that nobody holds open otherwise in good order: what has expired is removed at once, and a long tail of
 //! entries gets a checkpoint. Knows no rows and decides about no file that the log does not name.
 
-use crate::ambient::now_millis;
+use crate::ambient::{Limit, limit, now_millis};
 use crate::error::{self, Result};
 use crate::log::state::Tombstone;
 use crate::log::{Table, clean, load, replaced};
 
+/// Most files removed in one go, where nobody waits for it.
+const FILES_MAX: usize = 1_000;
 /// Entries of fewer bytes are no burden for readers: they are parsed in a millisecond.
 const REST_ENTRY_BYTES: u64 = 64 << 10;
+
+fn files_max() -> usize {
+    limit(Limit::CleanFiles, FILES_MAX)
+}
 
 impl Table {
     /// Removes files whose removal has expired, all of them or, with `whole`, those that have not expired either. What is
@@ -17,8 +23,8 @@ impl Table {
         let before = self.state.tombstones.len();
         // A removal of this very moment has not expired by its clock.
         let now = if whole { i64::MAX } else { now_millis() };
-        while !clean::expired_files(&self.store, &mut self.state, now)? {}
-        while !self.remove_replaced(now)? {}
+        while !clean::expired_files(&self.store, &mut self.state, now, &mut files_max())? {}
+        while !self.remove_replaced(now, &mut files_max())? {}
         let forgotten = before - self.state.tombstones.len();
         if whole && !self.state.tombstones.is_empty() {
             let what = "it names a file outside the table's directory, so that none can be removed";
@@ -30,18 +36,18 @@ impl Table {
         Ok(forgotten)
     }
 
-    /// Removes files of deletion vectors that have expired, and says whether that was all of them. When somebody else's entry
-    /// has come, files may be live that the state does not know.
-    pub(super) fn remove_replaced(&mut self, now_millis: i64) -> Result<bool> {
+    /// Removes files of deletion vectors that have expired, no more than are `left` to be removed now, and says whether that was all
+    /// of them. When somebody else's entry has come, files may be live that the state does not know.
+    pub(super) fn remove_replaced(&mut self, now_millis: i64, left: &mut usize) -> Result<bool> {
         if !self.has_deletion_vectors() || self.store.head(&load::entry_name(self.version + 1))?.is_some() {
             return Ok(true);
         }
-        replaced::remove(&self.store, &mut self.state, now_millis)
+        replaced::remove(&self.store, &mut self.state, now_millis, left)
     }
 
     /// Removes entries of the log that have expired. Where the newest is another writer's the next start has to read it.
     pub(crate) fn clean_entries(&mut self) -> Result<()> {
-        if self.is_unmarked { Ok(()) } else { self.clean_log(now_millis()) }
+        if self.is_unmarked { Ok(()) } else { self.clean_log(now_millis(), files_max()) }
     }
 
     /// When the oldest removal will have expired, in milliseconds since 1970.

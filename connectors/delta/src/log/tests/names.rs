@@ -15,7 +15,7 @@ fn table_of(store: TableStore, live: &str, removed: &str) -> Table {
 
 fn expire(table: &mut Table) {
     assert!(!table.state.tombstones.is_empty());
-    assert!(clean::expired_files(&table.store, &mut table.state, now_millis() + 10).unwrap());
+    assert!(clean::expired_files(&table.store, &mut table.state, now_millis() + 10, &mut 1_000).unwrap());
 }
 
 #[test]

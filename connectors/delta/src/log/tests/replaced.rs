@@ -28,8 +28,8 @@ fn lies_there(table: &Table, name: &str) -> bool {
 }
 
 fn clean(table: &mut Table, now: i64) {
-    while !clean::expired_files(&table.store, &mut table.state, now).unwrap() {}
-    while !crate::log::replaced::remove(&table.store, &mut table.state, now).unwrap() {}
+    while !clean::expired_files(&table.store, &mut table.state, now, &mut 3).unwrap() {}
+    while !crate::log::replaced::remove(&table.store, &mut table.state, now, &mut 3).unwrap() {}
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn behind_another_writers_entry_nothing_is_looked_for() {
     let mut other = Table::open(lake(&directory, None)).unwrap().unwrap();
     other.commit(deleting("a.parquet", 1)).unwrap();
     let live = vector_of(&other, "a.parquet");
-    assert!(table.remove_replaced(now_millis() + HOUR).unwrap());
+    assert!(table.remove_replaced(now_millis() + HOUR, &mut 1_000).unwrap());
     assert!(lies_there(&other, &live));
-    assert!(other.remove_replaced(now_millis() + HOUR).unwrap());
+    assert!(other.remove_replaced(now_millis() + HOUR, &mut 1_000).unwrap());
     assert!(lies_there(&other, &live));
 }
 
@@ -161,7 +161,7 @@ fn much_to_remove_is_removed_in_steps() {
         let mut left = Vec::new();
         for hours in [24, 26, 26, 26] {
             let now = now_millis() + hours * HOUR;
-            let is_all = crate::log::replaced::remove(&table.store, &mut table.state, now).unwrap();
+            let is_all = crate::log::replaced::remove(&table.store, &mut table.state, now, &mut 1_000).unwrap();
             left.push((files(&table), is_all, table.state.replaced_since.is_some()));
         }
         let expect = [(2_502, true, true), (1_502, false, true), (502, false, true), (2, true, false)];

@@ -187,7 +187,7 @@ fn what_an_entry_needs_stays_with_it_sk_34() {
             written_ago(&table, &object.name, if version < 4 { 9 * 24 * HOUR } else { HOUR });
         }
         let week = now_millis() - 7 * 24 * 3_600_000;
-        let (removed, is_all) = clean::expired_entries(table.store(), cleaned, week).unwrap();
+        let (removed, is_all) = expired_entries(&table, cleaned, week);
         let listing = table.store().list("_delta_log", "").unwrap();
         let left: Vec<i64> = listing.iter().filter_map(|object| load::entry_version(&object.name)).collect();
         assert_eq!((left.as_slice(), is_all), (stay, true), "{what}");
@@ -220,8 +220,8 @@ fn a_log_with_holes_is_looked_at_whole() {
         written_ago(&table, &name, 24 * days * HOUR);
     }
     let week = now_millis() - 7 * 24 * 3_600_000;
-    assert_eq!(clean::expired_entries(table.store(), 9, week).unwrap(), (0, true), "no checkpoint leads to version 7");
-    assert_eq!(clean::expired_entries(table.store(), 9, now_millis() + 1).unwrap(), (5, true));
+    assert_eq!(expired_entries(&table, 9, week), (0, true), "no checkpoint leads to version 7");
+    assert_eq!(expired_entries(&table, 9, now_millis() + 1), (5, true));
     assert_eq!(content(&mut reopen(&directory)), content(&mut table));
 }
 
@@ -254,7 +254,8 @@ fn of_old_checkpoints_one_an_hour_stays() {
         if minutes[0] > 900 {
             from = 0;
         }
-        clean::beside_entries(table.store(), &mut from, now_millis()).unwrap();
+        // One after the other, and in order only once all are gone.
+        while !clean::beside_entries(table.store(), &mut from, now_millis(), &mut 1).unwrap() {}
         assert_eq!((checkpoints(&table), from), (expect.to_vec(), next), "{what}");
         assert_eq!(content(&mut reopen(&directory)), content(&mut table), "{what}");
     }
@@ -267,17 +268,37 @@ fn of_old_checkpoints_one_an_hour_stays() {
 fn clean_up_catches_up_in_steps_sk_3d() {
     let directory = tempfile::tempdir().unwrap();
     let mut table = forgetful(&directory);
-    churn(&mut table, 2_500);
-    let mut left = vec![];
-    for version in 3..6 {
+    churn(&mut table, 900);
+    // A step beside the checkpoint, and another as often as somebody asks, until all is clean.
+    table.commit(commit(3)).unwrap();
+    table.checkpoint().unwrap();
+    let mut left = vec![(stored_files(&table), table.state.tombstones.len())];
+    while table.is_maintenance_due() {
         assert!(!table.upkeep.is_clean());
-        table.commit(commit(version)).unwrap();
-        table.checkpoint().unwrap();
+        table.maintain().unwrap();
         left.push((stored_files(&table), table.state.tombstones.len()));
     }
-    assert_eq!(left, [(1_500, 1_500), (500, 500), (0, 0)]);
+    assert_eq!(left, [(644, 644), (388, 388), (132, 132), (0, 0)]);
     assert!(table.upkeep.is_clean(), "and then it rests for an hour");
+    assert_eq!(checkpoints(&table), [3]);
     assert_eq!(content(&mut reopen(&directory)), content(&mut table));
+}
+
+#[test]
+fn a_table_that_never_rests_is_cleaned_beside_its_commits_sk_3d() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = forgetful(&directory);
+    churn(&mut table, 600);
+    table.checkpoint().unwrap();
+    let mut left = vec![];
+    for version in 3..56 {
+        table.commit(commit(version)).unwrap();
+        left.push(table.state.tombstones.len());
+    }
+    // Whoever had a moment would have written a checkpoint after fifty.
+    assert_eq!((left[48], left[49], left[50], left[51]), (344, 88, 0, 0));
+    assert_eq!((stored_files(&table), checkpoints(&table).len()), (0, 1));
+    assert!(table.upkeep.is_clean());
 }
 
 #[test]
@@ -298,7 +319,7 @@ fn files_of_changes_go_after_their_retention() {
         table.store().put_new(name, Bytes::new()).unwrap();
     }
     let clean = |table: &Table, hours: i64| {
-        clean::change_files(table.store(), &table.state, now + hours * 3_600_000).unwrap();
+        while !clean::change_files(table.store(), &table.state, now + hours * 3_600_000, &mut 1).unwrap() {}
         table.store().list_below("_change_data").unwrap().len()
     };
     assert_eq!([clean(&table, 23), clean(&table, 25)], [3, 1], "what others named stays");

@@ -1,8 +1,10 @@
 //! A transaction over many tables: what is open or waits for it stays bounded, and all of it is shown.
 
 use super::harness::{Harness, Logical, Shape, row};
+use crate::ambient::{self, Limit, Own};
 use crate::layout::Mode;
 use crate::write::table::TableWriter;
+use tidewire_core::Sink;
 
 fn sum(h: &mut Harness, of: impl Fn(&TableWriter) -> usize) -> usize {
     h.sink().tables.values().map(of).sum()
@@ -75,4 +77,39 @@ fn a_file_that_fits_the_limits_goes_on() {
     }
     h.commit();
     assert_eq!(h.table().unwrap().files().count(), 1);
+}
+
+#[test]
+fn tables_have_house_keeping_in_turn() {
+    let limits = [(Limit::CheckpointEntries, 1), (Limit::KeptTables, 2)].into();
+    ambient::take(Own { limits, ..Own::default() });
+    let mut h = Harness::new(Shape::Int);
+    let tables = ["t", "u", "v", "w", "x"];
+    for table in tables {
+        if table != "t" {
+            h.turn_to(table);
+        }
+        h.send(&[Logical::insert(1, "a", "A")]);
+    }
+    let folder = h.table_directory().parent().unwrap().to_owned();
+    let has_checkpoint = |table: &&str| {
+        let log = std::fs::read_dir(folder.join(table).join("_delta_log")).unwrap();
+        log.into_iter().any(|entry| entry.unwrap().file_name().to_str().unwrap().contains(".checkpoint"))
+    };
+    let kept = || tables.iter().copied().filter(has_checkpoint).collect::<String>();
+    h.try_commit().unwrap();
+    for (more, expect) in [(true, "tu"), (true, "tuvw"), (false, "tuvwx")] {
+        assert_eq!((h.sink().maintain().unwrap(), kept()), (more, expect.to_owned()));
+    }
+    // Those that are due again at once wait for the others.
+    for (id, changed, waiting) in [(2, &["t", "u", "v"][..], "v"), (3, &["t", "u"], "u")] {
+        for table in changed {
+            h.turn_to(table);
+            h.send(&[Logical::insert(id, "b", "B")]);
+        }
+        h.try_commit().unwrap();
+        assert!(h.sink().maintain().unwrap());
+        let left = h.sink().tables.iter().filter(|(_, table)| table.is_maintenance_due());
+        assert_eq!(left.map(|(name, _)| &*name.table).collect::<String>(), waiting);
+    }
 }
