@@ -26,6 +26,8 @@ const PACK_BYTES_MAX: usize = 128 << 10;
 const PACK_VECTORS_MAX: usize = 32;
 const LOCAL_PACK_BYTES_MAX: usize = 1 << 20;
 const LOCAL_PACK_VECTORS_MAX: usize = 256;
+/// Files of vectors that are on their way to a bucket at once. Their threads wait.
+const REQUESTS_MAX: usize = 8;
 /// So many of the rows that are to be deleted are asked whether they lie next to another deleted one.
 const SAMPLE: usize = 32;
 /// Vectors of fewer rows in all are put together by one thread.
@@ -109,8 +111,10 @@ pub(crate) fn store_all(store: &TableStore, vectors: &[RoaringBitmap]) -> Result
     if vectors.iter().any(RoaringBitmap::is_empty) {
         return Err(Error::bug("empty_deletion_vector", "a deletion vector without rows was to be stored"));
     }
-    let mut packs = packs(vectors, store.local_path().is_some());
-    side_by_side(packs.iter_mut().collect(), job::threads(), |pack| pack.store(store))?;
+    let is_remote = store.is_remote();
+    let mut packs = packs(vectors, !is_remote);
+    let threads = if is_remote { limit(Limit::CommitThreads, REQUESTS_MAX) } else { job::threads() };
+    side_by_side(packs.iter_mut().collect(), threads, |pack| pack.store(store))?;
     Ok(packs.into_iter().flat_map(|pack| pack.descriptors).collect())
 }
 

@@ -15,6 +15,7 @@ mod clean;
 mod entry;
 mod intent;
 mod load;
+mod maintain;
 mod mapped;
 mod others;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub(crate) use action::Partition;
 pub(crate) use clean::new_change_file;
 pub(crate) use protocol::{CHANGE_FEED_PROPERTY, FILE_RETENTION_PROPERTY, LOG_RETENTION_PROPERTY};
 
-use crate::ambient::{self, Limit, limit, now_millis};
+use crate::ambient::{self, now_millis};
 use crate::deletion_vector::{self, DvDescriptor};
 use crate::error::Result;
 use crate::job::beside;
@@ -54,14 +55,6 @@ use upkeep::Upkeep;
 
 pub(crate) use weight::Weight;
 
-/// A checkpoint is due after this many entries or bytes of them, if not for its age: some readers stop working on long
-/// tails of entries.
-const CHECKPOINT_ENTRIES: u64 = 50;
-const CHECKPOINT_ENTRY_BYTES: u64 = 4 << 20;
-/// A table that never rests is not maintained; at this many times the limits a commit writes the checkpoint itself.
-const CHECKPOINT_OVERDUE: u32 = 2;
-/// Most files that are removed beside one commit, so that the next one does not wait: a disk may take a millisecond for each.
-const CLEAN_FILES: usize = 256;
 /// Entries of others that leave our files alone and may come between two of ours at once.
 const HARMLESS_MAX: u32 = 16;
 
@@ -415,17 +408,6 @@ impl Table {
         Ok(is_stored)
     }
 
-    /// The upkeep of a table that never rests, so that nobody calls `maintain`.
-    fn keep_up(&mut self) -> Result<()> {
-        if self.is_checkpoint_due(CHECKPOINT_OVERDUE) {
-            self.checkpoint()
-        } else if self.is_checkpoint_due(1) && self.upkeep.is_behind {
-            self.clean()
-        } else {
-            Ok(())
-        }
-    }
-
     /// Takes the table over from an earlier instance of the same application: its next commit finds a version that it did
     /// not write, and stops (SK-30). Anything that it committed before is loaded.
     pub(crate) fn claim(&mut self, app_id: &str) -> Result<()> {
@@ -448,77 +430,6 @@ impl Table {
             }
         }
         Err(Error::retry("delta_claim", format!("another instance keeps writing to `{}`", self.store.place(""))))
-    }
-
-    /// Whether `maintain` has something to do.
-    pub(crate) fn is_maintenance_due(&self) -> bool {
-        let cleans = || self.upkeep.is_behind || self.upkeep.is_rest_clean_due(&self.state, now_millis());
-        let is_due = || self.is_checkpoint_due(1) || cleans();
-        !self.stale && !self.is_unmarked && is_due()
-    }
-
-    /// Writes a checkpoint when one is due and removes what has expired.
-    pub(crate) fn maintain(&mut self) -> Result<()> {
-        if !self.is_maintenance_due() {
-            return Ok(());
-        }
-        if self.is_checkpoint_due(1) {
-            return self.checkpoint();
-        }
-        self.clean()
-    }
-
-    fn is_checkpoint_due(&self, times: u32) -> bool {
-        let factor = u64::from(times);
-        self.entries >= limit(Limit::CheckpointEntries, CHECKPOINT_ENTRIES) * factor
-            || self.entry_bytes >= CHECKPOINT_ENTRY_BYTES * factor
-            || self.upkeep.is_checkpoint_due(times)
-    }
-
-    fn checkpoint(&mut self) -> Result<()> {
-        // One of a table that was taken away would look like a table.
-        self.check_presence()?;
-        let (now, mut left) = (now_millis(), clean_piece());
-        let cleans = self.upkeep.is_clean_due(&self.state);
-        let goes_on = cleans && clean::expired_files(&self.store, &mut self.state, now, &mut left)?;
-        checkpoint::write(&self.store, self.version, &self.state)?;
-        self.presence.begins_with(checkpoint::name(self.version));
-        ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
-        (self.entries, self.entry_bytes) = (0, 0);
-        self.upkeep.checkpointed();
-        self.upkeep.is_behind = cleans && !goes_on;
-        if goes_on { self.clean_log(now, left) } else { Ok(()) }
-    }
-
-    /// Removes a part of what has expired, without a checkpoint.
-    fn clean(&mut self) -> Result<()> {
-        let (now, mut left) = (now_millis(), clean_piece());
-        // After an error the next checkpoint tries again.
-        self.upkeep.is_behind = false;
-        let goes_on = clean::expired_files(&self.store, &mut self.state, now, &mut left)?;
-        self.upkeep.is_behind = !goes_on;
-        if goes_on { self.clean_log(now, left) } else { Ok(()) }
-    }
-
-    /// Removes expired entries before the oldest checkpoint that is still needed, and in turn what else has expired: no more files
-    /// than are `left` to be removed now. Our own last entry may be among them: the checkpoint keeps our `txn` and our domains, and
-    /// with them our place.
-    fn clean_log(&mut self, now_millis: i64, mut left: usize) -> Result<()> {
-        let cutoff = now_millis.saturating_sub(clean::interval_millis(&self.state, LOG_RETENTION_PROPERTY));
-        let mut is_all = clean::expired_entries(&self.store, self.version, cutoff, &mut left)?
-            && clean::change_files(&self.store, &self.state, now_millis, &mut left)?;
-        if is_all && self.upkeep.is_order_due() {
-            is_all = clean::beside_entries(&self.store, &mut self.upkeep.in_order_to, now_millis, &mut left)?;
-            if is_all {
-                self.upkeep.put_in_order();
-            }
-        }
-        is_all = is_all && self.remove_replaced(now_millis, &mut left)?;
-        self.upkeep.is_behind = !is_all;
-        if is_all {
-            self.upkeep.cleaned();
-        }
-        Ok(())
     }
 
     /// Stores the entry as the next version and applies it; `false` when entries of others were taken in instead.
@@ -592,10 +503,6 @@ impl Table {
         ::metrics::counter!(metrics::LOG_BYTES).increment(size);
         Ok(())
     }
-}
-
-fn clean_piece() -> usize {
-    limit(Limit::CleanFiles, CLEAN_FILES)
 }
 
 /// Whether lines are an entry that a table could begin with; a door for `probe`.
