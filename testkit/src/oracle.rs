@@ -14,7 +14,7 @@ pub(crate) use witness::{differences, must_be_none};
 
 use crate::canonical::Form;
 use crate::readers::{self, Location, Reader, Table};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 /// A column of the source, and how it is compared.
@@ -77,11 +77,7 @@ pub fn check_current(
     at: impl Into<Location>,
     with: &[Reader],
 ) -> Result<usize> {
-    check_seen(client, schema, table, at, with, |seen, source| {
-        let at = seen.columns.iter().position(|name| name == "_is_current").context("it is no history")?;
-        let rows = seen.rows.iter().filter(|row| row.get(at).is_some_and(|value| value == "true")).cloned().collect();
-        Table::new(seen.columns.clone(), rows).select(&source.columns)
-    })
+    check_seen(client, schema, table, at, with, |seen, source| seen.current()?.select(&source.columns))
 }
 
 fn check_seen(

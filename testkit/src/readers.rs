@@ -86,6 +86,13 @@ impl Table {
         Ok(Table::new(columns.to_vec(), self.rows.iter().map(pick).collect()))
     }
 
+    /// Of a history, the rows as they are now.
+    pub fn current(&self) -> Result<Table> {
+        let at = self.columns.iter().position(|column| column == "_is_current").context("it is no history")?;
+        let rows = self.rows.iter().filter(|row| row.get(at).is_some_and(|value| value == "true")).cloned().collect();
+        Ok(Table::new(self.columns.clone(), rows))
+    }
+
     /// Fails with the first rows that differ. Columns are compared by name, not by place.
     pub fn must_equal(&self, other: &Table, what: &str) -> Result<()> {
         let (mut ours, mut theirs) = (self.columns.clone(), other.columns.clone());

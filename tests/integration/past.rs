@@ -155,10 +155,7 @@ fn check_history(history: &Table, told: &BTreeMap<i64, Vec<Version>>) -> Result<
 
 /// The current versions are the mirror.
 fn check_current(history: &Table, mirror: &Table) -> Result<()> {
-    let at = history.columns.iter().position(|column| column == "_is_current").context("a history")?;
-    let current = history.rows.iter().filter(|row| row[at] == "true").cloned().collect();
-    let current = Table::new(history.columns.clone(), current);
-    current.select(&mirror.columns)?.must_equal(mirror, "the current versions and the mirror")
+    history.current()?.select(&mirror.columns)?.must_equal(mirror, "the current versions and the mirror")
 }
 
 /// Whether a log has a checkpoint and a commit that rewrote files.

@@ -15,10 +15,6 @@ const CHECKPOINT_OVERDUE: u32 = 2;
 /// Most files that are removed beside one commit, so that the next one does not wait: a disk may take a millisecond for each.
 const CLEAN_FILES: usize = 256;
 
-fn clean_piece() -> usize {
-    limit(Limit::CleanFiles, CLEAN_FILES)
-}
-
 impl Table {
     /// Whether `maintain` has something to do.
     pub(crate) fn is_maintenance_due(&self) -> bool {
@@ -48,26 +44,30 @@ impl Table {
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         // One of a table that was taken away would look like a table.
         self.check_presence()?;
-        let (now, mut left) = (now_millis(), clean_piece());
-        let cleans = self.upkeep.is_clean_due(&self.state);
-        let goes_on = cleans && clean::expired_files(&self.store, &mut self.state, now, &mut left)?;
+        let now = now_millis();
+        let left = if self.upkeep.is_clean_due(&self.state) { self.clean_files(now)? } else { None };
         checkpoint::write(&self.store, self.version, &self.state)?;
         self.presence.begins_with(checkpoint::name(self.version));
         ::metrics::counter!(metrics::CHECKPOINTS).increment(1);
         (self.entries, self.entry_bytes) = (0, 0);
         self.upkeep.checkpointed();
-        self.upkeep.is_behind = cleans && !goes_on;
-        if goes_on { self.clean_log(now, left) } else { Ok(()) }
+        left.map_or(Ok(()), |left| self.clean_log(now, left))
     }
 
     /// Removes a part of what has expired, without a checkpoint.
     fn clean(&mut self) -> Result<()> {
-        let (now, mut left) = (now_millis(), clean_piece());
+        let now = now_millis();
+        self.clean_files(now)?.map_or(Ok(()), |left| self.clean_log(now, left))
+    }
+
+    /// Removes expired files. How many more may go beside this commit; `None` when some are left.
+    fn clean_files(&mut self, now_millis: i64) -> Result<Option<usize>> {
+        let mut left = limit(Limit::CleanFiles, CLEAN_FILES);
         // After an error the next checkpoint tries again.
         self.upkeep.is_behind = false;
-        let goes_on = clean::expired_files(&self.store, &mut self.state, now, &mut left)?;
-        self.upkeep.is_behind = !goes_on;
-        if goes_on { self.clean_log(now, left) } else { Ok(()) }
+        let is_all = clean::expired_files(&self.store, &mut self.state, now_millis, &mut left)?;
+        self.upkeep.is_behind = !is_all;
+        Ok(is_all.then_some(left))
     }
 
     /// Removes expired entries before the oldest checkpoint that is still needed, and in turn what else has expired: no more files

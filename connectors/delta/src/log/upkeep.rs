@@ -38,8 +38,14 @@ impl Upkeep {
     /// Of a table that was loaded just now. Changes from before do not count: whether there were any, only the next one
     /// makes them worth a checkpoint.
     pub(super) fn new() -> Upkeep {
-        let (changed, cleaned, put_in_order) = (None, None, None);
-        Upkeep { changed, opened: Instant::now(), cleaned, in_order_to: 0, put_in_order, is_behind: false }
+        Upkeep {
+            changed: None,
+            opened: Instant::now(),
+            cleaned: None,
+            in_order_to: 0,
+            put_in_order: None,
+            is_behind: false,
+        }
     }
 
     /// Takes note of a commit of ours. A claim changes nothing: a table that is taken over at every start and otherwise

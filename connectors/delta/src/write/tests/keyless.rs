@@ -138,6 +138,17 @@ impl Bag {
         Bag { h, rows: Vec::new(), ended: 0, chance: Chance::new(1) }
     }
 
+    /// Its files are written in one of sixteen ways, and other things happen.
+    fn vary(&mut self, case: u64) {
+        self.chance = Chance::new(case);
+        self.h.delete_by_vectors(case & 1 == 0);
+        self.h.partition(Some("v").filter(|_| case & 2 != 0));
+        self.h.spill_always(case & 4 != 0);
+        if case & 8 != 0 {
+            self.h.compact_by(budget());
+        }
+    }
+
     /// Sends changes, of which the table has every old row.
     fn send(&mut self, changes: &[(Option<&str>, Option<&str>)]) {
         for (old, new) in changes {
@@ -215,16 +226,10 @@ fn pg_29b_my_23_equal_rows_come_and_go_one_at_a_time() {
     for case in 0..16 {
         let name = format!("{case:b}");
         let mut bag = Bag::new();
-        bag.chance = Chance::new(case);
         if case > 0 {
             bag.h.move_to_bucket();
         }
-        bag.h.delete_by_vectors(case & 1 == 0);
-        bag.h.partition(Some("v").filter(|_| case & 2 != 0));
-        bag.h.spill_always(case & 4 != 0);
-        if case & 8 != 0 {
-            bag.h.compact_by(budget());
-        }
+        bag.vary(case);
         for round in 0..18 {
             bag.send_some();
             if round % 3 == 0 {

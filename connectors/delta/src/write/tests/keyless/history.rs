@@ -7,13 +7,7 @@ fn a_history_ends_one_of_the_rows_that_are_equal() {
     for case in 0..16 {
         let name = format!("{case:b}");
         let mut bag = Bag::of(Harness::with_mode(Shape::Int, Mode::History));
-        bag.chance = Chance::new(case);
-        bag.h.delete_by_vectors(case & 1 == 0);
-        bag.h.partition(Some("v").filter(|_| case & 2 != 0));
-        bag.h.spill_always(case & 4 != 0);
-        if case & 8 != 0 {
-            bag.h.compact_by(budget());
-        }
+        bag.vary(case);
         for round in 0..12 {
             bag.send_some();
             match round % 4 {
