@@ -7,6 +7,7 @@ mod replica;
 mod template;
 mod version;
 
+pub(crate) use client::ServerError;
 pub use client::{Client, Row};
 pub use dump::Dump;
 pub use version::MysqlVersion;

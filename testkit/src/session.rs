@@ -6,6 +6,7 @@ use crate::postgres as pg;
 use crate::readers::Table;
 use anyhow::Result;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_postgres::error::SqlState;
 
 /// What a load writes to.
 #[derive(Clone, Debug)]
@@ -86,6 +87,22 @@ impl Session {
             Session::Postgres(client) => client.rows(sql),
             Session::Mysql(client) => client.rows(sql),
         }
+    }
+
+    /// Whether a server said no to the statement itself: the line held, and no other session stood in the way.
+    pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
+        if let Some(error) = error.downcast_ref::<my::ServerError>() {
+            // Duplicate key, lock wait timeout, deadlock, and a branch that was undone for one of the last two.
+            return ![1062, 1205, 1213, 1613, 1614].contains(&error.number);
+        }
+        let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+        let in_the_way = [
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+        ];
+        code.is_some_and(|code| !in_the_way.contains(code))
     }
 }
 

@@ -140,12 +140,29 @@ fn end(packet: &[u8]) -> Result<Option<u16>> {
     }
 }
 
+/// What the server said no with.
+#[derive(Debug)]
+pub(crate) struct ServerError {
+    /// "Server Error Message Reference" of the manual.
+    pub(crate) number: u16,
+    /// State and text.
+    text: String,
+}
+
+impl std::fmt::Display for ServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "error {}: {}", self.number, self.text)
+    }
+}
+
+impl std::error::Error for ServerError {}
+
 /// Number, state and text of an error packet.
 pub(super) fn server_error(packet: &[u8]) -> anyhow::Error {
     match packet {
         [_, low, high, rest @ ..] => {
-            let number = u16::from_le_bytes([*low, *high]);
-            anyhow!("error {number}: {}", String::from_utf8_lossy(rest).trim_start_matches('#'))
+            let text = String::from_utf8_lossy(rest).trim_start_matches('#').to_owned();
+            ServerError { number: u16::from_le_bytes([*low, *high]), text }.into()
         }
         _ => anyhow!("an error without a number"),
     }

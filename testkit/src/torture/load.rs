@@ -56,6 +56,8 @@ pub(super) struct Journal {
     pub(super) session: u64,
     pub(super) entries: Vec<(u64, Outcome)>,
     pub(super) statements: u64,
+    /// The first few that the server would not take, for another reason than that two stood in each other's way.
+    pub(super) refused: Vec<String>,
 }
 
 /// A load under way.
@@ -136,6 +138,9 @@ impl Load {
 
 /// So many columns are added to `shifting` in a round.
 const COLUMNS_MAX: u64 = 60;
+
+/// So many refused statements are kept of a session.
+const REFUSED_MAX: usize = 20;
 
 /// Begins the name of a prepared transaction; session and number follow.
 const NAME: &str = "torture-";
@@ -230,8 +235,8 @@ impl Writer {
         self.journal.entries.push((self.number, outcome));
     }
 
-    fn outcome(&self, session: &Session, script: &str) -> Outcome {
-        match session.execute(script) {
+    fn outcome(&mut self, session: &Session, script: &str) -> Outcome {
+        match self.execute(session, script) {
             Ok(_) => Outcome::Committed,
             // One of two that stood in each other's way, or a key that was taken: the session lives and has done nothing.
             Err(_) if session.execute("ROLLBACK").is_ok() => Outcome::RolledBack,
@@ -239,8 +244,17 @@ impl Writer {
         }
     }
 
+    /// As the session does, and what is refused is written down.
+    fn execute(&mut self, session: &Session, script: &str) -> Result<u64> {
+        session.execute(script).inspect_err(|error| {
+            if self.journal.refused.len() < REFUSED_MAX && Session::is_refusal(error) {
+                self.journal.refused.push(format!("{error:#}"));
+            }
+        })
+    }
+
     /// In two phases.
-    fn prepared(&self, session: &Session, body: &str) -> Outcome {
+    fn prepared(&mut self, session: &Session, body: &str) -> Outcome {
         let name = format!("{NAME}{}-{}", self.journal.session, self.number);
         let (first, second) = match self.load.kind {
             Kind::Postgres => {
@@ -251,7 +265,7 @@ impl Writer {
                 format!("XA COMMIT '{name}'"),
             ),
         };
-        if session.execute(&first).is_err() {
+        if self.execute(session, &first).is_err() {
             let undo = match self.load.kind {
                 Kind::Postgres => "ROLLBACK".to_owned(),
                 _ => format!("XA END '{name}'; XA ROLLBACK '{name}'"),
@@ -259,7 +273,7 @@ impl Writer {
             // The server may have ended the branch by itself; then a new session is the simple way on.
             return if session.execute(&undo).is_ok() { Outcome::RolledBack } else { Outcome::Unknown };
         }
-        match session.execute(&second) {
+        match self.execute(session, &second) {
             Ok(_) => Outcome::Committed,
             Err(_) => Outcome::Unknown,
         }

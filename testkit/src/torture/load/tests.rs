@@ -43,8 +43,10 @@ fn runs_on(kind: Kind) -> Result<()> {
         entries.filter(|(_, (_, outcome))| *outcome == wanted).map(|(session, (number, _))| (session, number)).collect()
     };
     let (done, undone): (BTreeSet<_>, BTreeSet<_>) = (of(Outcome::Committed), of(Outcome::RolledBack));
-    // Those that fail by themselves are few: a statement that a server does not take would fail all of its kind.
-    assert!(done.len() > 4 * undone.len(), "{} committed and {} rolled back", done.len(), undone.len());
+    // How many stood in each other's way is a matter of the machine; of what a server would not take there is nothing.
+    let refused: Vec<_> = journals.iter().flat_map(|journal| &journal.refused).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    assert!(done.len() > undone.len(), "{} committed and {} rolled back", done.len(), undone.len());
     let rows = session.rows(&format!("SELECT session, number FROM {}.ledger", kind.schema()))?;
     let number = |value: &Option<String>| value.as_ref().unwrap().parse::<u64>().unwrap();
     let held: BTreeSet<_> = rows.iter().map(|row| (number(&row[0]), number(&row[1]))).collect();
