@@ -4,6 +4,7 @@
 mod page;
 
 use crate::status::Board;
+use crate::telemetry;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections served at a time; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 32;
+/// After a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const HEADER_MAX: Duration = Duration::from_secs(5);
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
 
@@ -42,7 +45,15 @@ pub(crate) async fn serve(
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let Ok((stream, _)) = accepted else { continue };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, mostly: the next attempt would fail at once, and take a core for nothing.
+                    tracing::debug!(error = %error, "a connection to the admin endpoint was not taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
             let (board, metrics, stop) = (board.clone(), metrics.clone(), stop.clone());
             tokio::spawn(async move {
                 let _place = place;
@@ -74,7 +85,10 @@ fn answer(request: &Request<Incoming>, board: &Board, metrics: &PrometheusHandle
             Ok(text) => respond(StatusCode::OK, "application/json", text + "\n"),
             Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", error.to_string()),
         },
-        "/metrics" => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render()),
+        "/metrics" => {
+            telemetry::show(board);
+            respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render())
+        }
         "/livez" => respond(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
         "/readyz" => {
             let ready = board.document().ready;

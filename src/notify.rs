@@ -70,8 +70,7 @@ pub(crate) async fn keep_informed(board: Board, stop: CancellationToken) {
             .sources()
             .flat_map(|(name, source)| source.stuck(stuck_after).into_iter().map(move |task| format!("{name}: {task}")))
             .collect();
-        let settled =
-            document.sources.values().all(|s| matches!(s.state, State::Snapshot | State::Streaming | State::Halted));
+        let settled = document.sources.values().all(|source| source.runs() || source.state == State::Halted);
         if settled && !ready {
             ready = tell(&NotifyState::Ready);
         } else if !ready && stuck.is_empty() {

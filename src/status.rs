@@ -1,7 +1,7 @@
 //! What the daemon knows about itself, for the status page, `status.json`, the metrics and the
 //! watchdog. Written by the pipeline, read by everyone else.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -80,9 +80,51 @@ impl From<&Error> for Reason {
     }
 }
 
-/// Changes seen of one table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// How far a sink is behind. It is told in seconds when somebody asks, so that it goes on growing while nothing moves.
+/// Times are in microseconds since 1970 by this machine's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lag {
+    /// Nothing is known yet; since when.
+    Unknown(i64),
+    /// It holds all that there was when its source was heard, which was a moment ago; when that was seen.
+    Current(i64),
+    /// Commit time of the last change that it holds, or when it was last seen to hold all.
+    Behind(i64),
+}
+
+impl Lag {
+    /// The sink does not hold all, or nobody can say so. `held` is the commit time of the last change that it holds;
+    /// without one, what it does not hold yet is as old as `received`.
+    pub(crate) fn fall_behind(&mut self, now: i64, held: Option<i64>, received: Option<i64>) {
+        *self = match (*self, held) {
+            (Lag::Unknown(since), None) => received.map_or(Lag::Unknown(since), Lag::Behind),
+            (Lag::Unknown(_), Some(held)) => Lag::Behind(held),
+            // A clock that was ahead saw it in what is still to come.
+            (Lag::Current(seen) | Lag::Behind(seen), held) => Lag::Behind(seen.min(now).max(held.unwrap_or(i64::MIN))),
+        };
+    }
+
+    /// In seconds.
+    pub(crate) fn seconds(self, now: i64) -> f64 {
+        match self {
+            Lag::Current(_) => 0.0,
+            Lag::Unknown(since) | Lag::Behind(since) => now.saturating_sub(since).max(0) as f64 / 1e6,
+        }
+    }
+}
+
+/// One table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct TableView {
+    /// Being read, followed, or halted in a sink; else as its source. Filled when somebody asks, as the lag is.
+    pub state: Option<State>,
+    /// Largest lag of the sinks, in seconds; of a halted table the time since it was.
+    pub lag_seconds: f64,
+    /// Where its last change stands.
+    pub position: Option<String>,
+    /// When a sink halted it, in microseconds since 1970.
+    #[serde(skip)]
+    pub halted_at: Option<i64>,
     /// Rows read by the snapshot.
     pub reads: u64,
     /// Inserts.
@@ -125,8 +167,9 @@ pub(crate) struct SinkView {
     pub halted_tables: BTreeMap<String, Reason>,
     /// What it holds durably, halted tables aside.
     pub position: Option<String>,
-    /// Seconds between now and the commit of the oldest change that it does not hold; 0 when it holds all.
-    pub lag_seconds: f64,
+    /// See [`Lag`].
+    #[serde(rename = "lag_seconds", serialize_with = "lag_in_seconds")]
+    pub lag: Lag,
     /// Changes that it holds durably, since the daemon started.
     pub changes_committed: u64,
     /// Commits since the daemon started.
@@ -142,12 +185,16 @@ impl Default for SinkView {
             reason: None,
             halted_tables: BTreeMap::new(),
             position: None,
-            lag_seconds: 0.0,
+            lag: Lag::Unknown(now_micros()),
             changes_committed: 0,
             commits: 0,
             retries: 0,
         }
     }
+}
+
+fn lag_in_seconds<S: Serializer>(lag: &Lag, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(lag.seconds(now_micros()))
 }
 
 /// The log on the server.
@@ -186,7 +233,7 @@ pub(crate) struct SourceView {
     pub position: Option<String>,
     /// Acknowledged to the server up to here: every sink holds it.
     pub acknowledged: Option<String>,
-    /// Largest lag of its sinks, in seconds.
+    /// Largest lag of its sinks, in seconds; filled when somebody asks.
     pub lag_seconds: f64,
     /// The log on the server.
     pub log: LogView,
@@ -220,6 +267,32 @@ impl Default for SourceView {
     }
 }
 
+impl SourceView {
+    /// Fills in what changes by the clock alone, and what follows from the rest.
+    fn fill(&mut self, now: i64) {
+        self.lag_seconds = self.sinks.values().map(|sink| sink.lag.seconds(now)).fold(0.0, f64::max);
+        let halted = |name: &String| self.sinks.values().any(|sink| sink.halted_tables.contains_key(name));
+        for (name, table) in &mut self.tables {
+            let is_read = table.snapshot_done || self.state != State::Snapshot;
+            (table.state, table.lag_seconds) = match table.halted_at.filter(|_| halted(name)) {
+                Some(since) => (Some(State::Halted), self.lag_seconds.max(Lag::Behind(since).seconds(now))),
+                None if is_read && self.state == State::Snapshot => (Some(State::Streaming), self.lag_seconds),
+                None => (Some(self.state), self.lag_seconds),
+            };
+        }
+    }
+
+    /// Whether somebody has to wait for it: a source that no sink takes is not read.
+    fn is_of_use(&self) -> bool {
+        !self.sinks.is_empty()
+    }
+
+    /// Whether it streams or snapshots.
+    pub(crate) fn runs(&self) -> bool {
+        !self.is_of_use() || matches!(self.state, State::Snapshot | State::Streaming)
+    }
+}
+
 /// The view of one source, and when its tasks last moved.
 #[derive(Debug)]
 pub(crate) struct SourceBoard {
@@ -242,9 +315,11 @@ impl SourceBoard {
         change(self.view().sinks.entry(sink.to_owned()).or_default())
     }
 
-    /// A copy of the view.
+    /// A copy of the view as of now.
     pub(crate) fn snapshot(&self) -> SourceView {
-        self.view().clone()
+        let mut view = self.view().clone();
+        view.fill(now_micros());
+        view
     }
 
     /// A task of this source is alive: it went round its loop.
@@ -288,7 +363,7 @@ pub(crate) struct StatusDocument {
     pub version: &'static str,
     /// Seconds since it started.
     pub uptime_seconds: u64,
-    /// Whether every source streams or snapshots.
+    /// Whether every source that a sink takes streams or snapshots.
     pub ready: bool,
     /// The sources.
     pub sources: BTreeMap<String, SourceView>,
@@ -318,7 +393,7 @@ impl Board {
         StatusDocument {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.started.elapsed().as_secs(),
-            ready: sources.values().all(|source| matches!(source.state, State::Snapshot | State::Streaming)),
+            ready: sources.values().all(SourceView::runs),
             sources,
         }
     }
@@ -327,4 +402,71 @@ impl Board {
 /// Microseconds since 1970 by this machine's clock.
 pub(crate) fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn lag_grows_while_nothing_moves() {
+        let at = |seconds: i64| seconds * SECOND;
+        let mut lag = Lag::Unknown(at(100));
+        assert_eq!(lag.seconds(at(130)), 30.0, "nobody has said that there is none");
+        lag.fall_behind(at(130), None, Some(at(40)));
+        assert_eq!(lag, Lag::Behind(at(40)), "as old as what it is given first");
+        lag.fall_behind(at(131), Some(at(50)), Some(at(60)));
+        assert_eq!(lag.seconds(at(140)), 90.0);
+        lag = Lag::Current(at(200));
+        assert_eq!(lag.seconds(at(210)), 0.0);
+        // The last change was an hour before, and all of it was held until a moment ago.
+        lag.fall_behind(at(210), Some(at(50)), Some(at(209)));
+        assert_eq!(lag.seconds(at(215)), 15.0);
+        lag.fall_behind(at(220), Some(at(212)), None);
+        assert_eq!(lag.seconds(at(220)), 8.0);
+        // A clock that was ahead by a day, and is put right.
+        lag = Lag::Current(at(90_000));
+        lag.fall_behind(at(300), Some(at(212)), None);
+        assert_eq!((lag.seconds(at(300)), lag.seconds(at(310))), (0.0, 10.0));
+    }
+
+    #[test]
+    fn each_table_has_a_state_and_a_lag() {
+        let board = SourceBoard::new();
+        let reason = Reason { code: "c".into(), message: "m".into(), remedy: None, table: None };
+        board.update(|view| {
+            view.state = State::Snapshot;
+            for name in ["read", "waits", "halted"] {
+                view.tables.entry(name.to_owned()).or_default().snapshot_done = name != "waits";
+            }
+            view.tables.entry("halted".to_owned()).or_default().halted_at = Some(now_micros() - 60 * SECOND);
+        });
+        board.update_sink("s", |sink| {
+            sink.lag = Lag::Current(now_micros());
+            sink.halted_tables.insert("halted".to_owned(), reason);
+        });
+        let states =
+            |view: SourceView| view.tables.into_iter().map(|(name, table)| (name, table.state.unwrap().word()));
+        let seen: Vec<_> = states(board.snapshot()).collect();
+        let expected = [("halted", "halted"), ("read", "streaming"), ("waits", "snapshot")];
+        assert_eq!(seen, expected.map(|(name, word)| (name.to_owned(), word)));
+        let view = board.snapshot();
+        assert!(view.tables.get("halted").unwrap().lag_seconds >= 60.0 && view.lag_seconds == 0.0);
+        board.update(|view| view.state = State::Retrying);
+        assert!(
+            states(board.snapshot()).all(|(name, word)| word == if name == "halted" { "halted" } else { "retrying" })
+        );
+    }
+
+    #[test]
+    fn a_source_that_no_sink_takes_is_waited_for_by_nobody() {
+        let board = Board::new(["used", "unused"].into_iter());
+        board.source("unused").unwrap().update(|view| view.state = State::Stopped);
+        board.source("used").unwrap().update_sink("s", |_| ());
+        assert!(!board.document().ready);
+        board.source("used").unwrap().update(|view| view.state = State::Streaming);
+        assert!(board.document().ready);
+    }
 }

@@ -1,10 +1,8 @@
 //! Logs and the daemon's own metrics. Names are constants; `docs/metrics.md` says which question each
 //! one answers. Recorded per batch or commit, never per row, never with a row's values.
 
-use crate::status::State;
-use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use crate::status::{Board, State, now_micros};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -81,7 +79,10 @@ pub(crate) fn start_logs(format: Option<LogFormat>, filter: &str) -> std::result
         .map_err(|error| format!("the log filter `{filter}` cannot be read: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // A log that cannot be written, on a full disk or to a journal that went away, is no reason to end: to say so on
+    // stderr, as the library would, panics.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let builder = builder.log_internal_errors(false);
     let started = match format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json }) {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -165,8 +166,6 @@ pub(crate) struct SourceMeter {
     ops: Arc<[(Op, Counter)]>,
     bytes: Counter,
     snapshot_rows: Counter,
-    lag: Gauge,
-    states: Arc<[(State, Gauge)]>,
 }
 
 impl SourceMeter {
@@ -177,14 +176,10 @@ impl SourceMeter {
         let ops = ops.into_iter().filter_map(|op| {
             Some((op, counter!(SOURCE_CHANGES_TOTAL, "source" => label.clone(), "op" => op_word(op)?)))
         });
-        let states =
-            State::ALL.map(|state| (state, gauge!(SOURCE_STATE, "source" => label.clone(), "state" => state.word())));
         SourceMeter {
             ops: ops.collect(),
             bytes: counter!(SOURCE_BYTES_TOTAL, "source" => label.clone()),
-            snapshot_rows: counter!(SNAPSHOT_ROWS_TOTAL, "source" => label.clone()),
-            lag: gauge!(SOURCE_LAG_SECONDS, "source" => label),
-            states: Arc::new(states),
+            snapshot_rows: counter!(SNAPSHOT_ROWS_TOTAL, "source" => label),
             source,
         }
     }
@@ -217,42 +212,15 @@ impl SourceMeter {
         self.bytes.increment(bytes);
     }
 
-    /// The source is in this state now.
-    pub(crate) fn state(&self, state: State) {
-        for (known, gauge) in self.states.iter() {
-            gauge.set(if *known == state { 1.0 } else { 0.0 });
-        }
-    }
-
     /// It was tried again.
     pub(crate) fn retried(&self, reason: &'static str) {
         counter!(RETRIES_TOTAL, "source" => self.source.to_string(), "sink" => "", "reason" => reason).increment(1);
     }
 
-    /// Its largest lag, in seconds.
-    pub(crate) fn lag(&self, seconds: f64) {
-        self.lag.set(seconds);
-    }
-
-    /// Lag and queue of one of its sinks.
-    pub(crate) fn sink_lag(&self, sink: &str, seconds: f64, queue: usize) {
+    /// Batches that wait for one of its sinks.
+    pub(crate) fn sink_queue(&self, sink: &str, batches: usize) {
         let labels = [("source", self.source.to_string()), ("sink", sink.to_owned())];
-        gauge!(SINK_LAG_SECONDS, &labels).set(seconds);
-        gauge!(SINK_QUEUE_BATCHES, &labels).set(queue as f64);
-    }
-
-    /// Tables that one of its sinks has halted.
-    pub(crate) fn tables_halted(&self, sink: &str, tables: usize) {
-        gauge!(SINK_TABLES_HALTED, "source" => self.source.to_string(), "sink" => sink.to_owned()).set(tables as f64);
-    }
-
-    /// State of one of its sinks.
-    pub(crate) fn sink_state(&self, sink: &str, state: State) {
-        for known in State::ALL {
-            let value = if known == state { 1.0 } else { 0.0 };
-            gauge!(SINK_STATE, "source" => self.source.to_string(), "sink" => sink.to_owned(), "state" => known.word())
-                .set(value);
-        }
+        gauge!(SINK_QUEUE_BATCHES, &labels).set(batches as f64);
     }
 
     /// The log on the server.
@@ -316,6 +284,27 @@ impl SinkMeter {
     /// The sink was tried again.
     pub(crate) fn retried(&self, reason: &'static str) {
         counter!(RETRIES_TOTAL, "source" => self.source.to_string(), "sink" => self.sink.to_string(), "reason" => reason).increment(1);
+    }
+}
+
+/// Shows what the board says, right before somebody looks: lag grows and a halt stays while no task moves.
+pub(crate) fn show(board: &Board) {
+    for (name, source) in board.sources() {
+        let view = source.snapshot();
+        for state in State::ALL {
+            let is_in = f64::from(u8::from(view.state == state));
+            gauge!(SOURCE_STATE, "source" => name.to_owned(), "state" => state.word()).set(is_in);
+        }
+        gauge!(SOURCE_LAG_SECONDS, "source" => name.to_owned()).set(view.lag_seconds);
+        for (sink, view) in &view.sinks {
+            let labels = [("source", name.to_owned()), ("sink", sink.clone())];
+            gauge!(SINK_LAG_SECONDS, &labels).set(view.lag.seconds(now_micros()));
+            gauge!(SINK_TABLES_HALTED, &labels).set(view.halted_tables.len() as f64);
+            for state in State::ALL {
+                let labels = [("source", name.to_owned()), ("sink", sink.clone()), ("state", state.word().to_owned())];
+                gauge!(SINK_STATE, &labels).set(f64::from(u8::from(view.state == state)));
+            }
+        }
     }
 }
 

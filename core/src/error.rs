@@ -31,6 +31,7 @@ pub struct Error {
     message: String,
     remedy: Option<String>,
     table: Option<TableName>,
+    may_pass: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -38,7 +39,7 @@ impl Error {
     /// A new error. `code` is stable and in snake case; `message` is a lower-case sentence without a
     /// full stop, values in backticks.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Error {
-        Error { kind, code, message: message.into(), remedy: None, table: None, cause: None }
+        Error { kind, code, message: message.into(), remedy: None, table: None, may_pass: false, cause: None }
     }
 
     /// Shorthand for [`ErrorKind::Retry`].
@@ -75,6 +76,14 @@ impl Error {
         self
     }
 
+    /// It waits for a person who may be at it already: a password that is being changed on the server and in its file.
+    /// What has worked before is tried some more times before it halts.
+    #[must_use]
+    pub fn that_may_pass(mut self) -> Error {
+        self.may_pass = true;
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
@@ -100,6 +109,11 @@ impl Error {
     /// The table it is about.
     pub fn table(&self) -> Option<&TableName> {
         self.table.as_ref()
+    }
+
+    /// See [`Error::that_may_pass`].
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
     }
 
     /// The whole chain in one line, for the one place that logs it.

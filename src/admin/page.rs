@@ -1,6 +1,6 @@
 //! The status page: plain HTML without scripts, the same facts as `status.json`.
 
-use crate::status::{Reason, SourceView, StatusDocument};
+use crate::status::{Reason, SourceView, StatusDocument, now_micros};
 use std::fmt::Write;
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
@@ -49,13 +49,14 @@ fn section(out: &mut String, name: &str, source: &SourceView) {
         );
     }
     out.push_str("</table><table><tr><th>sink</th><th>state</th><th class=\"n\">lag</th><th class=\"n\">changes</th><th class=\"n\">commits</th><th>holds</th></tr>");
+    let now = now_micros();
     for (sink, view) in &source.sinks {
         let word = view.state.word();
         let _ = write!(
             out,
             "<tr><td>{}</td><td class=\"{word}\">{word}</td><td class=\"n\">{:.1} s</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td><code>{}</code></td></tr>",
             Escaped(sink),
-            view.lag_seconds,
+            view.lag.seconds(now),
             view.changes_committed,
             view.commits,
             Escaped(&dash(&view.position)),
@@ -69,12 +70,14 @@ fn section(out: &mut String, name: &str, source: &SourceView) {
             reason(out, Some(why));
         }
     }
-    out.push_str("<table><tr><th>table</th><th class=\"n\">read</th><th class=\"n\">inserted</th><th class=\"n\">updated</th><th class=\"n\">deleted</th></tr>");
+    out.push_str("<table><tr><th>table</th><th>state</th><th class=\"n\">lag</th><th class=\"n\">read</th><th class=\"n\">inserted</th><th class=\"n\">updated</th><th class=\"n\">deleted</th></tr>");
     for (table, view) in &source.tables {
+        let word = view.state.unwrap_or(source.state).word();
         let _ = write!(
             out,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            "<tr><td>{}</td><td class=\"{word}\">{word}</td><td class=\"n\">{:.1} s</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             Escaped(table),
+            view.lag_seconds,
             view.reads,
             view.inserts,
             view.updates,

@@ -159,7 +159,7 @@ fn assemble(
             alive,
             halted: HaltedTables::default(),
         });
-        lanes.push(Lane { sink, commands, state: LaneState::Away, halted: BTreeSet::new() });
+        lanes.push(Lane { sink, commands, state: LaneState::Away, halted: BTreeSet::new(), refused: false });
     }
     let ingest = Ingest {
         connector: Arc::clone(connectors.sources.get(name)?),
@@ -203,16 +203,25 @@ async fn wait(
     interrupt: &mut Signal,
     shutdown_timeout: Duration,
 ) -> Ended {
+    // Whether all that ended did for their configuration.
+    let mut refused = true;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             ended = tasks.join_next() => match ended {
-                Some(Ok(outcome)) => info!(?outcome, "a source's task ended"),
-                Some(Err(failure)) => error!(code = "task_panicked", "a source's task ended by a panic: {failure}"),
+                Some(Ok(outcome)) => {
+                    refused &= outcome == Outcome::Refused;
+                    info!(?outcome, "a source's task ended");
+                }
+                Some(Err(failure)) => {
+                    refused = false;
+                    error!(code = "task_panicked", "a source's task ended by a panic: {failure}");
+                }
                 None => {
                     error!(code = "nothing_left", "no source can run; see the reasons above");
-                    return Ended { code: exit::FAILED, clean: true };
+                    // With the same configuration the next start would end here again.
+                    return Ended { code: if refused { exit::CONFIGURATION } else { exit::FAILED }, clean: true };
                 }
             },
         }

@@ -97,7 +97,10 @@ fn print(document: &Value) {
         }
         for (table, view) in entries(&source, "tables") {
             println!(
-                "  table {table}: {} read, {} inserted, {} updated, {} deleted",
+                "  table {table}: {} lag {:.1} s at {}, {} read, {} inserted, {} updated, {} deleted",
+                word(&view, "state"),
+                number(&view, "lag_seconds"),
+                word(&view, "position"),
                 number(&view, "reads"),
                 number(&view, "inserts"),
                 number(&view, "updates"),

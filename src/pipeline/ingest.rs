@@ -20,8 +20,9 @@ use crate::retry::Pauses;
 use crate::state::StateDirectory;
 use crate::status::{Reason, SourceBoard, State};
 use crate::telemetry::SourceMeter;
+use gauges::{Heard, heard};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewire_core::source::{Acknowledger, BoxFuture, OpenSource, Resume, SinkProgress};
 use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, TableProgress, TableState, failpoint};
@@ -42,6 +43,8 @@ pub(crate) struct Lane {
     pub state: LaneState,
     /// Tables that it has halted; empty at first.
     pub halted: BTreeSet<String>,
+    /// Its configuration was refused when it was opened; `false` at first.
+    pub refused: bool,
 }
 
 /// Where a worker stands, as the ingest task knows it.
@@ -83,7 +86,7 @@ pub(crate) struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether metrics carry the `table` label.
     pub metrics_per_table: bool,
-    /// The operator vouches for the server's position.
+    /// The operator vouches for the server's position as it is found first.
     pub accept_server_position: bool,
     /// Whether the workers were told to open their sinks; `false` at first.
     pub lanes_opened: bool,
@@ -96,6 +99,14 @@ pub(crate) enum Outcome {
     Stopped,
     /// Waits for a person.
     Halted,
+    /// Halted, and nothing but another configuration helps.
+    Refused,
+}
+
+impl From<&Error> for Outcome {
+    fn from(error: &Error) -> Outcome {
+        if error.kind() == ErrorKind::Configuration { Outcome::Refused } else { Outcome::Halted }
+    }
 }
 
 /// Why a run ended.
@@ -115,6 +126,7 @@ struct Books {
     /// time of the last change received, and the place it ends.
     received: Option<(tidewire_core::Position, Option<i64>)>,
     durable_commit_time: Vec<Option<i64>>,
+    heard: Arc<Mutex<Heard>>,
     last_run: Instant,
     /// Whether a sink has committed since the source was opened.
     has_committed: bool,
@@ -137,6 +149,7 @@ impl Ingest {
             generation: 0,
             received: None,
             durable_commit_time: vec![None; self.lanes.len()],
+            heard: Heard::new(self.clock.now()),
             last_run: self.clock.now(),
             has_committed: false,
         };
@@ -153,9 +166,10 @@ impl Ingest {
                     &Error::operator("no_sink_left", "no sink of this source can run")
                         .with_remedy("see the reasons of its sinks"),
                 );
-                break Outcome::Halted;
+                break if self.lanes.iter().all(|lane| lane.refused) { Outcome::Refused } else { Outcome::Halted };
             }
-            let ending = self.run_once(&mut books).await;
+            let ending = self.run_once(&mut books, &mut pauses).await;
+            self.lose_sight();
             // A source that can be opened but not read, or whose changes cannot be taken, is no success: its pauses go on
             // growing.
             if std::mem::take(&mut books.has_committed) || self.clock.since(books.last_run) >= self.pace.retry.max() {
@@ -165,14 +179,14 @@ impl Ingest {
                 Ending::Stop => break Outcome::Stopped,
                 Ending::Rejoin => info!("a sink catches up: reading again from the lowest position"),
                 Ending::NoSinkLeft => self.set_state(State::Retrying),
-                Ending::Source(error) if error.kind() == ErrorKind::Retry => {
+                Ending::Source(error) if pauses.outlast(&error) => {
                     if !self.retry_later(&error, &mut pauses).await {
                         break Outcome::Stopped;
                     }
                 }
                 Ending::Source(error) => {
                     self.halt(&error);
-                    break Outcome::Halted;
+                    break Outcome::from(&error);
                 }
             }
         };
@@ -208,7 +222,7 @@ impl Ingest {
                 }
                 Err(error) => {
                     self.halt(&error);
-                    return Some(Outcome::Halted);
+                    return Some(Outcome::from(&error));
                 }
             }
         }
@@ -224,7 +238,6 @@ impl Ingest {
                 view.reason = None;
             }
         });
-        self.meter.state(state);
     }
 
     fn halt(&self, error: &Error) {
@@ -325,8 +338,9 @@ impl Ingest {
         Resume { sinks: sinks.collect(), accept_server_position: self.accept_server_position }
     }
 
-    async fn run_once(&mut self, books: &mut Books) -> Ending {
+    async fn run_once(&mut self, books: &mut Books, pauses: &mut Pauses) -> Ending {
         let resume = self.resume();
+        let held: Vec<Progress> = resume.sinks.iter().map(|sink| sink.progress.clone()).collect();
         books.last_run = self.clock.now();
         let opened = tokio::select! {
             biased;
@@ -337,16 +351,21 @@ impl Ingest {
             Ok(source) => source,
             Err(error) => return Ending::Source(error),
         };
+        pauses.let_in();
+        // What was vouched for was seen by then; what the server does later is another matter.
+        self.accept_server_position = false;
         books.last_run = self.clock.now();
         books.generation += 1;
         books.watermark.forget_acknowledged();
         books.received = None;
+        books.heard = Heard::new(self.clock.now());
         self.meter.snapshot_expected(source.snapshot_rows_expected);
         self.board.update(|view| {
             view.snapshot_rows = 0;
             view.snapshot_rows_expected = source.snapshot_rows_expected;
             for table in &source.tables {
-                view.tables.entry(table.name.to_string()).or_default();
+                let is_read = held.iter().all(|progress| progress.is_done(&table.name));
+                view.tables.entry(table.name.to_string()).or_default().snapshot_done = is_read;
             }
         });
         let captured: BTreeSet<String> = source.tables.iter().map(|table| table.name.to_string()).collect();
@@ -407,7 +426,7 @@ impl Ingest {
                     }
                     if monitored.is_none_or(|then| self.clock.since(then) >= MONITOR_INTERVAL) {
                         monitored = Some(self.clock.now());
-                        self.watch_log(source);
+                        self.watch_log(source, books);
                     }
                 }
                 () = books.fanout.flush(), if busy => {}
@@ -424,6 +443,7 @@ impl Ingest {
     }
 
     fn accept(&self, batch: Batch, books: &mut Books) -> tidewire_core::Result<()> {
+        heard(&books.heard, self.clock.now(), None);
         books.normalizer.normalize(&batch)?;
         self.set_state(if batch.phase == Phase::Snapshot { State::Snapshot } else { State::Streaming });
         if let Some(position) = &batch.position {
@@ -486,7 +506,7 @@ impl Ingest {
                 self.board.update_sink(&lane.sink, |sink| sink.state = State::Lagging);
             }
         }
-        self.show_lag(books);
+        self.note_lag(books);
         let caught_up =
             |(index, lane): (usize, &Lane)| matches!(lane.state, LaneState::Lagging) && books.fanout.depth(index) == 0;
         let rejoin =

@@ -86,6 +86,9 @@ impl Normalizer {
             }
             for (schema, counts) in batch.tables.iter().zip(counts) {
                 let table = view.tables.entry(schema.name.to_string()).or_default();
+                if counts.iter().any(|count| *count > 0) && batch.position.is_some() {
+                    table.position.clone_from(&view.position);
+                }
                 for (op, count) in OPS.iter().zip(counts).filter(|(_, count)| **count > 0) {
                     table.count(*op, *count);
                     if *op == Op::Read {

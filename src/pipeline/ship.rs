@@ -132,7 +132,7 @@ impl Worker {
         while let Turn::Continue = turn {
             match self.open_and_serve(&mut pauses) {
                 Ok(next) => turn = next,
-                Err(error) if error.kind() == ErrorKind::Retry => {
+                Err(error) if pauses.outlast(&error) => {
                     self.meter.retried(error.code());
                     self.report(Event::Failed(error));
                     turn = self.pause(pauses.next_pause());
@@ -191,6 +191,7 @@ impl Worker {
     /// Opens the sink and serves it until it is closed or has to be opened anew.
     fn open_and_serve(&mut self, pauses: &mut Pauses) -> Result<Turn> {
         let (sink, mut progress) = self.connector.open(&self.source)?;
+        pauses.let_in();
         self.halted.leave_behind(&mut progress)?;
         let mut open = OpenSink::new(sink, self.connector.capabilities(), progress, Arc::clone(&self.clock));
         self.report(Event::Ready(open.progress.clone()));

@@ -25,7 +25,10 @@ pub(crate) fn of_wrapper(act: &str, error: &KafkaError) -> Error {
 /// The same for a bare code.
 pub(crate) fn of_code(act: &str, code: Code, text: &str) -> Error {
     let (kind, name, remedy) = classify(code);
-    let error = Error::new(kind, name, format!("{act}: {text}"));
+    let mut error = Error::new(kind, name, format!("{act}: {text}"));
+    if denied(code).is_some() {
+        error = error.that_may_pass();
+    }
     match remedy {
         Some(remedy) => error.with_remedy(remedy),
         None => error,

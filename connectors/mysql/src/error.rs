@@ -27,7 +27,10 @@ impl ServerError {
     pub(crate) fn into_error(self, act: &str) -> Error {
         let class = self.classify();
         let message = format!("{act}: the server answers `{}` (error {})", self.message, self.number);
-        let error = Error::new(class.kind, class.code, message);
+        let mut error = Error::new(class.kind, class.code, message);
+        if matches!(class.code, "authentication_refused" | "password_expired" | "account_locked") {
+            error = error.that_may_pass();
+        }
         match class.remedy {
             Some(remedy) => error.with_remedy(remedy),
             None => error,

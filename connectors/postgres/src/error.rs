@@ -27,7 +27,7 @@ impl ServerError {
         if let Some(remedy) = class.remedy.map(Cow::Borrowed).or(self.hint.map(Cow::Owned)) {
             error = error.with_remedy(remedy);
         }
-        error
+        if class.code == "authentication_refused" { error.that_may_pass() } else { error }
     }
 }
 

@@ -1,51 +1,89 @@
 //! What the ingest task shows of lag and of the log on the server.
 
-use super::{Books, Ingest, MONITOR_INTERVAL};
-use crate::status::now_micros;
-use std::sync::Arc;
+use super::{Books, Ingest, LaneState, MONITOR_INTERVAL};
+use crate::status::{Lag, now_micros};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tidewire_core::ErrorKind;
 use tidewire_core::source::OpenSource;
 
+/// A server that has said nothing for so long is not known to have nothing: three heartbeats.
+const HEARD_MAX: Duration = Duration::from_secs(30);
+
+/// What was heard of the server in this run: batches, and answers about its log.
+#[derive(Debug)]
+pub(super) struct Heard {
+    at: Instant,
+    /// It has said that there is nothing beyond what was read.
+    at_end: bool,
+}
+
+impl Heard {
+    /// A run begins.
+    pub(super) fn new(now: Instant) -> Arc<Mutex<Heard>> {
+        Arc::new(Mutex::new(Heard { at: now, at_end: false }))
+    }
+}
+
+/// The server has given a batch, or an answer.
+pub(super) fn heard(by: &Mutex<Heard>, now: Instant, at_end: Option<bool>) {
+    let mut heard = by.lock().unwrap_or_else(PoisonError::into_inner);
+    heard.at = now;
+    heard.at_end = at_end.unwrap_or(heard.at_end);
+}
+
 impl Ingest {
-    /// Lag is now less the commit time of the last change that the sink holds, and 0 when it holds all that
-    /// was read: the heartbeat moves the received position even when nothing is written.
-    pub(super) fn show_lag(&self, books: &Books) {
+    /// A sink has no lag when it holds all that was read and the server was heard a moment ago: the heartbeat moves the
+    /// received position even when nothing is written.
+    pub(super) fn note_lag(&self, books: &Books) {
         let now = now_micros();
-        let mut largest = 0.0f64;
+        let (is_heard, at_end) = {
+            let heard = books.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            (self.clock.since(heard.at) < HEARD_MAX, heard.at_end)
+        };
         for (index, lane) in self.lanes.iter().enumerate() {
             let holds_all = match (&books.received, books.watermark.holds(index)) {
                 (Some((received, _)), Some(durable)) => durable.mark >= received.mark,
-                (None, _) => true,
-                (Some(_), None) => false,
+                (None, Some(_)) => at_end,
+                (_, None) => false,
             };
-            let since = books
-                .durable_commit_time
-                .get(index)
-                .copied()
-                .flatten()
-                .or_else(|| books.received.as_ref().and_then(|r| r.1));
-            let lag = if holds_all { 0.0 } else { since.map_or(0.0, |time| (now - time).max(0) as f64 / 1e6) };
-            largest = largest.max(lag);
-            self.board.update_sink(&lane.sink, |sink| sink.lag_seconds = lag);
-            self.meter.sink_lag(&lane.sink, lag, books.fanout.depth(index));
-            self.meter.tables_halted(&lane.sink, lane.halted.len());
-            let state = self.board.update_sink(&lane.sink, |sink| sink.state);
-            self.meter.sink_state(&lane.sink, state);
+            let held = books.durable_commit_time.get(index).copied().flatten();
+            let received = books.received.as_ref().and_then(|(_, time)| *time);
+            self.board.update_sink(&lane.sink, |sink| {
+                if holds_all && is_heard && matches!(lane.state, LaneState::Running) {
+                    sink.lag = Lag::Current(now);
+                } else {
+                    sink.lag.fall_behind(now, held, received);
+                }
+            });
+            self.meter.sink_queue(&lane.sink, books.fanout.depth(index));
         }
-        self.board.update(|view| view.lag_seconds = largest);
-        self.meter.lag(largest);
+    }
+
+    /// Without a run nobody knows what the server has.
+    pub(super) fn lose_sight(&self) {
+        let now = now_micros();
+        self.board.update(|view| view.sinks.values_mut().for_each(|sink| sink.lag.fall_behind(now, None, None)));
     }
 
     /// Asks for the log's numbers beside the flow; an answer that does not come is not waited for.
-    pub(super) fn watch_log(&self, source: &OpenSource) {
+    pub(super) fn watch_log(&self, source: &OpenSource, books: &Books) {
         let (monitor, board, meter) = (Arc::clone(&source.monitor), Arc::clone(&self.board), self.meter.clone());
+        let (by, clock) = (Arc::clone(&books.heard), Arc::clone(&self.clock));
         let stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 state = tokio::time::timeout(MONITOR_INTERVAL, monitor.log_state()) => {
-                    if let Ok(Ok(state)) = state {
-                        meter.log(&state);
-                        board.update(|view| view.log = state.into());
+                    match state {
+                        Ok(Ok(state)) => {
+                            heard(&by, clock.now(), state.lag_bytes.map(|bytes| bytes == 0));
+                            meter.log(&state);
+                            board.update(|view| view.log = state.into());
+                        }
+                        // It lives, and will not say.
+                        Ok(Err(error)) if error.kind() != ErrorKind::Retry => heard(&by, clock.now(), None),
+                        Ok(Err(_)) | Err(_) => {}
                     }
                 }
             }

@@ -2,7 +2,8 @@
 
 use super::{Ingest, LaneState};
 use crate::pipeline::ship::{Durable, Event, Report};
-use crate::status::{Reason, State};
+use crate::status::{Reason, State, now_micros};
+use tidewire_core::ErrorKind;
 use tracing::{error, warn};
 
 impl Ingest {
@@ -39,6 +40,7 @@ impl Ingest {
                 );
                 lane.state = LaneState::Away;
                 lane.halted.insert(name.clone());
+                self.board.update(|view| view.tables.entry(name.clone()).or_default().halted_at = Some(now_micros()));
                 self.board.update_sink(&lane.sink, |sink| {
                     sink.halted_tables.insert(name, reason);
                 });
@@ -47,6 +49,7 @@ impl Ingest {
                 let reason = Reason::from(&failure);
                 error!(sink = %lane.sink, code = reason.code, remedy = reason.remedy, table = reason.table, "sink halted: {}", reason.message);
                 lane.state = LaneState::Gone;
+                lane.refused = failure.kind() == ErrorKind::Configuration;
                 self.board.update_sink(&lane.sink, |sink| {
                     sink.state = State::Halted;
                     sink.reason = Some(reason);

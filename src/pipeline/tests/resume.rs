@@ -162,7 +162,16 @@ fn start(sinks: &[&str], source: &Noting, stop: &CancellationToken) -> Bench {
         .iter()
         .map(|sink| {
             let (commands, queue) = mpsc::channel(QUEUE_BATCHES);
-            (Lane { sink: (*sink).into(), commands, state: LaneState::Away, halted: BTreeSet::new() }, queue)
+            (
+                Lane {
+                    sink: (*sink).into(),
+                    commands,
+                    state: LaneState::Away,
+                    halted: BTreeSet::new(),
+                    refused: false,
+                },
+                queue,
+            )
         })
         .unzip();
     let folder = tempfile::tempdir().unwrap();

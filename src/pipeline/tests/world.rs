@@ -260,7 +260,7 @@ impl World {
                 alive: Box::new(|| ()),
                 halted: HaltedTables::default(),
             });
-            lanes.push(Lane { sink, commands, state: LaneState::Away, halted: BTreeSet::new() });
+            lanes.push(Lane { sink, commands, state: LaneState::Away, halted: BTreeSet::new(), refused: false });
         }
         let clock = StageClock::of_task(stage);
         let ingest = Ingest {
