@@ -324,7 +324,7 @@ impl Assembler {
             Event::LoadData(kind::EXEC_LOAD | kind::EXECUTE_LOAD_QUERY)
                 if self.open.as_ref().is_some_and(|g| !g.skipped) =>
             {
-                Err(self.statement_halt(None, "LOAD DATA", "LOAD DATA"))
+                Err(self.statement_halt(None, "LOAD DATA", None))
             }
             // What helps statements along, what tells of files, and what people wrote.
             _ => Ok(Applied::Nothing),

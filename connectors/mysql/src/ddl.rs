@@ -28,6 +28,7 @@ mod statement;
 mod syntax;
 mod token;
 mod transaction;
+mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub(crate) use now::Now;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tidewire_core::TableName;
+pub(crate) use wording::Wording;
 
 /// Bits of `sql_mode` that change how a statement reads; the same in both servers (`sql/system_variables.h`,
 /// `sql/sql_class.h`). The Query event carries them all.
@@ -88,7 +90,7 @@ pub(crate) struct DdlError {
     pub(crate) offset: usize,
     /// What would have been understood.
     pub(crate) expected: Cow<'static, str>,
-    /// What is there instead, shortened.
+    /// What is there instead, shortened and without values.
     pub(crate) found: String,
     /// The only table that the statement can change, if that much is certain. Who does not capture it may go on (MY-52).
     pub(crate) table: Option<TableName>,

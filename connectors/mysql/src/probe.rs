@@ -3,7 +3,7 @@
 
 use crate::assemble::{Applied, Assembler, AssemblerStart, Facts, PROVENANCE};
 use crate::binlog::HEADER_LENGTH;
-use crate::ddl::{self, Context, Defaults, Schemas};
+use crate::ddl::{self, Context, Defaults, Schemas, Wording};
 use crate::gtid::{DomainPositions, GtidSet};
 use crate::history::History;
 use crate::joined::Joined;
@@ -133,6 +133,7 @@ pub fn statement(mariadb: bool, sql_mode: u64, sql: &str) -> bool {
         origin: Origin::catalog(),
         now: None,
     };
+    let _ = Wording { text: sql, context: &context }.to_string();
     ddl::parse(sql, &context).is_ok_and(|statement| schemas().apply(&statement, &context).is_ok())
 }
 

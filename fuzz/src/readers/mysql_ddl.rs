@@ -1,4 +1,4 @@
-//! SEC-63: a statement of either server under any of the modes that change how it reads, applied to no tables.
+//! SEC-68: a statement of either server under any of the modes that change how it reads, applied to no tables.
 
 use tidewire_mysql::probe::statement;
 

@@ -1,4 +1,4 @@
-//! SEC-65: GTID sets in the log's form and as text, and MariaDB's positions.
+//! SEC-69: GTID sets in the log's form and as text, and MariaDB's positions.
 
 use tidewire_mysql::probe::gtids;
 

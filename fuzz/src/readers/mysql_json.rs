@@ -1,4 +1,4 @@
-//! SEC-64: a binary JSON document, and differences that are applied to it; the first two bytes are the document's length.
+//! SEC-67: a binary JSON document, and differences that are applied to it; the first two bytes are the document's length.
 
 use tidewire_mysql::probe::document;
 

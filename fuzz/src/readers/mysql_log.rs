@@ -1,4 +1,4 @@
-//! SEC-62: a binary log from its first event on, of either server, into one assembler; each event has its length within
+//! SEC-65: a binary log from its first event on, of either server, into one assembler; each event has its length within
 //! itself. Nothing may panic; an error ends the log, as it ends a stream.
 
 use tidewire_mysql::probe::{Log, events};

@@ -1,8 +1,7 @@
 //! What a statement does to captured tables, as changes: rows that go, shapes that change, and what halts.
 
 use super::Assembler;
-use super::statement::shown;
-use crate::ddl::Effect;
+use crate::ddl::{Effect, Wording};
 use crate::model::TableDef;
 use std::sync::Arc;
 use tidewire_core::batch::ChangeHead;
@@ -18,7 +17,7 @@ impl Assembler {
         }
     }
 
-    pub(super) fn take_effect(&mut self, effect: &Effect, ordinal: u64, text: &str) -> Result<()> {
+    pub(super) fn take_effect(&mut self, effect: &Effect, ordinal: u64, wording: Wording<'_>) -> Result<()> {
         match effect {
             Effect::Created { name, def: Some(definition) } => self.reshaped(name, definition),
             Effect::Created { name, def: None } => {
@@ -30,13 +29,12 @@ impl Assembler {
                 self.reshaped(name, after)
             }
             Effect::Truncated { name } if !self.shipped.contains(name) => Ok(()),
-            Effect::Truncated { name } => self.emptied(name, ordinal, text),
-            Effect::Renamed { from, to } => self.renamed(from, to, text),
+            Effect::Truncated { name } => self.emptied(name, ordinal, wording),
+            Effect::Renamed { from, to } => self.renamed(from, to, wording),
             Effect::RowsChangedUnseen { name, what } => {
                 let message = format!(
-                    "rows of table `{name}` changed by `{what}`, which the log does not tell, at `{}`: {}",
-                    self.here(),
-                    shown(text)
+                    "rows of table `{name}` changed by `{what}`, which the log does not tell, at `{}`: {wording}",
+                    self.here()
                 );
                 Err(Error::operator("rows_changed_unseen", message)
                     .with_remedy(
@@ -71,9 +69,9 @@ impl Assembler {
         self.succeed(name, schema).map(drop)
     }
 
-    pub(super) fn emptied(&mut self, name: &TableName, ordinal: u64, text: &str) -> Result<()> {
+    pub(super) fn emptied(&mut self, name: &TableName, ordinal: u64, wording: Wording<'_>) -> Result<()> {
         let Some(schema) = self.current_schema(name)? else {
-            return Err(self.unclear(name, text, "its definition is not known"));
+            return Err(self.unclear(name, wording, "its definition is not known"));
         };
         let offset = self.event_start;
         self.open_transaction()?;

@@ -2,8 +2,7 @@
 
 use super::Assembler;
 use super::binding::Binding;
-use super::statement::shown;
-use crate::ddl::{self, Effect, Statement};
+use crate::ddl::{self, Effect, Statement, Wording};
 use crate::model::TableDef;
 use crate::shape;
 use tidewire_core::{Error, Result, TableName};
@@ -19,7 +18,7 @@ pub(super) struct Away {
 impl Assembler {
     /// A table gets another name. Into a name that is shipped comes the result of an online schema change, whose rows are
     /// the table's own (MY-45, MY-46); any other table there holds rows that the sinks do not have.
-    pub(super) fn renamed(&mut self, from: &TableName, to: &TableName, text: &str) -> Result<()> {
+    pub(super) fn renamed(&mut self, from: &TableName, to: &TableName, wording: Wording<'_>) -> Result<()> {
         let comes_in = self.captures(to) && self.shipped.contains(to) && !self.is_read(to);
         if comes_in {
             let own =
@@ -27,9 +26,8 @@ impl Assembler {
             let back = self.renamed_away.get(to).is_some_and(|away| away.now == *from && !away.touched);
             if !own && !back {
                 let message = format!(
-                    "table `{from}` took the place of `{to}` at `{}`, and the sinks hold the rows of the one before: {}",
-                    self.here(),
-                    shown(text)
+                    "table `{from}` took the place of `{to}` at `{}`, and the sinks hold the rows of the one before: {wording}",
+                    self.here()
                 );
                 return Err(Error::operator("table_replaced", message)
                     .with_remedy(

@@ -5,16 +5,13 @@ use super::{Applied, Assembler, rename};
 use crate::binlog::QueryEvent;
 use crate::binlog::kind::QUERY_COMPRESSED;
 use crate::charset::Converter;
-use crate::ddl::{self, Context, DdlError, Effect, Now, Statement, Transaction};
+use crate::ddl::{self, Context, DdlError, Effect, Now, Statement, Transaction, Wording};
 use crate::model::{Charset, OriginKind, TableDef};
 use crate::table_changes;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tidewire_core::batch::{ChangeHead, Ddl};
 use tidewire_core::{Error, Op, Result, TableName};
-
-/// Longest part of a statement that an error repeats.
-const SHOWN: usize = 200;
 
 /// Definitions to record: of a table that has none any more, none.
 type Recorded = Vec<(TableName, Option<Arc<TableDef>>)>;
@@ -59,11 +56,11 @@ impl Assembler {
         match ddl::parse(&text, &context) {
             Ok(Statement::Transaction(boundary)) => self.boundary(boundary),
             Ok(statement) => {
-                self.change(&statement, &text, query, &context)?;
+                self.change(&statement, query, Wording { text: &text, context: &context })?;
                 self.after_statement()
             }
             Err(cause) => {
-                self.not_understood(cause, &text)?;
+                self.not_understood(cause, Wording { text: &text, context: &context })?;
                 self.after_statement()
             }
         }
@@ -143,15 +140,9 @@ impl Assembler {
     }
 
     /// A statement about tables, or about nothing of ours.
-    fn change(
-        &mut self,
-        statement: &Statement,
-        text: &str,
-        query: &QueryEvent<'_>,
-        context: &Context<'_>,
-    ) -> Result<()> {
+    fn change(&mut self, statement: &Statement, query: &QueryEvent<'_>, wording: Wording<'_>) -> Result<()> {
         if let Statement::Dml { tables, verb } = statement {
-            return self.statement_format(tables, verb, text);
+            return self.statement_format(tables, verb, wording);
         }
         if matches!(statement, Statement::Other) {
             return Ok(());
@@ -161,16 +152,16 @@ impl Assembler {
         let first = self.group()?.ordinal + 1;
         self.group()?.ordinal += 1 + tables.len() as u64;
         let ours = |this: &Assembler, name: &TableName| this.captures(name) && !this.is_read(name);
-        let captured = tables.iter().any(|name| ours(self, name));
-        if query.error_code != 0 && captured {
+        let captured = tables.iter().copied().find(|name| ours(self, name));
+        if let (1.., Some(table)) = (query.error_code, captured) {
             let message = format!(
-                "a statement failed on the server with error {} and may have taken effect in part, at `{}`: {}",
+                "a statement failed on the server with error {} and may have taken effect in part, at `{}`: {wording}",
                 query.error_code,
-                self.here(),
-                shown(text)
+                self.here()
             );
             return Err(Error::operator("statement_failed", message)
-                .with_remedy("read the tables anew, by new names of the sinks (and a new location of a Delta sink)"));
+                .with_remedy("read the tables anew, by new names of the sinks (and a new location of a Delta sink)")
+                .with_table(table.clone()));
         }
         if let (Statement::CreateDatabase { .. }, Some([.., server])) = (statement, query.status.charset)
             && let Some(name) = self.charset_of(u32::from(server))
@@ -178,7 +169,7 @@ impl Assembler {
             self.schemas.set_server_charset(Charset { name: name.into(), collation: "".into() });
         }
         let mut recorded = Vec::new();
-        let mut effects = self.apply_statement(statement, &tables, text, context, &mut recorded)?;
+        let mut effects = self.apply_statement(statement, &tables, wording, &mut recorded)?;
         self.doubt(statement, &mut effects);
         let mut shown = Vec::with_capacity(effects.len());
         for effect in &effects {
@@ -191,11 +182,11 @@ impl Assembler {
         if shown.contains(&true) {
             let shown_effects: Vec<&Effect> =
                 effects.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(effect, _)| effect).collect();
-            self.show(&shown_effects, first, text, context)?;
+            self.show(&shown_effects, first, wording)?;
         }
         for (effect, shown) in effects.iter().zip(shown) {
             if shown {
-                self.take_effect(effect, first + 1, text)?;
+                self.take_effect(effect, first + 1, wording)?;
             }
             self.follow_name(effect);
         }
@@ -203,7 +194,7 @@ impl Assembler {
     }
 
     /// Tells consumers of a statement, and empties what it makes anew. `first` is the statement's number.
-    fn show(&mut self, effects: &[&Effect], first: u64, text: &str, context: &Context<'_>) -> Result<()> {
+    fn show(&mut self, effects: &[&Effect], first: u64, wording: Wording<'_>) -> Result<()> {
         // A table begins empty. One of the same name that is shipped already has gone before: its rows go now.
         let anew = effects.iter().find_map(|effect| match effect {
             Effect::Created { name, .. } if self.shipped.contains(name) => Some(name.clone()),
@@ -214,11 +205,11 @@ impl Assembler {
         }
         // Rows that go are a change of their own, and no shape changes.
         if !effects.iter().all(|effect| matches!(effect, Effect::Truncated { .. })) {
-            self.push_ddl(first, text, context, effects)?;
+            self.push_ddl(first, wording, effects)?;
         }
         match anew {
             // A statement makes one table, so that the number after the statement's own is free.
-            Some(name) => self.emptied(&name, first + 1, text),
+            Some(name) => self.emptied(&name, first + 1, wording),
             None => Ok(()),
         }
     }
@@ -229,15 +220,14 @@ impl Assembler {
         &mut self,
         statement: &Statement,
         tables: &[&TableName],
-        text: &str,
-        context: &Context<'_>,
+        wording: Wording<'_>,
         recorded: &mut Recorded,
     ) -> Result<Vec<Effect>> {
         let ahead: Vec<_> = self.read_until.keys().filter(|name| self.is_read(name)).cloned().collect();
         let kept: Vec<_> = ahead.iter().map(|name| (name.clone(), self.schemas.get(name))).collect();
         let mut known: Vec<&TableName> =
             tables.iter().copied().filter(|name| self.schemas.get(name).is_some()).collect();
-        let effects = match self.schemas.apply(statement, context) {
+        let effects = match self.schemas.apply(statement, wording.context) {
             // The rows of a table go with TRUNCATE, whatever shape it has.
             Ok(effects) => match (statement, effects.as_slice()) {
                 (Statement::Truncate(name), [Effect::Unknown { .. }]) => vec![Effect::Truncated { name: name.clone() }],
@@ -247,7 +237,7 @@ impl Assembler {
                 let sure =
                     |name: &&&TableName| self.captures(name) && !self.is_read(name) && !self.unproven.contains(**name);
                 if let Some(name) = tables.iter().find(sure) {
-                    return Err(self.unclear(name, text, &cause.to_string()));
+                    return Err(self.unclear(name, wording, &cause.to_string()));
                 }
                 known.retain(|name| self.schemas.get(name).is_none() && !self.is_read(name));
                 recorded.extend(known.iter().map(|name| (TableName::clone(name), None)));
@@ -321,10 +311,10 @@ impl Assembler {
     }
 
     /// A statement's record for consumers, with what it made of each captured table.
-    fn push_ddl(&mut self, ordinal: u64, text: &str, context: &Context<'_>, effects: &[&Effect]) -> Result<()> {
+    fn push_ddl(&mut self, ordinal: u64, wording: Wording<'_>, effects: &[&Effect]) -> Result<()> {
         let changes = table_changes::json(effects, self.facts.flavour);
         let first = effects.iter().find_map(|effect| effect_names(effect).first().map(|name| name.schema.to_string()));
-        let database = first.unwrap_or_else(|| context.database.unwrap_or_default().to_owned());
+        let database = first.unwrap_or_else(|| wording.context.database.unwrap_or_default().to_owned());
         let mut tables: Vec<&str> = Vec::new();
         for name in effects.iter().flat_map(|effect| effect_names(effect)) {
             if !tables.contains(&&*name.table) {
@@ -338,7 +328,7 @@ impl Assembler {
         let ddl = Ddl {
             database: database.as_bytes(),
             tables: tables.as_bytes(),
-            statement: text.as_bytes(),
+            statement: wording.text.as_bytes(),
             table_changes: changes.as_bytes(),
         };
         self.builder.push_ddl(head, &ddl);
@@ -346,24 +336,22 @@ impl Assembler {
     }
 
     /// A change of rows that the log has as a statement cannot be followed (MY-36).
-    fn statement_format(&mut self, tables: &[TableName], verb: &str, text: &str) -> Result<()> {
+    fn statement_format(&mut self, tables: &[TableName], verb: &str, wording: Wording<'_>) -> Result<()> {
         if tables.is_empty() {
-            return Err(self.statement_halt(None, verb, text));
+            return Err(self.statement_halt(None, verb, Some(wording)));
         }
         match tables.iter().find(|name| self.captures(name) && !self.is_read(name)) {
-            Some(table) => Err(self.statement_halt(Some(table), verb, text)),
+            Some(table) => Err(self.statement_halt(Some(table), verb, Some(wording))),
             None => Ok(()),
         }
     }
 
     #[cold]
-    pub(super) fn statement_halt(&self, table: Option<&TableName>, verb: &str, text: &str) -> Error {
+    pub(super) fn statement_halt(&self, table: Option<&TableName>, verb: &str, wording: Option<Wording<'_>>) -> Error {
         let what = table.map_or_else(|| "tables that it does not name".to_owned(), |name| format!("table `{name}`"));
-        let message = format!(
-            "{verb} on {what} is in the log as a statement and not as rows, at `{}`: {}",
-            self.here(),
-            shown(text)
-        );
+        let wording = wording.map(|wording| format!(": {wording}")).unwrap_or_default();
+        let message =
+            format!("{verb} on {what} is in the log as a statement and not as rows, at `{}`{wording}", self.here());
         let error = Error::operator("statement_dml", message).with_remedy(
             "run `SET GLOBAL binlog_format = ROW` and see that no session sets another; then read the table anew, by new \
              names of the sinks (and a new location of a Delta sink)",
@@ -375,7 +363,7 @@ impl Assembler {
     }
 
     /// A statement that cannot be read matters if it may be about a captured table (MY-52).
-    fn not_understood(&mut self, cause: DdlError, text: &str) -> Result<()> {
+    fn not_understood(&mut self, cause: DdlError, wording: Wording<'_>) -> Result<()> {
         self.group()?.ordinal += 1;
         match &cause.table {
             Some(table) if !self.captures(table) || self.is_read(table) => {
@@ -392,7 +380,7 @@ impl Assembler {
             }
             table => {
                 let name = table.clone();
-                let message = format!("a statement was not understood, at `{}`: {}", self.here(), shown(text));
+                let message = format!("a statement was not understood, at `{}`: {wording}", self.here());
                 let error = Error::operator("ddl_not_understood", message)
                     .with_remedy(
                         "report the statement; to go on, take the table out with \"!\" in `tables`, or read it anew by new \
@@ -408,9 +396,8 @@ impl Assembler {
     }
 
     #[cold]
-    pub(super) fn unclear(&self, name: &TableName, text: &str, what: &str) -> Error {
-        let message =
-            format!("what became of table `{name}` at `{}` cannot be told ({what}): {}", self.here(), shown(text));
+    pub(super) fn unclear(&self, name: &TableName, wording: Wording<'_>, what: &str) -> Error {
+        let message = format!("what became of table `{name}` at `{}` cannot be told ({what}): {wording}", self.here());
         Error::operator("ddl_not_applied", message)
             .with_remedy("read the table anew, by new names of its sinks (and a new location of a Delta sink)")
             .with_table(name.clone())
@@ -429,13 +416,4 @@ fn effect_names(effect: &Effect) -> Vec<&TableName> {
         | Effect::Unchanged { name }
         | Effect::Unknown { name } => vec![name],
     }
-}
-
-/// The begin of a statement, for a person; on one line.
-pub(super) fn shown(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= SHOWN {
-        return line;
-    }
-    line.chars().take(SHOWN).chain("...".chars()).collect()
 }

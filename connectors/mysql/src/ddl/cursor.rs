@@ -2,7 +2,7 @@
 //! statement.
 
 use super::token::{Lexer, Spanned, Token};
-use super::{Context, DdlError};
+use super::{Context, DdlError, wording};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tidewire_core::TableName;
@@ -172,12 +172,13 @@ impl<'a> Cursor<'a> {
         let mut expected = expected.into();
         let found = match spanned.token {
             Token::End => "its end".to_owned(),
-            token => {
-                if let Token::Bad(fault) = token {
-                    expected = Cow::Borrowed(fault);
-                }
-                let text: String = self.source(spanned.start, self.sql.len()).chars().take(SHOWN).collect();
-                format!("`{text}`")
+            Token::Bad(fault) => {
+                expected = Cow::Borrowed(fault);
+                "other text".to_owned()
+            }
+            _ => {
+                let rest = self.source(spanned.start, self.sql.len());
+                format!("`{}`", wording::without_values(rest, self.context, SHOWN))
             }
         };
         DdlError { offset: spanned.start, expected, found, table: self.table.clone() }

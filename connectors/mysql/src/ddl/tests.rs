@@ -4,6 +4,7 @@ mod catalog;
 mod effects;
 mod parsing;
 mod recorded;
+mod wording;
 
 use super::{Context, Defaults, Now, Schemas, Statement, parse};
 use crate::model::{Charset, Flavour, Origin, OriginKind};

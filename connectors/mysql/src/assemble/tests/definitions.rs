@@ -111,6 +111,25 @@ fn what_cannot_be_followed_halts_where_it_matters() {
     assert_eq!(code, "statement_dml");
 }
 
+/// SEC-02: a halt names the statement and the table, and shows no value.
+#[test]
+fn an_error_repeats_no_value_of_a_statement() {
+    for (text, failed, told) in [
+        ("INSERT INTO t VALUES (4111, 'Ann')", 0, "INSERT INTO t VALUES (?, ?)"),
+        ("ALTER TABLE t FROBNICATE 'Ann', 4111", 0, "FROBNICATE ?, ?"),
+        ("ALTER TABLE t ADD c INT COMMENT 'Ann 4111'", 1, "COMMENT ?"),
+        ("ALTER TABLE t DROP zz, COMMENT 'Ann 4111'", 0, "DROP zz, COMMENT ?"),
+    ] {
+        let error = run(&source(), |tape| {
+            tape.begin().failed(text, failed).end();
+        })
+        .unwrap_err();
+        let chain = error.chain();
+        assert!(chain.contains(told) && !chain.contains("Ann") && !chain.contains("4111"), "{text}: {chain}");
+        assert_eq!(error.table(), Some(&name("t")), "{text}");
+    }
+}
+
 #[test]
 fn a_table_whose_definition_is_not_known() {
     let source = Source { shipped: vec![name("t")], ..Source::new(Naming::Gtids, &[]) };
