@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::quantity::Span;
 
@@ -204,6 +205,12 @@ impl Config {
             .iter()
             .filter(move |(_, sink)| sink.sources.as_ref().is_none_or(|list| list.iter().any(|name| name == source)))
             .map(|(name, _)| name.as_str())
+    }
+
+    /// The names of the sources that flow into a sink.
+    pub(crate) fn sources_of(&self, sink: &SinkSection) -> Vec<Arc<str>> {
+        let is_taken = |name: &String| sink.sources.as_ref().is_none_or(|list| list.contains(name));
+        self.sources.keys().filter(|name| is_taken(name)).map(|name| Arc::from(name.as_str())).collect()
     }
 }
 

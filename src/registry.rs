@@ -40,7 +40,8 @@ pub(crate) fn build(
         }
     }
     for (name, section) in &config.sinks {
-        if let Some(sink) = sink(name, section, faults, secrets, state) {
+        let sources = config.sources_of(section);
+        if let Some(sink) = sink(name, sources, section, faults, secrets, state) {
             connectors.sinks.insert(name.clone(), sink);
         }
     }
@@ -116,6 +117,7 @@ fn told(
 
 fn sink(
     name: &str,
+    sources: Vec<Arc<str>>,
     section: &SinkSection,
     faults: &mut Faults,
     secrets: &Arc<dyn SecretResolver>,
@@ -125,7 +127,7 @@ fn sink(
     let kinds = [("kafka", &section.kafka), ("delta", &section.delta), ("null", &section.null)];
     let mut given = kinds.iter().filter_map(|(kind, dict)| Some((*kind, dict.as_ref()?)));
     match (given.next(), given.next()) {
-        (Some((kind, dict)), None) => sink_of_kind(name, kind, dict, faults, secrets, state),
+        (Some((kind, dict)), None) => sink_of_kind(name, sources, kind, dict, faults, secrets, state),
         (None, _) => {
             faults
                 .push(&key, "a sink needs a table that says what it is: `[sinks.NAME.kafka]` or `[sinks.NAME.delta]`");
@@ -140,6 +142,7 @@ fn sink(
 
 fn sink_of_kind(
     name: &str,
+    sources: Vec<Arc<str>>,
     kind: &str,
     dict: &Dict,
     faults: &mut Faults,
@@ -150,7 +153,7 @@ fn sink_of_kind(
     let value = Value::from(dict.clone());
     match kind {
         "kafka" => {
-            let options = tidewire_kafka::SinkOptions { name: Arc::from(name), secrets: Arc::clone(secrets) };
+            let options = tidewire_kafka::SinkOptions { name: Arc::from(name), sources, secrets: Arc::clone(secrets) };
             let raw = faults.extract::<tidewire_kafka::Config>(&prefix, value)?;
             let built = tidewire_kafka::connector(options, raw);
             built

@@ -2,6 +2,7 @@
 //! looked, and that an earlier instance is shut out whichever of its producers has its turn.
 //! SK-02, SK-03, SK-04, SK-0C, SK-61.
 
+mod shared;
 mod taken;
 mod torn;
 
@@ -33,6 +34,8 @@ impl SecretResolver for Inline {
 
 struct Bench {
     kafka: Kafka,
+    /// Whose changes are made.
+    source: &'static str,
     lsn: u64,
     /// When transactions were committed.
     commit_micros: i64,
@@ -44,7 +47,7 @@ impl Bench {
     }
 
     fn with(options: &KafkaOptions) -> Result<Bench> {
-        Ok(Bench { kafka: Kafka::start(options)?, lsn: 1_000, commit_micros: now_micros() })
+        Ok(Bench { kafka: Kafka::start(options)?, source: SOURCE, lsn: 1_000, commit_micros: now_micros() })
     }
 
     fn connector(&self, more: &str) -> Result<Box<dyn SinkConnector>> {
@@ -53,7 +56,8 @@ impl Bench {
 
     fn connector_by(&self, brokers: &str, more: &str) -> Result<Box<dyn SinkConnector>> {
         let config: Config = serde_json::from_str(&format!(r#"{{"brokers": ["{brokers}"]{more}}}"#))?;
-        let options = SinkOptions { name: "events".into(), secrets: Arc::new(Inline) };
+        let sources = [SOURCE, shared::OTHER].map(Arc::from).to_vec();
+        let options = SinkOptions { name: "events".into(), sources, secrets: Arc::new(Inline) };
         connector(options, config).map_err(|faults| anyhow!("{faults:?}"))
     }
 
@@ -87,7 +91,7 @@ impl Bench {
     fn transaction(&mut self) -> BatchBuilder {
         self.lsn += 1_000;
         let source = SourceDescriptor {
-            name: SOURCE.into(),
+            name: self.source.into(),
             connector: "postgresql",
             database: "shop".into(),
             provenance: &[],

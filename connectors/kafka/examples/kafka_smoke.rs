@@ -61,7 +61,7 @@ impl Bench {
         // `ALWAYS` holds further members for every scenario, such as `, "tls": {"ca": "ca.pem"}`.
         let always = std::env::var("ALWAYS").unwrap_or_default();
         let config: Config = serde_json::from_str(&format!(r#"{{"brokers": ["{}"]{always}{more}}}"#, self.broker))?;
-        let options = SinkOptions { name: "smoke".into(), secrets: Arc::new(Inline) };
+        let options = SinkOptions { name: "smoke".into(), sources: Vec::new(), secrets: Arc::new(Inline) };
         connector(options, config).map_err(|faults| format!("{faults:?}").into())
     }
 

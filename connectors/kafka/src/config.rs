@@ -6,7 +6,7 @@ mod fixed;
 use crate::format::{FormatConfig, FormatSettings};
 use crate::topics::TopicTemplate;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,6 +152,8 @@ impl fmt::Display for Scalar {
 pub struct SinkOptions {
     /// The sink's name.
     pub name: Arc<str>,
+    /// The names of the sources that flow into it.
+    pub sources: Vec<Arc<str>>,
     /// Reads secrets.
     pub secrets: Arc<dyn SecretResolver>,
 }
@@ -178,6 +180,8 @@ impl std::error::Error for ConfigFault {}
 pub(crate) struct Settings {
     /// The sink's name.
     pub(crate) sink: Arc<str>,
+    /// Its sources, in order.
+    pub(crate) sources: Vec<Arc<str>>,
     /// Reads secrets.
     pub(crate) secrets: Arc<dyn SecretResolver>,
     /// Brokers, comma-separated. Never empty.
@@ -262,6 +266,7 @@ impl Settings {
         match (template, format) {
             (Some(template), Ok(format)) if faults.0.is_empty() => Ok(Settings {
                 sink: options.name,
+                sources: BTreeSet::from_iter(options.sources).into_iter().collect(),
                 secrets: options.secrets,
                 brokers: config.brokers.join(","),
                 template,

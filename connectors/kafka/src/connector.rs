@@ -5,9 +5,9 @@ use crate::client::admin::{Admin, Created};
 use crate::client::turns::{PRODUCERS, Turns};
 use crate::config::{Config, ConfigFault, Settings, SinkOptions};
 use crate::facts::{self, Facts};
-use crate::write::{Destinations, KafkaSink};
+use crate::write::{Destinations, KafkaSink, Owner, TopicOwners};
 use crate::{position, preflight};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidewire_core::sink::SinkCapabilities;
 use tidewire_core::{Finding, Progress, Result, Sink, SinkConnector, TableSchema};
@@ -19,12 +19,47 @@ const HELD_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct KafkaConnector {
     settings: Arc<Settings>,
+    // Which source each topic belongs to: the open sinks share it.
+    owners: Arc<TopicOwners>,
+    // Whether it has what earlier instances wrote. What is written from then on is taken first.
+    has_written: Mutex<bool>,
 }
 
 /// Checks the configuration of a sink. Connects nowhere; the error lists every fault.
 pub fn connector(options: SinkOptions, config: Config) -> Result<Box<dyn SinkConnector>, Vec<ConfigFault>> {
     let settings = Settings::try_from_config(options, config)?;
-    Ok(Box::new(KafkaConnector { settings: Arc::new(settings) }))
+    Ok(Box::new(KafkaConnector {
+        settings: Arc::new(settings),
+        owners: Arc::default(),
+        has_written: Mutex::new(false),
+    }))
+}
+
+impl KafkaConnector {
+    // Takes the topics that earlier instances wrote for their sources, so that it does not depend on the order of a start
+    // which of two tables with one topic goes on. Of two that have shared one it is the first source by name.
+    fn remember_owners(&self) -> Result<()> {
+        let settings = &self.settings;
+        if settings.sources.len() < 2 || settings.template.tells_sources_apart() {
+            return Ok(());
+        }
+        let mut has_written = self.has_written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_written {
+            return Ok(());
+        }
+        let keys = settings.sources.iter().map(|source| facts::key(&settings.sink, source));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let stored = position::read_all(settings, &keys, settings.transaction_timeout + INIT_TIMEOUT)?;
+        for (source, value) in settings.sources.iter().zip(stored) {
+            let facts = value.as_deref().map(Facts::parse).transpose()?.unwrap_or_default();
+            for topic in facts.names() {
+                self.owners.claim(topic, Owner { source: Arc::clone(source), table: None });
+            }
+        }
+        *has_written = true;
+        Ok(())
+    }
 }
 
 impl SinkConnector for KafkaConnector {
@@ -67,6 +102,7 @@ impl SinkConnector for KafkaConnector {
                 }
                 // An open transaction of a dead instance of another sink ends at its time limit at the latest.
                 let patience = settings.transaction_timeout + INIT_TIMEOUT;
+                self.remember_owners()?;
                 let (progress, facts) = (position::key(&settings.sink, source)?, facts::key(&settings.sink, source)?);
                 position::read(settings, [&progress, &facts], patience)?
             }
@@ -75,7 +111,8 @@ impl SinkConnector for KafkaConnector {
         let facts = facts.as_deref().map(Facts::parse).transpose()?.unwrap_or_default();
         let epoch = stored.epoch.saturating_add(1);
         let destinations = Destinations::new(Arc::clone(settings), admin, facts);
-        let mut sink = KafkaSink::new(Arc::clone(settings), source, producers, destinations, epoch)?;
+        let mut sink =
+            KafkaSink::new(Arc::clone(settings), source, producers, destinations, Arc::clone(&self.owners), epoch)?;
         // Proves that transactions work, and shows the earlier instance that it has a successor.
         sink.commit(&stored.progress)?;
         // Once for each producer, before anything is written.

@@ -86,6 +86,11 @@ impl Facts {
             .then_some(Change::Repartitioned { before: before.partitions, now: now.partitions })
     }
 
+    /// The topics that were written.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
     /// Whether anything is known of a topic.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.topics.contains_key(name)

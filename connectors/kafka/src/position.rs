@@ -183,10 +183,16 @@ pub(crate) fn read<const N: usize>(
     keys: [&[u8]; N],
     patience: Duration,
 ) -> Result<[Option<Vec<u8>>; N]> {
+    let mut values = read_all(settings, &keys, patience)?.into_iter();
+    Ok(keys.map(|_| values.next().flatten()))
+}
+
+/// The same for any number of keys.
+pub(crate) fn read_all(settings: &Settings, keys: &[&[u8]], patience: Duration) -> Result<Vec<Option<Vec<u8>>>> {
     let deadline = Instant::now() + patience;
     let (low, end) = watermarks(&reader(settings, Isolation::Uncommitted)?)?;
     if low >= end {
-        return Ok([const { None }; N]);
+        return Ok(vec![None; keys.len()]);
     }
     let reader = reader(settings, Isolation::Committed)?;
     wait_for_stable_end(&reader, end, deadline)?;
@@ -195,10 +201,11 @@ pub(crate) fn read<const N: usize>(
         let start = end.saturating_sub(window).max(low);
         let found = scan(&reader, keys, start, deadline)?;
         if start == low || found.iter().all(|found| !matches!(found, Found::Nothing)) {
-            return Ok(found.map(|found| match found {
+            let value = |found| match found {
                 Found::Value(value) => Some(value),
                 Found::Tombstone | Found::Nothing => None,
-            }));
+            };
+            return Ok(found.into_iter().map(value).collect());
         }
         window = window.saturating_mul(WINDOW_GROWTH);
     }
@@ -237,12 +244,12 @@ fn wait_for_stable_end(reader: &BaseConsumer, end: i64, deadline: Instant) -> Re
     }
 }
 
-fn scan<const N: usize>(reader: &BaseConsumer, keys: [&[u8]; N], start: i64, deadline: Instant) -> Result<[Found; N]> {
+fn scan(reader: &BaseConsumer, keys: &[&[u8]], start: i64, deadline: Instant) -> Result<Vec<Found>> {
     let act = "read the progress topic";
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(TOPIC, PARTITION, Offset::Offset(start)).map_err(|e| error::of_wrapper(act, &e))?;
     reader.assign(&assignment).map_err(|e| error::of_wrapper(act, &e))?;
-    let mut found = [const { Found::Nothing }; N];
+    let mut found: Vec<Found> = keys.iter().map(|_| Found::Nothing).collect();
     let mut last_error = None;
     loop {
         match reader.poll(Duration::from_millis(100)) {

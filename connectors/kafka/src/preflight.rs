@@ -226,7 +226,7 @@ mod tests {
 
     fn codes(json: &str, tables: &[(&str, &str, &str)]) -> Vec<&'static str> {
         let config: Config = serde_json::from_str(json).expect("a configuration");
-        let options = SinkOptions { name: "events".into(), secrets: Arc::new(NoSecrets) };
+        let options = SinkOptions { name: "events".into(), sources: Vec::new(), secrets: Arc::new(NoSecrets) };
         let settings = Settings::try_from_config(options, config).expect("settings");
         let schema = |schema: &str, table: &str| TableSchema {
             name: TableName::new(schema, table),

@@ -49,6 +49,11 @@ impl TopicTemplate {
         Ok(TopicTemplate { parts: parts.into() })
     }
 
+    /// Whether topics of two sources can never be one: their names stand first and end at a dot, which none of them has.
+    pub(crate) fn tells_sources_apart(&self) -> bool {
+        matches!(&*self.parts, [Part::Source, Part::Text(text), ..] if text.starts_with('.'))
+    }
+
     /// The topic of a table: every character that a topic may not have is `_`, as in Debezium. It may be
     /// longer than the limit of names and is refused then, never cut: two cut names could be one.
     pub fn name(&self, source: &str, table: &TableName) -> String {
@@ -154,6 +159,20 @@ mod tests {
         assert_eq!(transaction_topic("shop"), "shop.transaction");
         assert_eq!(message_topic("shop"), "shop.message");
         assert_eq!(schema_change_topic("my shop"), "my_shop");
+    }
+
+    #[test]
+    fn the_source_s_name_before_a_dot_tells_sources_apart() {
+        for (template, expect) in [
+            (TopicTemplate::DEFAULT, true),
+            ("{source}.{table}", true),
+            ("{source}-{table}", false),
+            ("{source}", false),
+            ("{schema}.{table}", false),
+            ("cdc.{source}.{table}", false),
+        ] {
+            assert_eq!(TopicTemplate::parse(template).expect("a template").tells_sources_apart(), expect, "{template}");
+        }
     }
 
     #[test]

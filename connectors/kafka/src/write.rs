@@ -8,9 +8,11 @@
 
 mod destinations;
 mod outbox;
+mod owners;
 mod partition;
 
 pub(crate) use destinations::{Destinations, create_command};
+pub(crate) use owners::{Owner, TopicOwners};
 
 use crate::client::failure::Failure;
 use crate::client::turns::Turns;
@@ -21,7 +23,7 @@ use crate::facts;
 use crate::metrics::SinkMetrics;
 use crate::position;
 use crate::topics::TopicTemplate;
-use destinations::TableTopics;
+use destinations::{OwnRecords, TableTopics};
 use outbox::Outbox;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,6 +74,7 @@ impl KafkaSink {
         source: &str,
         producers: Turns,
         destinations: Destinations,
+        owners: Arc<TopicOwners>,
         epoch: u64,
     ) -> Result<KafkaSink> {
         let mut outbox = Outbox::new(producers, settings.transaction_timeout);
@@ -80,7 +83,7 @@ impl KafkaSink {
             source: source.into(),
             outbox,
             destinations,
-            tables: TableTopics::new(source, &settings.template, settings.schema_changes),
+            tables: TableTopics::new(source, owners, &settings.template, OwnRecords::of(&settings)),
             encoder: None,
             progress_key: position::key(&settings.sink, source)?,
             progress_value: Vec::new(),

@@ -11,7 +11,7 @@ impl SecretResolver for NoSecrets {
 
 fn parse(json: &str) -> Result<Settings, Vec<String>> {
     let config: Config = serde_json::from_str(json).map_err(|error| vec![error.to_string()])?;
-    let options = SinkOptions { name: "events".into(), secrets: Arc::new(NoSecrets) };
+    let options = SinkOptions { name: "events".into(), sources: Vec::new(), secrets: Arc::new(NoSecrets) };
     Settings::try_from_config(options, config).map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 

@@ -12,6 +12,7 @@ use crate::position;
 use crate::topics::{
     NAME_LENGTH_MAX, TopicTemplate, has_schema_changes, message_topic, schema_change_topic, transaction_topic,
 };
+use crate::write::owners::{Owner, TopicOwners};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -28,31 +29,58 @@ const RECORD_OVERHEAD_MAX: usize = 1_024;
 /// How often it is looked for.
 const MISSING_RECHECK: Duration = Duration::from_millis(20);
 
-/// Which topic belongs to which table. Two tables in one topic are refused: their keys could be equal.
+/// Which topic belongs to which table. Two tables in one topic are refused, also of two sources: their keys could be equal.
 pub(super) struct TableTopics {
     source: Arc<str>,
+    // Shared with the sinks of the other sources.
+    owners: Arc<TopicOwners>,
     template: TopicTemplate,
-    schema_changes: bool,
+    own: OwnRecords,
     known: HashSet<TableName>,
     by_topic: HashMap<String, TableName>,
     // Tables of the batch at hand that were looked at.
     seen: Vec<bool>,
+    // Whether the topics of the sink's own records are taken.
+    has_own: bool,
+}
+
+/// What records a sink may write beside those of tables and messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnRecords {
+    /// BEGIN and END of transactions.
+    pub(super) transactions: bool,
+    /// Statements that changed tables.
+    pub(super) schema_changes: bool,
+}
+
+impl OwnRecords {
+    pub(super) fn of(settings: &Settings) -> OwnRecords {
+        OwnRecords { transactions: settings.format.transactions, schema_changes: settings.schema_changes }
+    }
 }
 
 impl TableTopics {
-    pub(super) fn new(source: &str, template: &TopicTemplate, schema_changes: bool) -> TableTopics {
+    pub(super) fn new(
+        source: &str,
+        owners: Arc<TopicOwners>,
+        template: &TopicTemplate,
+        own: OwnRecords,
+    ) -> TableTopics {
         TableTopics {
             source: source.into(),
+            owners,
             template: template.clone(),
-            schema_changes,
+            own,
             known: HashSet::new(),
             by_topic: HashMap::new(),
             seen: Vec::new(),
+            has_own: false,
         }
     }
 
     /// Takes in the tables of those changes of a batch that are written: one that is left out halts nothing.
     pub(super) fn learn(&mut self, batch: &Batch, selection: Selection<'_>) -> Result<()> {
+        self.claim_own(batch.source.connector)?;
         self.seen.clear();
         self.seen.resize(batch.tables.len(), false);
         for change in selection.of(batch) {
@@ -78,25 +106,54 @@ impl TableTopics {
         }
         let other = match self.by_topic.get(&topic) {
             Some(other) => Some(format!("tables `{other}` and `{table}`")),
+            None if self.is_reserved(&topic, connector) => {
+                Some(format!("table `{table}` and records of the sink itself"))
+            }
             None => {
-                self.is_reserved(&topic, connector).then(|| format!("table `{table}` and records of the sink itself"))
+                let owner = Owner { source: Arc::clone(&self.source), table: Some(table.clone()) };
+                let other = self.owners.claim(&topic, owner);
+                other.map(|other| format!("table `{table}` of source `{}` and {other}", self.source))
             }
         };
         if let Some(both) = other {
             return Err(Error::operator("topic_collision", format!("{both} would share topic `{topic}`"))
                 .with_table(table.clone())
-                .with_remedy("change `topic` of the sink, or leave one of the tables out of the source"));
+                .with_remedy("change `topic` of the sink, or leave one of the tables out of its source"));
         }
         self.by_topic.insert(topic, table.clone());
         self.known.insert(table.clone());
         Ok(())
     }
 
+    // Takes the topics of the sink's own records, before the first table of any source may.
+    fn claim_own(&mut self, connector: &str) -> Result<()> {
+        if std::mem::replace(&mut self.has_own, true) {
+            return Ok(());
+        }
+        for topic in self.own(connector) {
+            let owner = Owner { source: Arc::clone(&self.source), table: None };
+            if let Some(other) = self.owners.claim(&topic, owner) {
+                let sentence = format!(
+                    "{other} and records of the sink itself for source `{}` share topic `{topic}`",
+                    self.source
+                );
+                return Err(Error::operator("topic_collision", sentence)
+                    .with_remedy("change `topic` of the sink, or the name of the source"));
+            }
+        }
+        Ok(())
+    }
+
     fn is_reserved(&self, topic: &str, connector: &str) -> bool {
-        topic == position::TOPIC
-            || topic == message_topic(&self.source)
-            || topic == transaction_topic(&self.source)
-            || self.schema_changes && has_schema_changes(connector) && topic == schema_change_topic(&self.source)
+        topic == position::TOPIC || self.own(connector).any(|own| own == topic)
+    }
+
+    // The topics of the source that are no table's.
+    fn own(&self, connector: &str) -> impl Iterator<Item = String> + use<> {
+        let statements = self.own.schema_changes && has_schema_changes(connector);
+        let statements = statements.then(|| schema_change_topic(&self.source));
+        let transactions = self.own.transactions.then(|| transaction_topic(&self.source));
+        [message_topic(&self.source)].into_iter().chain(transactions).chain(statements)
     }
 
     /// The table of a topic.
@@ -357,8 +414,14 @@ mod tests {
     }
 
     fn learn(template: &str, tables: &[(&str, &str)], selection: Selection<'_>) -> Result<TableTopics> {
-        let mut topics = TableTopics::new("shop", &TopicTemplate::parse(template).expect("a template"), true);
+        let mut topics = topics_of("shop", &Arc::default(), template);
         topics.learn(&batch("postgresql", tables), selection).map(|()| topics)
+    }
+
+    const ALL: OwnRecords = OwnRecords { transactions: true, schema_changes: true };
+
+    fn topics_of(source: &str, owners: &Arc<TopicOwners>, template: &str) -> TableTopics {
+        TableTopics::new(source, Arc::clone(owners), &TopicTemplate::parse(template).expect("a template"), ALL)
     }
 
     #[test]
@@ -367,7 +430,7 @@ mod tests {
         for (connector, schema_changes, expect) in
             [("postgresql", true, true), ("mysql", true, false), ("mariadb", true, false), ("mysql", false, true)]
         {
-            let mut topics = TableTopics::new("shop", &template, schema_changes);
+            let mut topics = TableTopics::new("shop", Arc::default(), &template, OwnRecords { schema_changes, ..ALL });
             let learnt = topics.learn(&batch(connector, &[("a", "x")]), Selection::All);
             assert_eq!(learnt.is_ok(), expect, "{connector}");
         }
@@ -390,6 +453,34 @@ mod tests {
             // Once that table is left out, the other goes on.
             assert!(learn(template, &tables, Selection::Some(&[0])).is_ok(), "{template}");
         }
+    }
+
+    #[test]
+    fn a_topic_has_one_source() {
+        for (template, table, topic) in
+            [("{schema}.{table}", "orders", "a.orders"), ("{table}", "shop.message", "shop.message")]
+        {
+            let owners = Arc::default();
+            let [mut shop, mut crm, mut anew] = ["shop", "crm", "shop"].map(|of| topics_of(of, &owners, template));
+            let one = batch("postgresql", &[("a", "orders")]);
+            shop.learn(&one, Selection::All).expect("the first");
+            let two = batch("postgresql", &[("a", table), ("a", "items")]);
+            let error = crm.learn(&two, Selection::All).expect_err(template);
+            assert_eq!((error.code(), error.table()), ("topic_collision", Some(&TableName::new("a", table))));
+            assert!(error.to_string().contains(topic) && error.to_string().contains("`shop`"), "{error}");
+            crm.learn(&two, Selection::Some(&[1])).expect("its other table goes on");
+            anew.learn(&one, Selection::All).expect("the first, opened anew");
+        }
+    }
+
+    #[test]
+    fn a_topic_of_the_sink_s_own_records_that_a_table_has_halts_the_source() {
+        let owners = Arc::default();
+        let table = batch("mysql", &[("a", "crm")]);
+        topics_of("shop", &owners, "{table}").learn(&table, Selection::All).expect("a table");
+        let error = topics_of("crm", &owners, "{table}").learn(&batch("mysql", &[]), Selection::All);
+        let error = error.expect_err("the topic of statements is taken");
+        assert_eq!((error.code(), error.table()), ("topic_collision", None));
     }
 
     #[test]
