@@ -2,6 +2,7 @@
 //! a connector's own section means is the connector's to say; the registry asks it.
 
 mod faults;
+mod hide;
 mod secret;
 
 pub(crate) use faults::Faults;

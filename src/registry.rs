@@ -190,11 +190,14 @@ fn below(prefix: &str, key: &str) -> String {
 }
 
 #[cfg(test)]
+mod canary;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{self, FileSecrets};
 
-    fn faults_of(text: &str) -> String {
+    pub(super) fn faults_of(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tidewire.toml");
         std::fs::write(&path, text).unwrap();

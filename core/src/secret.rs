@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
         Ok(SecretRef::Inline(Secret::new(text)))
     }
 
-    // The environment layer turns `1234` into a number; a wrong-type error would print it.
+    // Settings of object stores are secrets and numbers alike.
     fn visit_u64<E>(self, number: u64) -> std::result::Result<SecretRef, E> {
         Ok(SecretRef::Inline(Secret::new(number.to_string())))
     }
@@ -83,8 +83,9 @@ impl<'de> Visitor<'de> for SecretVisitor {
         Ok(SecretRef::Inline(Secret::new(number.to_string())))
     }
 
-    fn visit_f64<E>(self, number: f64) -> std::result::Result<SecretRef, E> {
-        Ok(SecretRef::Inline(Secret::new(number.to_string())))
+    // `1.50` would become `1.5`, and the usual error prints it.
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> std::result::Result<SecretRef, E> {
+        Err(E::custom("a secret is text: write it in quotes"))
     }
 
     fn visit_bool<E>(self, value: bool) -> std::result::Result<SecretRef, E> {

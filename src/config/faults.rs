@@ -1,7 +1,8 @@
 //! Collects what is wrong with a configuration and finds the place of each fault in the text. Never
 //! prints a secret.
 
-use figment::error::Kind;
+use super::hide::{masked, may_hold_secret, scrubbed};
+use figment::error::{Actual, Kind};
 use figment::value::Value;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ pub(super) struct Fault {
     pub key: String,
     /// Line and column, from 1, if the key stands in the file.
     pub place: Option<(usize, usize)>,
-    /// The value as written, unless it may hold a secret.
+    /// The value, unless it may hold a secret.
     pub value: Option<String>,
     /// What is wrong and what is allowed.
     pub message: String,
@@ -83,18 +84,23 @@ impl Faults {
         self.list.is_empty()
     }
 
-    /// Adds a fault at a dotted key.
+    /// Adds a fault at a dotted key, whose value is shown unless it may hold a secret.
     pub(crate) fn push(&mut self, key: &str, message: impl Into<String>) {
+        self.add(key, &message.into(), Shown::Value);
+    }
+
+    fn add(&mut self, key: &str, message: &str, shown: Shown) {
         if self.unread.contains(key) {
             return;
         }
-        let span = self.span_of(key);
-        let place = span.as_ref().map(|(key_span, _)| self.line_and_column(key_span.start));
-        let value =
-            span.and_then(|(_, value)| self.text.get(value?).map(str::trim).map(str::to_owned)).filter(|value| {
-                !may_hold_secret(key) && value.len() <= 80 && !value.contains('\n') && !value.starts_with('[')
-            });
-        self.list.push(Fault { key: key.to_owned(), place, value, message: message.into() });
+        let found = self.find(key);
+        let place = found.as_ref().map(|found| self.line_and_column(found.key.start));
+        let item = found.and_then(|found| found.value);
+        let is_secret = may_hold_secret(key);
+        let value = item.filter(|_| !is_secret).and_then(|item| shown_value(&self.text, item, shown));
+        let values = item.map(texts).unwrap_or_default();
+        let message = scrubbed(message, &values, is_secret);
+        self.list.push(Fault { key: key.to_owned(), place, value, message });
     }
 
     /// Reads a value as `T`, adding every fault: a key that is wrong is noted, taken out, and the rest is read again, so
@@ -114,7 +120,7 @@ impl Faults {
             };
             path.extend(field.filter(|field| path.last() != Some(field)));
             let key = join(prefix, &path);
-            self.push(&key, describe(&error.kind, may_hold_secret(&key)));
+            self.add(&key, &describe(&error.kind, may_hold_secret(&key)), Shown::of(&error.kind));
             if matches!(error.kind, Kind::MissingField(_)) || !remove(&mut value, &path) {
                 return None;
             }
@@ -130,22 +136,105 @@ impl Faults {
         (line, column)
     }
 
-    /// Spans of a key and its value; for a key that is absent, those of the nearest table that is there.
-    fn span_of(&self, key: &str) -> Option<(Range<usize>, Option<Range<usize>>)> {
+    /// A key and its value; for a key that is absent, the nearest table that is there.
+    fn find(&self, key: &str) -> Option<Found<'_>> {
         let mut table: &dyn toml_edit::TableLike = self.document.as_ref()?.as_table();
         let mut found = None;
-        for part in key.split('.').filter(|part| !part.is_empty()) {
-            let Some((name, item)) = table.get_key_value(part) else {
-                return found.map(|(span, _)| (span, None));
+        let mut rest = key;
+        while !rest.is_empty() {
+            let Some((name, item, tail)) = first_of(table, rest) else {
+                return found.map(|found| Found { value: None, ..found });
             };
-            let key_span = name.span().or_else(|| item.span());
-            found = key_span.map(|span| (span, item.is_value().then(|| item.span()).flatten())).or(found);
+            let span = name.span().or_else(|| item.span());
+            found = span.map(|key| Found { key, value: Some(item) }).or(found);
+            rest = tail;
             match item.as_table_like() {
                 Some(inner) => table = inner,
-                None => break,
+                None if rest.is_empty() => break,
+                None => return found.map(|found| Found { value: None, ..found }),
             }
         }
         found
+    }
+}
+
+/// Where a key stands, and what it has.
+struct Found<'a> {
+    key: Range<usize>,
+    value: Option<&'a toml_edit::Item>,
+}
+
+/// How much of a value may be shown, where its key is none of those that hold secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// All of it, without passwords of logins.
+    Value,
+    /// Nothing but `true` and `false`: nobody knows what an unknown key is for.
+    Flag,
+    /// Nothing: there is a text where keys of all kinds were to stand.
+    Nothing,
+}
+
+impl Shown {
+    fn of(kind: &Kind) -> Shown {
+        match kind {
+            Kind::UnknownField(..) => Shown::Flag,
+            Kind::InvalidType(_, expected) if is_table(&expected.to_string()) => Shown::Nothing,
+            _ => Shown::Value,
+        }
+    }
+}
+
+/// The entry of a table that a dotted key begins with: names may have dots themselves.
+fn first_of<'a, 'k>(
+    table: &'a dyn toml_edit::TableLike,
+    key: &'k str,
+) -> Option<(&'a toml_edit::Key, &'a toml_edit::Item, &'k str)> {
+    let ends = key.match_indices('.').map(|(index, _)| index).chain([key.len()]);
+    let mut found = None;
+    for end in ends {
+        let (name, rest) = key.split_at_checked(end)?;
+        if let Some((name, item)) = table.get_key_value(name) {
+            found = Some((name, item, rest.strip_prefix('.').unwrap_or(rest)));
+        }
+    }
+    found
+}
+
+/// A value for people, if it is short and none that has others inside.
+fn shown_value(text: &str, item: &toml_edit::Item, shown: Shown) -> Option<String> {
+    let is_shown = match shown {
+        Shown::Value => !item.is_array() && !item.is_table_like(),
+        Shown::Flag => item.is_bool(),
+        Shown::Nothing => false,
+    };
+    let raw = text.get(item.span()?)?.trim();
+    // Escapes could hide an `@` from the mask.
+    let value = match item.as_str().map(|text| (text, masked(text))) {
+        Some((text, mask)) if mask != text => format!("\"{mask}\""),
+        _ => masked(raw),
+    };
+    (is_shown && item.is_value() && value.len() <= 80 && !value.contains('\n')).then_some(value)
+}
+
+/// Every value in an item, as text.
+fn texts(item: &toml_edit::Item) -> Vec<String> {
+    match item {
+        toml_edit::Item::Value(value) => texts_of(value),
+        toml_edit::Item::Table(table) => table.iter().flat_map(|(_, item)| texts(item)).collect(),
+        toml_edit::Item::ArrayOfTables(list) => {
+            list.iter().flat_map(|table| table.iter().flat_map(|(_, item)| texts(item)).collect::<Vec<_>>()).collect()
+        }
+        toml_edit::Item::None => Vec::new(),
+    }
+}
+
+fn texts_of(value: &toml_edit::Value) -> Vec<String> {
+    match value {
+        toml_edit::Value::String(text) => vec![text.value().clone()],
+        toml_edit::Value::Array(list) => list.iter().flat_map(texts_of).collect(),
+        toml_edit::Value::InlineTable(table) => table.iter().flat_map(|(_, value)| texts_of(value)).collect(),
+        other => vec![other.to_string().trim().to_owned()],
     }
 }
 
@@ -164,7 +253,7 @@ impl fmt::Display for Faults {
             }
             write!(f, ": ")?;
             if !fault.key.is_empty() {
-                write!(f, "{}", fault.key)?;
+                write!(f, "{}", masked(&fault.key))?;
                 if let Some(value) = &fault.value {
                     write!(f, " = {value}")?;
                 }
@@ -181,22 +270,21 @@ fn join(prefix: &str, path: &[String]) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-fn may_hold_secret(key: &str) -> bool {
-    let last = key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
-    ["password", "secret", "token", "url", "key", "credential"].iter().any(|word| last.contains(word))
-}
-
 fn describe(kind: &Kind, secret: bool) -> String {
     let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match kind {
         Kind::UnknownField(_, allowed) => format!("unknown key; allowed here: {}", list(allowed)),
         Kind::MissingField(_) => "this key is required".to_owned(),
-        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if secret => {
-            format!("wrong type; expected {}", plain(expected))
+        Kind::InvalidType(actual, expected) if secret || is_table(&expected.to_string()) => {
+            format!("wrong type {}; expected {}", kind_of(actual), plain(expected))
         }
-        Kind::InvalidType(actual, expected) => format!("wrong type {actual}; expected {}", plain(expected)),
-        Kind::InvalidValue(actual, expected) => format!("wrong value {actual}; expected {}", plain(expected)),
-        Kind::UnknownVariant(actual, allowed) => format!("unknown value `{actual}`; allowed: {}", list(allowed)),
+        Kind::InvalidValue(_, expected) if secret => format!("wrong value; expected {}", plain(expected)),
+        Kind::InvalidType(actual, expected) => format!("wrong type {}; expected {}", shown(actual), plain(expected)),
+        Kind::InvalidValue(actual, expected) => format!("wrong value {}; expected {}", shown(actual), plain(expected)),
+        Kind::UnknownVariant(_, allowed) if secret => format!("unknown value; allowed: {}", list(allowed)),
+        Kind::UnknownVariant(actual, allowed) => {
+            format!("unknown value `{}`; allowed: {}", masked(actual), list(allowed))
+        }
         other => other.to_string(),
     }
 }
@@ -205,8 +293,33 @@ fn describe(kind: &Kind, secret: bool) -> String {
 fn plain(expected: &impl fmt::Display) -> String {
     match expected.to_string().as_str() {
         "a sequence" => "a list".to_owned(),
-        "a map" => "a table".to_owned(),
+        other if is_table(other) => "a table".to_owned(),
         other => other.to_owned(),
+    }
+}
+
+/// Whether these are Serde's words for a table.
+fn is_table(expected: &str) -> bool {
+    expected == "a map" || expected.starts_with("struct ")
+}
+
+/// What was found, without a password.
+fn shown(actual: &Actual) -> String {
+    match actual {
+        Actual::Str(text) => format!("string {:?}", masked(text)),
+        other => other.to_string(),
+    }
+}
+
+/// What kind of value was found.
+fn kind_of(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "boolean",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "number",
+        Actual::Char(_) | Actual::Str(_) => "text",
+        Actual::Seq => "list",
+        Actual::Map => "table",
+        _ => "value",
     }
 }
 

@@ -33,7 +33,7 @@ fn every_fault_is_told_in_one_run_with_its_place() {
         format!("shutdwon_timeout = \"5s\"\nshutdown_timeout = \"5 parsecs\"\n[admin]\nlisten = \"nowhere\"\n{GOOD}");
     let shown = load_text(&text).unwrap_err();
     for expect in [
-        "FILE:1:1: shutdwon_timeout = \"5s\": unknown key; allowed here: `state_dir`, `shutdown_timeout`, `admin`, `sources`, `sinks`",
+        "FILE:1:1: shutdwon_timeout: unknown key; allowed here: `state_dir`, `shutdown_timeout`, `admin`, `sources`, `sinks`",
         "FILE:2:1: shutdown_timeout = \"5 parsecs\": `5 parsecs` is no duration",
         "FILE:4:1: admin.listen = \"nowhere\": ",
     ] {

@@ -309,8 +309,13 @@ fn check_brokers(brokers: &[String], faults: &mut Faults) {
     }
     for broker in brokers {
         let port = broker.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(1..))) || broker.contains([',', ' ', '/']) {
-            faults.add("brokers", format!("`{broker}` is no broker: write \"host:port\""));
+        if !matches!(port, Some(Ok(1..))) || broker.contains([',', ' ', '/', '@']) {
+            // Whoever writes a login here may have written its password.
+            let shown = match broker.rsplit_once('@') {
+                Some((login, host)) => format!("{}:***@{host}", login.split(':').next().unwrap_or_default()),
+                None => broker.clone(),
+            };
+            faults.add("brokers", format!("`{shown}` is no broker: write \"host:port\""));
         }
     }
 }
