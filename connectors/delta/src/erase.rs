@@ -116,9 +116,9 @@ impl Eraser<'_> {
             tracing::info!(table = name, files = done.files, bytes = done.bytes, "deleted rows are being removed");
         }
         let table = purge.table_mut();
-        let before = data_files(table.store())?.len();
+        let before = count_files(table.store())?;
         table.vacuum(self.request.now)?;
-        let removed = before.saturating_sub(data_files(table.store())?.len());
+        let removed = before.saturating_sub(count_files(table.store())?);
         (self.tell)(format!(
             "{name}: {} files with deleted rows rewritten ({} files, {} bytes), {removed} removed files deleted",
             done.files, done.copies, done.bytes
@@ -203,6 +203,12 @@ fn holding_deleted(table: &mut Table, sought: &SoughtKey) -> Result<BTreeSet<Str
 fn data_files(store: &TableStore) -> Result<Vec<(String, u64)>> {
     let data = store.list("", "")?.into_iter().filter(|object| object.name.ends_with(DATA_SUFFIX));
     Ok(data.map(|object| (object.name, object.size)).collect())
+}
+
+/// The number of files of rows in a table's directory and those of its partitions, files of changes among them.
+fn count_files(store: &TableStore) -> Result<usize> {
+    let of_rows = |name: &str| name.ends_with(DATA_SUFFIX) && !name.starts_with("_delta_log/");
+    Ok(store.list_below("")?.iter().filter(|object| of_rows(&object.name)).count())
 }
 
 /// Milliseconds since 1970 as UTC.

@@ -11,6 +11,7 @@ use crate::metrics;
 use crate::store::{Object, TableStore, name};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// The folder of the log.
 const LOG: &str = "_delta_log";
@@ -229,17 +230,28 @@ pub(crate) fn new_change_file(store: &TableStore, folder: &str) -> String {
     format!("{CHANGES}/{folder}cdc-{millis:013}-{uuid}{suffix}")
 }
 
+/// When a file of ours of that name was begun, in milliseconds since 1970. Others' names (`cdc-00000-<uuid>.c000…` of Spark)
+/// tell no time.
+fn change_written_at(name: &str) -> Option<i64> {
+    let (millis, rest) = name.rsplit('/').next()?.strip_prefix("cdc-")?.split_once('-')?;
+    let is_time = millis.len() == 13 && millis.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ours = is_time && rest.split_once('.').is_some_and(|(id, _)| id.len() == 36 && Uuid::try_parse(id).is_ok());
+    if is_ours { millis.parse().ok() } else { None }
+}
+
 /// Removes files of changes that are older than the retention of removed files, no more than are `left` to be removed now. Says
-/// whether that was all of them. Those whose commit is still to come are left alone.
+/// whether that was all of them. Those whose commit is still to come are left alone. Others' files are as old as the store says.
 pub(super) fn change_files(store: &TableStore, state: &State, now_millis: i64, left: &mut usize) -> Result<bool> {
     if !state.protocol.as_ref().is_some_and(protocol::has_change_feed) {
         return Ok(true);
     }
     let cutoff = now_millis.saturating_sub(retention_millis(state));
-    let written = |name: &str| name.rsplit('/').next()?.strip_prefix("cdc-")?.split_once('-')?.0.parse::<i64>().ok();
+    let written = |object: &Object| change_written_at(&object.name).unwrap_or(object.modified_millis);
     let is_noted = |name: &String| store.intents().is_some_and(|intents| intents.holds(name));
-    let listing = store.list_below(CHANGES)?.into_iter();
-    let expired = listing.filter(|object| written(&object.name).is_some_and(|written| written < cutoff));
+    // What is still being written has a name of another kind.
+    let is_whole = |object: &Object| !object.name.rsplit('/').next().unwrap_or_default().starts_with('.');
+    let listing = store.list_below(CHANGES)?.into_iter().filter(is_whole);
+    let expired = listing.filter(|object| written(object) < cutoff);
     let expired = expired.map(|object| format!("{CHANGES}/{}", object.name)).filter(|name| !is_noted(name));
     remove_first(store, expired.collect(), left)
 }
@@ -269,6 +281,23 @@ pub(super) fn temporary_files(store: &TableStore, state: &State, now_millis: i64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_our_own_names_of_files_of_changes_tell_their_time() {
+        let id = "0190d6a4-7c1e-7c3b-9d2f-0123456789ab";
+        for (name, time) in [
+            (format!("cdc-1700000000000-{id}.snappy.parquet"), Some(1_700_000_000_000)),
+            (format!("a=1/b=cdc-2-3/cdc-1700000000000-{id}.parquet"), Some(1_700_000_000_000)),
+            (format!("cdc-00000-{id}.c000.snappy.parquet"), None),
+            (format!("cdc-17000000000000-{id}.parquet"), None),
+            (format!("cdc-+700000000000-{id}.parquet"), None),
+            (format!("cdc-1700000000000-{id}-1.parquet"), None),
+            ("cdc-1700000000000-x.parquet".to_owned(), None),
+            (format!("part-1700000000000-{id}.parquet"), None),
+        ] {
+            assert_eq!(change_written_at(&name), time, "{name}");
+        }
+    }
 
     #[test]
     fn durations_as_delta_writes_them() {

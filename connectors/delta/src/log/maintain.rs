@@ -60,11 +60,16 @@ impl Table {
         self.clean_files(now)?.map_or(Ok(()), |left| self.clean_log(now, left))
     }
 
-    /// Removes expired files. How many more may go beside this commit; `None` when some are left.
+    /// Removes expired files. How many more may go beside this commit; `None` when some are left, or others have come: what they
+    /// have done is the next commit's to meet, and until then nothing is removed.
     fn clean_files(&mut self, now_millis: i64) -> Result<Option<usize>> {
         let mut left = limit(Limit::CleanFiles, CLEAN_FILES);
         // After an error the next checkpoint tries again.
         self.upkeep.is_behind = false;
+        if !self.is_newest()? {
+            self.upkeep.cleaned();
+            return Ok(None);
+        }
         let is_all = clean::expired_files(&self.store, &mut self.state, now_millis, &mut left)?;
         self.upkeep.is_behind = !is_all;
         Ok(is_all.then_some(left))

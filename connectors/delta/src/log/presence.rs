@@ -68,6 +68,14 @@ impl Table {
         if begin.is_some() { Ok(()) } else { self.look_anew() }
     }
 
+    /// Whether nobody has put anything on top of what this writer knows: otherwise files may be live, or kept by a longer retention,
+    /// that its state takes for gone. Asked before anything is removed; an entry that has gone leaves it open what came after.
+    pub(super) fn is_newest(&self) -> Result<bool> {
+        let (newest, next) =
+            self.store.head_both(&load::entry_name(self.version), &load::entry_name(self.version + 1))?;
+        Ok(newest.is_some() && next.is_none())
+    }
+
     /// Asks for both ends.
     pub(super) fn ends(&self) -> Result<Ends> {
         let (begin, head) = self.store.head_both(&self.presence.begin, &load::entry_name(self.version))?;

@@ -65,7 +65,7 @@ impl Upkeep {
         self.changed = None;
     }
 
-    /// All that had expired has been removed.
+    /// All that had expired has been removed, or nothing may be for now.
     pub(super) fn cleaned(&mut self) {
         self.cleaned = Some(Instant::now());
     }

@@ -4,7 +4,7 @@
 use crate::ambient::{Limit, limit, now_millis};
 use crate::error::{self, Result};
 use crate::log::state::Tombstone;
-use crate::log::{Table, clean, load, replaced};
+use crate::log::{Table, clean, replaced};
 
 /// Most files removed in one go, where nobody waits for it.
 const FILES_MAX: usize = 1_000;
@@ -19,12 +19,20 @@ impl Table {
     /// Removes files whose removal has expired, all of them or, with `whole`, those that have not expired either. What is
     /// left of the log then is a checkpoint that no longer names them. Nobody changes the table for now, so one is written,
     /// too, when each of its readers would have much to read beside the last. Returns the number of removals forgotten.
+    ///
+    /// # Errors
+    /// When others have come meanwhile and `whole` cannot be done.
     pub(crate) fn vacuum(&mut self, whole: bool) -> Result<usize> {
         let before = self.state.tombstones.len();
         // A removal of this very moment has not expired by its clock.
         let now = if whole { i64::MAX } else { now_millis() };
-        while !clean::expired_files(&self.store, &mut self.state, now, &mut files_max())? {}
-        while !self.remove_replaced(now, &mut files_max())? {}
+        let is_all = self.while_newest(|it| clean::expired_files(&it.store, &mut it.state, now, &mut files_max()))?
+            && self.while_newest(|it| it.remove_replaced(now, &mut files_max()))?
+            // Old rows lie in files of changes as well, which otherwise go when the log is cleaned.
+            && (!whole || self.while_newest(|it| clean::change_files(&it.store, &it.state, now, &mut files_max()))?);
+        if whole && !is_all {
+            return Err(self.overtaken());
+        }
         let forgotten = before - self.state.tombstones.len();
         if whole && !self.state.tombstones.is_empty() {
             let what = "it names a file outside the table's directory, so that none can be removed";
@@ -36,10 +44,20 @@ impl Table {
         Ok(forgotten)
     }
 
+    /// Takes steps until one says that it was the last, as long as others have put nothing on top. Whether it came to that.
+    fn while_newest(&mut self, mut step: impl FnMut(&mut Table) -> Result<bool>) -> Result<bool> {
+        while self.is_newest()? {
+            if step(self)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes files of deletion vectors that have expired, no more than are `left` to be removed now, and says whether that was all
     /// of them. When somebody else's entry has come, files may be live that the state does not know.
     pub(super) fn remove_replaced(&mut self, now_millis: i64, left: &mut usize) -> Result<bool> {
-        if !self.has_deletion_vectors() || self.store.head(&load::entry_name(self.version + 1))?.is_some() {
+        if !self.has_deletion_vectors() || !self.is_newest()? {
             return Ok(true);
         }
         replaced::remove(&self.store, &mut self.state, now_millis, left)
@@ -47,7 +65,7 @@ impl Table {
 
     /// Removes entries of the log that have expired. Where the newest is another writer's the next start has to read it.
     pub(crate) fn clean_entries(&mut self) -> Result<()> {
-        if self.is_unmarked { Ok(()) } else { self.clean_log(now_millis(), files_max()) }
+        if self.is_unmarked || !self.is_newest()? { Ok(()) } else { self.clean_log(now_millis(), files_max()) }
     }
 
     /// When the oldest removal will have expired, in milliseconds since 1970.

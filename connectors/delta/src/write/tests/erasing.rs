@@ -70,6 +70,28 @@ fn a_key_is_proved_to_be_gone() {
     }
 }
 
+/// Old rows are in files of changes too, and in a partitioned table files lie in folders.
+#[test]
+fn files_of_changes_and_of_partitions_go_at_once() {
+    for (now, told) in [(false, ", 0 removed files deleted"), (true, ", 2 removed files deleted")] {
+        let mut h = Harness::new(Shape::Int);
+        h.feed_changes(true);
+        h.partition(Some("v"));
+        h.snapshot_start();
+        h.snapshot_end();
+        h.send(&[Logical::insert(1, "a", "A"), Logical::insert(2, "a", "B")]);
+        h.commit();
+        h.send(&[Logical::Delete(1)]);
+        h.commit();
+        let changes = h.change_files();
+        assert_eq!(changes.len(), 1);
+        let (done, lines) = h.purge(&request(None, None, now)).unwrap();
+        assert!(done && lines[0].contains(": 1 files") && lines[0].ends_with(told), "{lines:?}");
+        assert_eq!(h.table_directory().join(&changes[0].0).exists(), !now);
+        assert_eq!(h.rows(), [row(2, "a", "B")].into());
+    }
+}
+
 #[test]
 fn what_cannot_be_purged_is_refused() {
     let mut h = filled(Shape::Int);
