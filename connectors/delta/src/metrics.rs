@@ -35,6 +35,9 @@ pub(crate) const INDEX_BYTES: &str = "tidewire_delta_index_bytes";
 /// Entries of the key indexes of a sink, in runs and in memory.
 pub(crate) const INDEX_ENTRIES: &str = "tidewire_delta_index_entries";
 
+/// Updates and deletes of rows that a mirror or a history did not have.
+pub(crate) const UNSEEN_CHANGES: &str = "tidewire_delta_unseen_changes_total";
+
 /// Commits of other writers that were taken in.
 pub(crate) const FOREIGN_COMMITS: &str = "tidewire_delta_foreign_commits_total";
 
@@ -59,5 +62,6 @@ pub fn describe() {
     describe_gauge!(INDEX_RUNS, "Runs of the key indexes of a Delta sink");
     describe_gauge!(INDEX_BYTES, Unit::Bytes, "Bytes of the key indexes of a Delta sink on disk");
     describe_gauge!(INDEX_ENTRIES, "Entries of the key indexes of a Delta sink, superseded ones included");
+    describe_counter!(UNSEEN_CHANGES, "Updates and deletes of rows that a Delta table did not have");
     describe_counter!(FOREIGN_COMMITS, "Commits of other writers that Delta tables adopted");
 }

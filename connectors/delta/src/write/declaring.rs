@@ -1,6 +1,7 @@
 //! What a table declares of itself: its features, its properties, the columns with statistics. Commits nothing.
 
 use super::table::{Rows, TableWriter};
+use super::telling;
 use crate::layout::{KEY_PROPERTY, LEFT_OUT_PROPERTY, Layout, Mode};
 use crate::log::{CHANGE_FEED_PROPERTY, Features, NewMetadata, NewTable, Table};
 use crate::store::TableStore;
@@ -64,9 +65,7 @@ impl TableWriter {
         let rows = match &mut self.rows {
             Rows::Mirror(mirror) => {
                 let counts = mirror.take_counts();
-                if counts.unseen > 0 {
-                    tracing::debug!(table = %self.schema.name, rows = counts.unseen, "changes of rows that the table did not have");
-                }
+                telling::tell_unseen(&self.schema.name, &self.identity, counts.unseen, &mut self.is_unseen_told);
                 serde_json::json!({
                     "inserted": counts.inserted, "updated": counts.updated, "deleted": counts.deleted, "unseen": counts.unseen,
                 })

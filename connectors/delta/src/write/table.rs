@@ -57,6 +57,8 @@ pub(crate) struct TableWriter {
     pub(super) snapshot_due: Option<Position>,
     native_id: u64,
     pub(super) compacting: Compacting,
+    /// The operator knows that rows are missing.
+    pub(super) is_unseen_told: bool,
 }
 
 impl TableWriter {
@@ -117,6 +119,7 @@ impl TableWriter {
             snapshot_floor: place.and_then(|place| place.snapshot_floor),
             snapshot_due: None,
             compacting: Compacting::new(),
+            is_unseen_told: false,
         })
     }
 

@@ -1,6 +1,9 @@
-//! What the operator is told when a table follows the source's schema. Decides nothing.
+//! What the operator is told when a table follows the source's schema, and when it lacks rows. Decides nothing.
 
+use super::found::Identity;
 use crate::layout::{Evolution, Step};
+use crate::metrics;
+use std::sync::Arc;
 use tidewire_core::TableName;
 
 /// Says once what changed: what is told here is in the table's next commit, and no change after that.
@@ -24,5 +27,23 @@ pub(super) fn tell(table: &TableName, evolution: &Evolution) {
     if !changes.is_empty() {
         let changes = changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         tracing::info!(table = %table, changes, "table schema changed; dropped and retyped columns stay and are null from here on");
+    }
+}
+
+/// Counts changes of rows that the table did not have: an update was taken for an insert, a delete for nothing. One such says that
+/// changes before it were lost, so the first of a table is told.
+pub(super) fn tell_unseen(table: &TableName, identity: &Identity, changes: u64, is_told: &mut bool) {
+    if changes == 0 {
+        return;
+    }
+    let Identity { sink, source } = identity;
+    let labels = [("sink", Arc::clone(sink)), ("source", Arc::clone(source))];
+    ::metrics::counter!(metrics::UNSEEN_CHANGES, &labels).increment(changes);
+    if !std::mem::replace(is_told, true) {
+        tracing::warn!(
+            table = %table, changes,
+            "updates or deletes came of rows that the table did not have: unless it began without a snapshot, or others deleted them, \
+             it has missed earlier changes"
+        );
     }
 }

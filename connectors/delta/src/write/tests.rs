@@ -19,6 +19,7 @@ mod partition;
 mod policies;
 mod resting;
 mod rewriting;
+mod unseen;
 mod widening;
 
 use super::*;
