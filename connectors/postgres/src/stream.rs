@@ -225,6 +225,10 @@ impl LogStream {
         }
         let known = self.assembler.described(relation.oid);
         let described = catalog::describe(client, relation, *since, known.as_deref()).await?;
+        // A column that only left the publication looks like one that was dropped, and sinks would lose its values (PG-11).
+        if known.is_some_and(|known| known.has_lost(&described)) {
+            self.side.look().await?;
+        }
         self.assembler.define(described)?;
         self.undefined = None;
         Ok(())

@@ -25,6 +25,12 @@ pub(crate) struct Described {
 }
 
 impl Described {
+    /// Whether columns of it are missing in what it has become.
+    pub(crate) fn has_lost(&self, now: &Described) -> bool {
+        let is_there = |name: &str| now.schema.columns.iter().any(|column| &*column.name == name);
+        self.schema.columns.iter().any(|column| !is_there(&column.name))
+    }
+
     /// The error of a value that cannot be read, with its table and column; never with the value.
     pub(crate) fn unreadable(&self, column: usize, cause: ValueError) -> Error {
         let table = &self.schema.name;

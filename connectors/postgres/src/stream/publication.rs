@@ -4,17 +4,19 @@
 use crate::control::Control;
 use crate::error::{ServerError, control};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use tidewire_core::{Error, Result, TableFilter, TableName};
 
 /// A publication at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Publication {
     header: Header,
-    /// By `schema.table`: column list and row filter as text.
-    tables: BTreeMap<(String, String), Option<String>>,
+    /// By `schema.table`.
+    tables: BTreeMap<(String, String), Shown>,
 }
 
+/// What every version has, and `pubgencols` from 18 on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Header {
     oid: serde_json::Value,
@@ -25,6 +27,18 @@ struct Header {
     pubtruncate: bool,
     #[serde(default)]
     pubviaroot: bool,
+    /// Which generated columns are shown where no column list says so: `n` for none.
+    #[serde(default)]
+    pubgencols: Option<String>,
+}
+
+/// What is shown of a table. Before 15 it is all of it, and not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+struct Shown {
+    #[serde(default, rename = "attnames")]
+    columns: Option<Vec<String>>,
+    #[serde(default, rename = "rowfilter")]
+    row_filter: Option<String>,
 }
 
 impl Publication {
@@ -32,21 +46,19 @@ impl Publication {
     pub(crate) async fn read(session: &Control, name: &str, captured: &TableFilter) -> Result<Publication> {
         let act = "read the publication";
         let failed = |cause| control(act, cause);
+        let unread = |cause| Error::bug("catalog_answer", act).with_cause(cause);
         let sql = "SELECT pg_catalog.row_to_json(p)::text FROM \
                    (SELECT * FROM pg_catalog.pg_publication WHERE pubname = $1) p";
         let row = session.client().query_opt(sql, &[&name]).await.map_err(failed)?;
         let Some(row) = row else { return Err(changed(name, "it is gone")) };
-        let header = serde_json::from_str(row.try_get(0).map_err(failed)?)
-            .map_err(|cause| Error::bug("catalog_answer", act).with_cause(cause))?;
-        // What the columns beyond the first three say differs by version: they are compared as text.
-        let sql = "SELECT schemaname::text, tablename::text, \
-                   (pg_catalog.to_jsonb(t) - 'pubname' - 'schemaname' - 'tablename')::text \
+        let header = serde_json::from_str(row.try_get(0).map_err(failed)?).map_err(unread)?;
+        let sql = "SELECT schemaname::text, tablename::text, pg_catalog.to_jsonb(t)::text \
                    FROM pg_catalog.pg_publication_tables t WHERE pubname = $1";
         let mut tables = BTreeMap::new();
         for row in session.client().query(sql, &[&name]).await.map_err(failed)? {
             let table: (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             if captured.captures(&table.0, &table.1) {
-                tables.insert(table, row.try_get(2).map_err(failed)?);
+                tables.insert(table, serde_json::from_str(row.try_get(2).map_err(failed)?).map_err(unread)?);
             }
         }
         Ok(Publication { header, tables })
@@ -57,21 +69,55 @@ impl Publication {
         self.tables.contains_key(&(table.schema.to_string(), table.table.to_string()))
     }
 
-    /// What `now` lacks. A table that no longer exists is no loss; the caller tells which those are.
-    pub(super) fn narrowed(&self, now: &Publication) -> Narrowed {
-        if self.header != now.header {
-            return Narrowed::Yes("it was created anew or publishes other operations".to_owned());
+    /// Refuses what shows less than this did. What no longer exists is no loss.
+    pub(super) async fn must_be_whole_in(&self, now: &Publication, session: &Control, name: &str) -> Result<()> {
+        match self.narrowed(now) {
+            Narrowed::No => Ok(()),
+            Narrowed::Yes(what) => Err(changed(name, &what)),
+            Narrowed::IfExisting(missing) => {
+                for missing in missing {
+                    if missing.exists(session).await? {
+                        return Err(changed(name, &format!("{missing} was taken out")));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What `now` lacks.
+    fn narrowed(&self, now: &Publication) -> Narrowed {
+        let (was, is) = (&self.header, &now.header);
+        if was.oid != is.oid || was.pubviaroot != is.pubviaroot {
+            return Narrowed::Yes("it was created anew, or shows partitions under other names".to_owned());
+        }
+        let operations = [
+            ("insert", was.pubinsert, is.pubinsert),
+            ("update", was.pubupdate, is.pubupdate),
+            ("delete", was.pubdelete, is.pubdelete),
+            ("truncate", was.pubtruncate, is.pubtruncate),
+        ];
+        if let Some((operation, ..)) = operations.iter().find(|(_, was, is)| *was && !is) {
+            return Narrowed::Yes(format!("it no longer publishes `{operation}`"));
+        }
+        let none = Some("n");
+        if was.pubgencols.is_some() && was.pubgencols.as_deref() != none && is.pubgencols.as_deref() == none {
+            return Narrowed::Yes("it no longer publishes generated columns".to_owned());
         }
         let mut missing = Vec::new();
-        for (table, shape) in &self.tables {
-            match now.tables.get(table) {
-                None => missing.push(table.clone()),
-                // A column list follows the table's columns when none was written down.
-                Some(now) if row_filter(now) != row_filter(shape) => {
-                    return Narrowed::Yes(format!("table `{}.{}` has another row filter", table.0, table.1));
-                }
-                Some(_) => {}
+        for (table, shown) in &self.tables {
+            let taken = |column: Option<&String>| Missing { table: table.clone(), column: column.cloned() };
+            let Some(now) = now.tables.get(table) else {
+                missing.push(taken(None));
+                continue;
+            };
+            if now.row_filter != shown.row_filter {
+                return Narrowed::Yes(format!("table `{}.{}` has another row filter", table.0, table.1));
             }
+            // Without a list of columns this is all that the table has: one that was dropped goes from it as well.
+            let (Some(was), Some(is)) = (&shown.columns, &now.columns) else { continue };
+            let is: HashSet<&String> = is.iter().collect();
+            missing.extend(was.iter().filter(|column| !is.contains(column)).map(|column| taken(Some(column))));
         }
         if missing.is_empty() { Narrowed::No } else { Narrowed::IfExisting(missing) }
     }
@@ -79,30 +125,45 @@ impl Publication {
 
 /// What a comparison shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Narrowed {
+enum Narrowed {
     /// Nothing is missing.
     No,
     /// For sure, and why.
     Yes(String),
-    /// If one of these tables still exists.
-    IfExisting(Vec<(String, String)>),
+    /// If one of these still exists.
+    IfExisting(Vec<Missing>),
 }
 
-fn row_filter(shape: &Option<String>) -> Option<serde_json::Value> {
-    let shape: serde_json::Value = serde_json::from_str(shape.as_deref()?).ok()?;
-    shape.get("rowfilter").cloned()
+/// A table, or a column of one, that is no longer shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Missing {
+    table: (String, String),
+    column: Option<String>,
 }
 
-/// Whether a table exists under this name.
-pub(super) async fn exists(session: &Control, table: &(String, String)) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
-               WHERE nspname = $1 AND relname = $2)";
-    let failed = |cause| control("look for a table", cause);
-    session.client().query_one(sql, &[&table.0, &table.1]).await.map_err(failed)?.try_get(0).map_err(failed)
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(column) = &self.column {
+            write!(f, "column `{column}` of ")?;
+        }
+        write!(f, "table `{}.{}`", self.table.0, self.table.1)
+    }
+}
+
+impl Missing {
+    /// Whether it is there under its name.
+    async fn exists(&self, session: &Control) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
+                   WHERE nspname = $1 AND relname = $2 AND ($3::text IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+                   WHERE a.attrelid = c.oid AND a.attname = $3 AND a.attnum > 0 AND NOT a.attisdropped)))";
+        let failed = |cause| control("look for what left the publication", cause);
+        let row = session.client().query_one(sql, &[&self.table.0, &self.table.1, &self.column]).await;
+        row.map_err(failed)?.try_get(0).map_err(failed)
+    }
 }
 
 /// The error for a publication that is not what it was.
-pub(super) fn changed(name: &str, what: &str) -> Error {
+fn changed(name: &str, what: &str) -> Error {
     Error::operator("publication_changed", format!("publication `{name}` was changed while its log is read: {what}"))
         .with_remedy(
             "changes may be missing from here on: restore the publication, remove what the sinks hold of the tables \
@@ -140,9 +201,11 @@ mod tests {
             pubdelete: true,
             pubtruncate: true,
             pubviaroot: false,
+            pubgencols: None,
         };
-        let tables =
-            tables.iter().map(|(name, shape)| (("public".to_owned(), (*name).to_owned()), Some((*shape).to_owned())));
+        let tables = tables
+            .iter()
+            .map(|(name, shown)| (("public".to_owned(), (*name).to_owned()), serde_json::from_str(shown).unwrap()));
         Publication { header, tables: tables.collect() }
     }
 
@@ -159,6 +222,37 @@ mod tests {
         assert!(matches!(was.narrowed(&filtered), Narrowed::Yes(_)));
         let anew = publication(2, &[("t", "{}"), ("u", r#"{"rowfilter":null}"#)]);
         assert!(matches!(was.narrowed(&anew), Narrowed::Yes(_)));
+        let fewer = wider.narrowed(&was);
+        let gone = |missing: &Missing| missing.to_string();
+        assert!(
+            matches!(&fewer, Narrowed::IfExisting(missing)
+                if missing.iter().map(gone).eq(["column `b` of table `public.u`", "table `public.v`"])),
+            "{fewer:?}"
+        );
+    }
+
+    #[test]
+    fn pg_11_operations_and_generated_columns_that_are_no_longer_published_are_losses() {
+        let change = |change: fn(&mut Header)| {
+            let mut publication = publication(1, &[("t", "{}")]);
+            change(&mut publication.header);
+            publication
+        };
+        let all = change(|header| header.pubgencols = Some("s".to_owned()));
+        let lesser: [fn(&mut Header); 6] = [
+            |header| header.pubinsert = false,
+            |header| header.pubupdate = false,
+            |header| header.pubdelete = false,
+            |header| header.pubtruncate = false,
+            |header| header.pubviaroot = true,
+            |header| header.pubgencols = Some("n".to_owned()),
+        ];
+        for (at, less) in lesser.into_iter().enumerate() {
+            let less = change(less);
+            assert!(matches!(all.narrowed(&less), Narrowed::Yes(_)), "{at}");
+            // Partitions under other names are another matter in both directions; more of the rest loses nothing.
+            assert_eq!(less.narrowed(&all) == Narrowed::No, at != 4, "{at}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What goes on beside the log: catalog questions of the reader, the watch over the publication, and the heartbeat
 //! message. The watch is a task of its own and ends with the reader.
 
-use super::publication::{Narrowed, Publication, changed, exists};
+use super::publication::Publication;
 use crate::config::{Host, Settings};
 use crate::control::Control;
 use crate::error::control;
@@ -32,6 +32,8 @@ pub(super) struct Side {
     settings: Arc<Settings>,
     host: Host,
     control: Option<Control>,
+    /// The publication as the watch saw it last.
+    publication: Arc<Mutex<Publication>>,
     /// Written by the watch when the source must stop.
     verdict: Arc<Mutex<Option<Error>>>,
 }
@@ -54,6 +56,12 @@ impl Side {
         }
         self.control.as_ref().ok_or_else(|| Error::bug("control_session", "the control session is missing"))
     }
+
+    /// Refuses a publication that shows less than it did, without waiting for the watch.
+    pub(super) async fn look(&mut self) -> Result<()> {
+        let (settings, before) = (Arc::clone(&self.settings), Arc::clone(&self.publication));
+        look_at(&settings, self.control().await?, &before).await.map(drop)
+    }
 }
 
 /// Watches the publication and the partitions of its tables.
@@ -61,7 +69,8 @@ pub(super) struct Watch {
     settings: Arc<Settings>,
     host: Host,
     control: Option<Control>,
-    publication: Publication,
+    /// As it was at the last look, or when the source was opened.
+    publication: Arc<Mutex<Publication>>,
     partitions: Partitions,
     verdict: Arc<Mutex<Option<Error>>>,
     heartbeat: bool,
@@ -79,6 +88,7 @@ impl Watch {
     ) -> Result<Watch> {
         let (control, verdict) = (None, Arc::new(Mutex::new(None)));
         let (heartbeat, beaten) = (false, None);
+        let publication = Arc::new(Mutex::new(publication));
         let mut watch = Watch { settings, host, control, publication, partitions, verdict, heartbeat, beaten };
         watch.look().await?;
         Ok(watch)
@@ -91,6 +101,7 @@ impl Watch {
             settings: Arc::clone(&self.settings),
             host: self.host.clone(),
             control: self.control.take(),
+            publication: Arc::clone(&self.publication),
             verdict: Arc::clone(&self.verdict),
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(self.run()));
@@ -119,26 +130,22 @@ impl Watch {
             self.control = Some(Control::connect_to(&self.settings, &self.host).await?);
         }
         let Some(session) = &self.control else { return Ok(()) };
-        let name = &self.settings.publication;
-        let now = Publication::read(session, name, &self.settings.tables).await?;
-        match self.publication.narrowed(&now) {
-            Narrowed::No => {}
-            Narrowed::Yes(what) => return Err(changed(name, &what)),
-            Narrowed::IfExisting(tables) => {
-                for table in tables {
-                    if exists(session, &table).await? {
-                        return Err(changed(name, &format!("table `{}.{}` was taken out", table.0, table.1)));
-                    }
-                }
-            }
-        }
-        self.publication = now;
+        let now = look_at(&self.settings, session, &self.publication).await?;
+        *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = now;
         self.partitions.look(session).await?;
         if self.heartbeat {
             self.beaten = beat(session, self.beaten.take()).await?;
         }
         Ok(())
     }
+}
+
+/// The publication as it is now, unless it shows less than before.
+async fn look_at(settings: &Settings, session: &Control, before: &Mutex<Publication>) -> Result<Publication> {
+    let now = Publication::read(session, &settings.publication, &settings.tables).await?;
+    let before = before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    before.must_be_whole_in(&now, session, &settings.publication).await?;
+    Ok(now)
 }
 
 /// Writes a small message when the log has grown since the last one. It is transactional, because only then the
