@@ -4,6 +4,7 @@
 
 mod given_up;
 mod idle;
+mod leaves;
 mod narrowed;
 mod partitions;
 mod synced;

@@ -18,7 +18,11 @@
 //! transaction (PG-48). When its shape differs from the one before, a change of [`Op::Schema`] is put at that
 //! place. It bears the number of the change before it and is not counted: whether it appears depends on what
 //! was known before, and numbers must not.
+//!
+//! A Relation message is only kept until a row names its table: the server describes partitions as well whose rows it sends
+//! under the name of their table, and these are no tables of ours (`assemble/leaves.rs`).
 
+mod leaves;
 mod row;
 mod transaction;
 
@@ -26,6 +30,7 @@ use crate::catalog::Described;
 use crate::position::{Lsn, ServerIdentity};
 use crate::typemap::Scratch;
 use crate::wire::pgoutput::{self, DecodeError, Message, MessageBody, RelationBody, TruncateBody};
+use leaves::Leaves;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidewire_core::batch::{BatchBuilder, ChangeHead};
@@ -63,8 +68,16 @@ pub(crate) enum Applied {
     Changed,
     /// A transaction is whole; the place reached lies between transactions.
     TransactionEnd,
-    /// A table must be looked up and given to [`Assembler::define`] before the next message.
+    /// A table must be looked up and given to [`Assembler::define`]; then the same message is to be applied again.
     NeedsCatalog(RelationBody),
+    /// A partition logs less of an old row than its table's replica identity asks for. The same message is to be applied
+    /// again, if that is no reason to stop: such rows are known for what they are.
+    NarrowLeaf {
+        /// The partition.
+        leaf: u32,
+        /// Its table.
+        table: TableName,
+    },
 }
 
 /// What is known about a relation id.
@@ -74,6 +87,28 @@ enum Relation {
     Passed,
     /// Captured.
     Captured(Arc<Described>),
+    /// Told of by the log, and not named by a row since; with what was known of it, if it was captured.
+    Told(RelationBody, Option<Arc<Described>>),
+}
+
+impl Relation {
+    fn described(&self) -> Option<&Arc<Described>> {
+        match self {
+            Relation::Passed => None,
+            Relation::Captured(described) => Some(described),
+            Relation::Told(_, known) => known.as_ref(),
+        }
+    }
+}
+
+/// What a row's relation comes to.
+enum Named {
+    /// A table, as it is now.
+    Captured(Arc<Described>),
+    /// Nothing of ours.
+    Passed,
+    /// Something must be known first.
+    Needs(Applied),
 }
 
 /// Turns messages into batches.
@@ -83,6 +118,7 @@ pub(crate) struct Assembler {
     identity: ServerIdentity,
     filter: TableFilter,
     relations: HashMap<u32, Relation>,
+    leaves: Leaves,
     /// Which oid a captured name stood for last.
     names: HashMap<TableName, u32>,
     /// Tables whose changes in transactions that commit before a place are passed over: their rows show them already.
@@ -114,6 +150,7 @@ impl Assembler {
             identity,
             filter: tables,
             relations: HashMap::new(),
+            leaves: Leaves::default(),
             names: HashMap::new(),
             read_until: HashMap::new(),
             awaited: None,
@@ -132,13 +169,31 @@ impl Assembler {
             return Err(Error::bug("table_undefined", format!("relation `{oid}` was not looked up")));
         }
         match pgoutput::parse(payload).map_err(|cause| undecodable(wal_start, cause))? {
-            Message::Insert(body) => self.insert(wal_start, &body),
-            Message::Update(body) => self.update(wal_start, &body),
-            Message::Delete(body) => self.delete(wal_start, &body),
-            Message::Begin(body) => self.begin(&body),
+            Message::Insert(body) => match self.named(body.relation)? {
+                Named::Captured(table) => self.insert(wal_start, &table, &body),
+                Named::Passed => self.count_passed(),
+                Named::Needs(applied) => Ok(applied),
+            },
+            Message::Update(body) => match self.named(body.relation)? {
+                Named::Captured(table) => self.update(wal_start, &table, &body),
+                Named::Passed => self.count_passed(),
+                Named::Needs(applied) => Ok(applied),
+            },
+            Message::Delete(body) => match self.named(body.relation)? {
+                Named::Captured(table) => self.delete(wal_start, &table, &body),
+                Named::Passed => self.count_passed(),
+                Named::Needs(applied) => Ok(applied),
+            },
+            Message::Begin(body) => {
+                self.leaves.pass();
+                self.begin(&body)
+            }
             Message::Commit(body) => self.commit(&body),
             Message::Origin(body) => self.origin(body.name),
-            Message::Relation(body) => self.relation(body),
+            Message::Relation(body) => {
+                self.relation(body);
+                Ok(Applied::Nothing)
+            }
             Message::Type => Ok(Applied::Nothing),
             Message::Truncate(body) => self.truncate(wal_start, &body),
             Message::Emitted(body) => self.message(&body),
@@ -155,9 +210,9 @@ impl Assembler {
             return Err(recreated(&name));
         }
         let in_stream = self.awaited.take().is_some();
-        let (described, changed) = match self.relations.get(&oid) {
-            Some(Relation::Captured(known)) => succeed(known, described),
-            _ => (described, false),
+        let (described, changed) = match self.relations.get(&oid).and_then(Relation::described) {
+            Some(known) => succeed(known, described),
+            None => (described, false),
         };
         if changed {
             self.names.retain(|_, known| *known != oid);
@@ -179,15 +234,12 @@ impl Assembler {
 
     /// A table as it was described last.
     pub(crate) fn described(&self, oid: u32) -> Option<Arc<Described>> {
-        match self.relations.get(&oid)? {
-            Relation::Captured(described) => Some(Arc::clone(described)),
-            Relation::Passed => None,
-        }
+        self.relations.get(&oid)?.described().cloned()
     }
 
     /// Whether a table has been described.
     pub(crate) fn knows(&self, oid: u32) -> bool {
-        matches!(self.relations.get(&oid), Some(Relation::Captured(_)))
+        self.described(oid).is_some()
     }
 
     /// Whether the batch should be finished before more is added.
@@ -232,14 +284,59 @@ impl Assembler {
         self.builder.finish(position, inside.is_none(), now_micros)
     }
 
-    fn relation(&mut self, body: RelationBody) -> Result<Applied> {
+    fn relation(&mut self, body: RelationBody) {
+        self.leaves.describe(&body);
         // An earlier shape, maybe an earlier name: the shape at the place of the reading is known.
-        if self.is_read(body.oid) {
-            return Ok(Applied::Nothing);
+        if !self.is_read(body.oid) {
+            let known = self.described(body.oid);
+            self.relations.insert(body.oid, Relation::Told(body, known));
         }
+    }
+
+    /// What is known of a row's relation.
+    #[inline]
+    fn named(&mut self, oid: u32) -> Result<Named> {
+        if self.leaves.are_settled() {
+            match self.relations.get(&oid) {
+                Some(Relation::Captured(described)) => return Ok(Named::Captured(Arc::clone(described))),
+                Some(Relation::Passed) => return Ok(Named::Passed),
+                _ => {}
+            }
+        }
+        self.settle(oid)
+    }
+
+    /// The first row since something was described.
+    #[cold]
+    fn settle(&mut self, oid: u32) -> Result<Named> {
+        match self.resolve(oid)? {
+            Named::Captured(described) => Ok(match self.leaves.settle(oid, &described) {
+                Some(leaf) => Named::Needs(Applied::NarrowLeaf { leaf, table: described.schema.name.clone() }),
+                None => Named::Captured(described),
+            }),
+            Named::Passed => {
+                self.leaves.pass();
+                Ok(Named::Passed)
+            }
+            needs => Ok(needs),
+        }
+    }
+
+    /// Whether a relation that a row or a truncate names is ours.
+    fn resolve(&mut self, oid: u32) -> Result<Named> {
+        let (body, known) = match self.relations.get(&oid) {
+            Some(Relation::Captured(described)) => return Ok(Named::Captured(Arc::clone(described))),
+            Some(Relation::Passed) => return Ok(Named::Passed),
+            Some(Relation::Told(body, known)) => (body, known),
+            None => {
+                let message = format!("the log names relation `{oid}` without a description of it");
+                return Err(Error::operator("relation_unknown", message)
+                    .with_remedy("restart the source; if it comes again, report the server's version"));
+            }
+        };
         if !self.filter.captures(&body.namespace, &body.name) {
             // A table that was captured until it was renamed or moved must not end without a word (PG-49).
-            if let Some(Relation::Captured(known)) = self.relations.get(&body.oid) {
+            if let Some(known) = known {
                 let name = known.schema.name.clone();
                 let message = format!(
                     "table `{name}` is now `{}.{}`, which `tables` does not capture",
@@ -249,15 +346,16 @@ impl Assembler {
                     .with_remedy(format!("add `{}.{}` to `tables`", body.namespace, body.name))
                     .with_table(name));
             }
-            self.relations.insert(body.oid, Relation::Passed);
-            return Ok(Applied::Nothing);
+            self.relations.insert(oid, Relation::Passed);
+            return Ok(Named::Passed);
         }
         let name = TableName::new(body.namespace.as_str(), body.name.as_str());
-        if self.names.get(&name).is_some_and(|known| *known != body.oid) {
+        if self.names.get(&name).is_some_and(|known| *known != oid) {
             return Err(recreated(&name));
         }
-        self.awaited = Some(body.oid);
-        Ok(Applied::NeedsCatalog(body))
+        let needed = Applied::NeedsCatalog(body.clone());
+        self.awaited = Some(oid);
+        Ok(Named::Needs(needed))
     }
 
     fn push_schema_change(&mut self, schema: &Arc<TableSchema>) -> Result<()> {
@@ -268,10 +366,18 @@ impl Assembler {
     }
 
     fn truncate(&mut self, wal_start: u64, body: &TruncateBody<'_>) -> Result<Applied> {
-        let mut applied = Applied::Nothing;
+        let mut tables = Vec::with_capacity(body.relations().len());
         for oid in body.relations() {
-            let described = self.captured(oid)?.filter(|_| !self.is_read(oid));
-            let Some(described) = described else {
+            match self.resolve(oid)? {
+                Named::Captured(described) => tables.push((oid, Some(described))),
+                Named::Passed => tables.push((oid, None)),
+                Named::Needs(applied) => return Ok(applied),
+            }
+        }
+        self.leaves.pass();
+        let mut applied = Applied::Nothing;
+        for (oid, described) in tables {
+            let Some(described) = described.filter(|_| !self.is_read(oid)) else {
                 self.count_passed()?;
                 continue;
             };
@@ -300,20 +406,6 @@ impl Assembler {
         }
         let floor = self.read_until.get(&oid);
         floor.zip(self.open.as_ref()).is_some_and(|(floor, open)| open.mark().major < *floor)
-    }
-
-    /// The table of a row, `None` when it is not captured.
-    #[inline]
-    fn captured(&self, oid: u32) -> Result<Option<Arc<Described>>> {
-        match self.relations.get(&oid) {
-            Some(Relation::Captured(described)) => Ok(Some(Arc::clone(described))),
-            Some(Relation::Passed) => Ok(None),
-            None => Err(Error::operator(
-                "relation_unknown",
-                format!("the log names relation `{oid}` without a description of it"),
-            )
-            .with_remedy("restart the source; if it comes again, report the server's version")),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod control;
 mod typemap;
 
 mod catalog;
+mod identities;
 
 mod assemble;
 mod copy;

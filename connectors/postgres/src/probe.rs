@@ -124,8 +124,12 @@ impl Stream {
 
     /// Takes one message, and hands out a batch when it is full.
     pub fn apply(&mut self, wal_start: u64, payload: &[u8]) -> Result<Option<Batch>> {
-        if let Applied::NeedsCatalog(relation) = self.0.apply(wal_start, payload)? {
-            self.0.define(described_without_server(&relation))?;
+        loop {
+            match self.0.apply(wal_start, payload)? {
+                Applied::NeedsCatalog(relation) => self.0.define(described_without_server(&relation))?,
+                Applied::NarrowLeaf { .. } => {}
+                Applied::Nothing | Applied::Changed | Applied::TransactionEnd => break,
+            }
         }
         Ok(self.0.is_full().then(|| self.0.finish(0)))
     }

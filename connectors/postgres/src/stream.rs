@@ -74,6 +74,8 @@ pub(crate) struct StreamStart {
     pub(crate) joined: Joined,
     /// The publication as it was when the tables were described.
     pub(crate) publication: Publication,
+    /// Oids of the tables.
+    pub(crate) tables: Arc<[u32]>,
     /// The partitions of the tables.
     pub(crate) partitions: Partitions,
 }
@@ -85,8 +87,8 @@ pub(crate) struct LogStream {
     side: Side,
     feedback: Arc<Feedback>,
     metrics: SourceMetrics,
-    /// A relation that the assembler waits for, and since when; kept here so that a dropped future can be taken up again.
-    undefined: Option<(RelationBody, std::time::Instant)>,
+    /// What the assembler waits for; kept here so that a dropped future can be taken up again.
+    asked_for: Option<Question>,
     /// Whether the log has moved on without changes since the last batch.
     moved: bool,
     /// Whether the server waits to hear that we have everything.
@@ -99,6 +101,22 @@ pub(crate) struct LogStream {
     joined: Joined,
     /// Ends the writing task, and the watch, with the reader.
     _stop: DropGuard,
+}
+
+/// What must be known before a message can be applied.
+struct Question {
+    needs: Needs,
+    since: std::time::Instant,
+    /// The message and its place.
+    wal_start: u64,
+    payload: Vec<u8>,
+}
+
+enum Needs {
+    /// A table's description.
+    Table(RelationBody),
+    /// Whether a partition is still narrower than its table.
+    Leaves,
 }
 
 /// What has been read.
@@ -122,6 +140,7 @@ impl LogStream {
             metrics,
             joined,
             publication,
+            tables,
             partitions,
         } = start;
         // All sessions at once: after a snapshot its sinks wait for this.
@@ -130,7 +149,7 @@ impl LogStream {
             let server_timeout = wal_sender_timeout(&mut connection).await?;
             Ok((connection, server_timeout))
         };
-        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication, partitions);
+        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication, tables, partitions);
         let ((connection, server_timeout), watch) = tokio::try_join!(replication, watch)?;
         let sql = start_command(&settings, connection.server_version(), start);
         let messages = connection.server_version() >= 140_000;
@@ -152,7 +171,7 @@ impl LogStream {
             side,
             feedback,
             metrics,
-            undefined: None,
+            asked_for: None,
             moved,
             asked: false,
             handed_out: if moved { now.checked_sub(heartbeat).unwrap_or(now) } else { now },
@@ -169,10 +188,10 @@ impl LogStream {
     pub(crate) async fn next_batch(&mut self) -> Result<Batch> {
         loop {
             self.side.check()?;
-            self.define().await?;
+            self.answer().await?;
             match self.decode()? {
                 Step::Full => return Ok(self.hand_out()),
-                Step::Drained if self.undefined.is_some() => continue,
+                Step::Drained if self.asked_for.is_some() => continue,
                 Step::Drained => {}
             }
             if self.log.read_ready().await? {
@@ -217,20 +236,39 @@ impl LogStream {
         Err(Error::retry("server_silent", format!("the server has said nothing for {seconds} s")))
     }
 
-    async fn define(&mut self) -> Result<()> {
-        let Some((relation, since)) = &self.undefined else { return Ok(()) };
-        let client = self.side.control().await?.client();
-        if !self.assembler.knows(relation.oid) {
-            turn_away(client, &self.settings, relation, &self.joined).await?;
+    /// Finds out what the assembler needs, and lets it go on with the message that it waits with.
+    async fn answer(&mut self) -> Result<()> {
+        while let Some(question) = &self.asked_for {
+            match &question.needs {
+                Needs::Table(relation) => {
+                    let client = self.side.control().await?.client();
+                    if !self.assembler.knows(relation.oid) {
+                        turn_away(client, &self.settings, relation, &self.joined).await?;
+                    }
+                    let known = self.assembler.described(relation.oid);
+                    let described = catalog::describe(client, relation, question.since, known.as_deref()).await?;
+                    // A column that only left the publication looks like one that was dropped, and sinks would lose its
+                    // values (PG-11).
+                    if known.is_some_and(|known| known.has_lost(&described)) {
+                        self.side.look().await?;
+                    }
+                    self.assembler.define(described)?;
+                }
+                // One that has been mended since logged such rows only until then, and they are known by what they lack.
+                Needs::Leaves => self.side.look_at_leaves().await?,
+            }
+            if let Some(Question { wal_start, payload, .. }) = self.asked_for.take() {
+                self.apply(wal_start, payload)?;
+            }
         }
-        let known = self.assembler.described(relation.oid);
-        let described = catalog::describe(client, relation, *since, known.as_deref()).await?;
-        // A column that only left the publication looks like one that was dropped, and sinks would lose its values (PG-11).
-        if known.is_some_and(|known| known.has_lost(&described)) {
-            self.side.look().await?;
+        Ok(())
+    }
+
+    /// Applies the message of a question again; there may be another.
+    fn apply(&mut self, wal_start: u64, payload: Vec<u8>) -> Result<()> {
+        if let Some(needs) = needs(self.assembler.apply(wal_start, &payload)?) {
+            self.asked_for = Some(Question { needs, since: std::time::Instant::now(), wal_start, payload });
         }
-        self.assembler.define(described)?;
-        self.undefined = None;
         Ok(())
     }
 
@@ -253,8 +291,10 @@ impl LogStream {
                         match self.assembler.apply(wal_start, payload)? {
                             Applied::Nothing | Applied::Changed => {}
                             Applied::TransactionEnd => self.moved = true,
-                            Applied::NeedsCatalog(relation) => {
-                                self.undefined = Some((relation, std::time::Instant::now()));
+                            other => {
+                                let Some(needs) = needs(other) else { continue };
+                                let (since, payload) = (std::time::Instant::now(), payload.to_vec());
+                                self.asked_for = Some(Question { needs, since, wal_start, payload });
                                 break Step::Drained;
                             }
                         }
@@ -289,6 +329,18 @@ impl LogStream {
         self.handed_out = Instant::now();
         self.metrics.log_batches.increment(1);
         self.assembler.finish(now_micros())
+    }
+}
+
+/// What keeps a message from being applied.
+fn needs(applied: Applied) -> Option<Needs> {
+    match applied {
+        Applied::NeedsCatalog(relation) => Some(Needs::Table(relation)),
+        Applied::NarrowLeaf { leaf, table } => {
+            tracing::debug!(leaf, %table, "a partition logs less of its old rows than the table's replica identity asks for");
+            Some(Needs::Leaves)
+        }
+        Applied::Nothing | Applied::Changed | Applied::TransactionEnd => None,
     }
 }
 

@@ -107,6 +107,7 @@ pub(super) async fn open(
         metrics: metrics.clone(),
         joined,
         publication,
+        tables: captured.iter().map(|table| table.published.oid).collect(),
         partitions,
     };
     let reader = match export {

@@ -2,6 +2,7 @@
 
 use crate::catalog::{PublishedTable, get, published_tables};
 use crate::error;
+use crate::identities::{Narrow, narrow};
 use tidewire_core::{Result, TableName};
 use tokio_postgres::Client;
 
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) published: Vec<PublishedTable>,
     /// Every relation outside the system's schemas.
     pub(crate) relations: Vec<RelationFacts>,
+    /// Tables with partitions that log less than the table's replica identity asks for.
+    pub(crate) narrow: Vec<Narrow>,
 }
 
 /// The server and the login.
@@ -224,7 +227,24 @@ pub(crate) async fn read(client: &Client, names: Names<'_>) -> Result<Facts> {
     if let Some(publication) = publication.as_ref().filter(|_| server.version_num >= 150_000) {
         narrowed(client, publication.oid, &mut relations).await?;
     }
-    Ok(Facts { server, slot, publication, published, relations })
+    let narrow = narrow(client, &roots(publication.as_ref(), &published, &relations)).await?;
+    Ok(Facts { server, slot, publication, published, relations, narrow })
+}
+
+/// Tables with partitions that are published by their names, or will be. Old rows come with updates and deletes.
+fn roots(
+    publication: Option<&PublicationFacts>,
+    published: &[PublishedTable],
+    relations: &[RelationFacts],
+) -> Vec<u32> {
+    match publication {
+        Some(state) if !state.updates && !state.deletes => Vec::new(),
+        Some(_) => published.iter().map(|table| table.oid).collect(),
+        None => {
+            let roots = relations.iter().filter(|relation| relation.kind == 'p' && relation.root.is_none());
+            roots.map(|relation| relation.oid).collect()
+        }
+    }
 }
 
 async fn server(client: &Client) -> Result<ServerFacts> {

@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, PublicationFacts, RelationFacts};
 use crate::catalog::{quoted, quoted_table};
+use crate::identities;
 use std::collections::{BTreeSet, HashSet};
 use tidewire_core::{Finding, Severity, TableFilter, TableName};
 
@@ -53,6 +54,9 @@ pub(super) fn findings(facts: &Facts, filter: &TableFilter, publication: &str) -
     for relation in &read {
         identity(relation, facts, filter, &mut findings);
         narrowed(relation, &mut findings);
+    }
+    for narrow in facts.narrow.iter().filter(|narrow| filter.captures_name(&narrow.table)) {
+        findings.push(Finding::error(identities::CODE, narrow.message(), narrow.remedy()));
     }
     toast(&read, &mut findings);
     findings
@@ -241,7 +245,10 @@ fn identity(relation: &RelationFacts, facts: &Facts, filter: &TableFilter, findi
                 relation.name,
                 if created { ", so it is left out of the publication" } else { "" },
             ),
-            remedy: Some(format!("ALTER TABLE {table} REPLICA IDENTITY FULL; -- or give it a primary key")),
+            remedy: Some(match relation.kind {
+                'p' => format!("ALTER TABLE {table} ADD PRIMARY KEY (...); -- or REPLICA IDENTITY FULL, for it and each partition"),
+                _ => format!("ALTER TABLE {table} REPLICA IDENTITY FULL; -- or give it a primary key"),
+            }),
         });
     } else if relation.identity == 'f' && !relation.primary_key {
         findings.push(Finding::warning(
@@ -311,7 +318,7 @@ fn toast(read: &[&RelationFacts], findings: &mut Vec<Finding>) {
     findings.push(Finding::warning(
         "toast_key_change",
         format!("when a key is changed, long values that stay the same are not in the log: {}", list(&names)),
-        "ALTER TABLE ... REPLICA IDENTITY FULL; for tables whose keys change",
+        "ALTER TABLE ... REPLICA IDENTITY FULL; for tables whose keys change, and for each partition of theirs",
     ));
 }
 

@@ -1,5 +1,6 @@
 use super::facts::{Facts, Names, PublicationFacts, RelationFacts, ServerFacts, SlotFacts};
 use super::*;
+use crate::identities::Narrow;
 use tidewire_core::{Severity, TableName};
 
 fn healthy() -> Facts {
@@ -56,6 +57,7 @@ fn healthy() -> Facts {
             pages_estimated: 0,
         }],
         relations: vec![relation],
+        narrow: Vec::new(),
     }
 }
 
@@ -200,6 +202,19 @@ fn tables_are_looked_at_one_by_one() {
         (publication.updates, publication.deletes) = (false, false);
     });
     assert_eq!(inserts_only, ["publication_lacks_operation"; 2]);
+}
+
+/// PG-34: the server takes the table's word for what its partitions have logged.
+#[test]
+fn pg_34_partitions_that_log_less_than_their_table_says_are_named() {
+    let narrow = |table: &str, count: usize| Narrow {
+        table: TableName::new("public", table),
+        statements: (0..count).map(|leaf| format!("ALTER TABLE \"t_{leaf}\" REPLICA IDENTITY FULL;")).collect(),
+    };
+    assert_eq!(codes(|facts| facts.narrow = vec![narrow("t", 1)]), ["partition_identity"]);
+    assert_eq!(codes_for(&["public.t"], |facts| facts.narrow = vec![narrow("u", 1)]), Vec::<&str>::new());
+    assert_eq!(narrow("t", 2).remedy().matches("ALTER TABLE").count(), 2);
+    assert!(narrow("t", 30).remedy().ends_with("-- and 10 more, which `tidewire check` names then"));
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl Publication {
         self.tables.contains_key(&(table.schema.to_string(), table.table.to_string()))
     }
 
+    /// Whether old rows come.
+    pub(super) fn sends_old_rows(&self) -> bool {
+        self.header.pubupdate || self.header.pubdelete
+    }
+
     /// Refuses what shows less than this did. What no longer exists is no loss.
     pub(super) async fn must_be_whole_in(&self, now: &Publication, session: &Control, name: &str) -> Result<()> {
         match self.narrowed(now) {

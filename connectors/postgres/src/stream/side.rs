@@ -5,6 +5,7 @@ use super::publication::Publication;
 use crate::config::{Host, Settings};
 use crate::control::Control;
 use crate::error::control;
+use crate::identities::narrow;
 use crate::partitions::Partitions;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(super) struct Side {
     control: Option<Control>,
     /// The publication as the watch saw it last.
     publication: Arc<Mutex<Publication>>,
+    /// Oids of the captured tables.
+    tables: Arc<[u32]>,
     /// Written by the watch when the source must stop.
     verdict: Arc<Mutex<Option<Error>>>,
 }
@@ -57,6 +60,12 @@ impl Side {
         self.control.as_ref().ok_or_else(|| Error::bug("control_session", "the control session is missing"))
     }
 
+    /// Refuses tables with narrower partitions, without waiting for the watch.
+    pub(super) async fn look_at_leaves(&mut self) -> Result<()> {
+        let tables = Arc::clone(&self.tables);
+        refuse_narrow(self.control().await?, &tables).await
+    }
+
     /// Refuses a publication that shows less than it did, without waiting for the watch.
     pub(super) async fn look(&mut self) -> Result<()> {
         let (settings, before) = (Arc::clone(&self.settings), Arc::clone(&self.publication));
@@ -71,6 +80,8 @@ pub(super) struct Watch {
     control: Option<Control>,
     /// As it was at the last look, or when the source was opened.
     publication: Arc<Mutex<Publication>>,
+    /// Oids of the captured tables.
+    tables: Arc<[u32]>,
     partitions: Partitions,
     verdict: Arc<Mutex<Option<Error>>>,
     heartbeat: bool,
@@ -84,12 +95,13 @@ impl Watch {
         settings: Arc<Settings>,
         host: Host,
         publication: Publication,
+        tables: Arc<[u32]>,
         partitions: Partitions,
     ) -> Result<Watch> {
         let (control, verdict) = (None, Arc::new(Mutex::new(None)));
         let (heartbeat, beaten) = (false, None);
         let publication = Arc::new(Mutex::new(publication));
-        let mut watch = Watch { settings, host, control, publication, partitions, verdict, heartbeat, beaten };
+        let mut watch = Watch { settings, host, control, publication, tables, partitions, verdict, heartbeat, beaten };
         watch.look().await?;
         Ok(watch)
     }
@@ -102,6 +114,7 @@ impl Watch {
             host: self.host.clone(),
             control: self.control.take(),
             publication: Arc::clone(&self.publication),
+            tables: Arc::clone(&self.tables),
             verdict: Arc::clone(&self.verdict),
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(self.run()));
@@ -131,6 +144,9 @@ impl Watch {
         }
         let Some(session) = &self.control else { return Ok(()) };
         let now = look_at(&self.settings, session, &self.publication).await?;
+        if now.sends_old_rows() {
+            refuse_narrow(session, &self.tables).await?;
+        }
         *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = now;
         self.partitions.look(session).await?;
         if self.heartbeat {
@@ -146,6 +162,14 @@ async fn look_at(settings: &Settings, session: &Control, before: &Mutex<Publicat
     let before = before.lock().unwrap_or_else(PoisonError::into_inner).clone();
     before.must_be_whole_in(&now, session, &settings.publication).await?;
     Ok(now)
+}
+
+/// Refuses tables of which some partition logs less of an old row than the server says to send.
+async fn refuse_narrow(session: &Control, tables: &[u32]) -> Result<()> {
+    match narrow(session.client(), tables).await?.into_iter().next() {
+        Some(narrow) => Err(narrow.into_error()),
+        None => Ok(()),
+    }
 }
 
 /// Writes a small message when the log has grown since the last one. It is transactional, because only then the
