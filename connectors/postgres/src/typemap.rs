@@ -27,8 +27,25 @@ pub(crate) enum ValueError {
     #[error("the value is not {0}")]
     Malformed(&'static str),
     /// Beyond what a batch can hold.
-    #[error("the value has more elements than fit a batch")]
+    #[error("the value is larger than what fits a batch beside the rest of its row")]
     TooLarge,
+}
+
+/// Places in a batch's arena are 32 bits wide.
+const ARENA_MAX: usize = u32::MAX as usize;
+/// What a value may become longer by when it is written: an interval, or the zeros of a number.
+const GROWING_MAX: usize = 1 << 18;
+
+/// Whether a value of so many bytes has room in the batch's arena: a row may have several of a gigabyte, old and new.
+#[inline]
+fn fits(length: usize, builder: &BatchBuilder) -> Result<(), ValueError> {
+    has_room(length, builder.size_bytes())
+}
+
+#[inline]
+fn has_room(length: usize, held: usize) -> Result<(), ValueError> {
+    let needed = length.saturating_add(held).saturating_add(GROWING_MAX);
+    if needed <= ARENA_MAX { Ok(()) } else { Err(ValueError::TooLarge) }
 }
 
 /// Room that an array needs while it is read; kept from value to value.
@@ -123,6 +140,7 @@ impl ColumnDecoder {
     /// Makes the cell of a value in binary form.
     #[inline]
     pub(crate) fn decode_binary(&self, bytes: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
+        fits(bytes.len(), builder)?;
         match self.binary {
             Some(form) => form.read(bytes, builder),
             None => Err(ValueError::Malformed("of a type that is read in binary form")),
@@ -148,9 +166,18 @@ impl Kind {
             Kind::TimeTz => temporal::time_tz(text).map(|(micros, offset)| Cell::time_tz(micros, offset)),
             Kind::Timestamp => temporal::timestamp(text).map(Cell::timestamp),
             Kind::TimestampTz => temporal::timestamp_tz(text).map(Cell::timestamp_tz),
-            Kind::Interval => temporal::interval(text).map(|value| builder.interval(value)),
-            Kind::Uuid => scalar::uuid(text).map(|()| builder.long(Tag::Uuid, text)),
-            Kind::Bits => scalar::bits(text).map(|()| builder.long(Tag::Bits, text)),
+            Kind::Interval => {
+                fits(text.len(), builder)?;
+                temporal::interval(text).map(|value| builder.interval(value))
+            }
+            Kind::Uuid => {
+                fits(text.len(), builder)?;
+                scalar::uuid(text).map(|()| builder.long(Tag::Uuid, text))
+            }
+            Kind::Bits => {
+                fits(text.len(), builder)?;
+                scalar::bits(text).map(|()| builder.long(Tag::Bits, text))
+            }
             // `resolve` never builds an array of arrays: a domain over an array is read as text there.
             Kind::Array { .. } => plain(Tag::Other, text, builder),
         }
@@ -160,6 +187,7 @@ impl Kind {
 #[inline]
 fn plain(tag: Tag, text: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
     check_utf8(text)?;
+    fits(text.len(), builder)?;
     Ok(builder.long(tag, text))
 }
 

@@ -42,10 +42,11 @@ impl Described {
                     "correct the bytes of column `{column}` on the server, or leave table `{table}` out of `tables`"
                 ),
             ),
-            ValueError::Malformed(_) | ValueError::TooLarge => (
+            ValueError::Malformed(_) => (
                 "value_unreadable",
                 format!("leave table `{table}` out of `tables`, and report the type of `{column}`"),
             ),
+            ValueError::TooLarge => ("value_too_large", format!("leave table `{table}` out of `tables`")),
         };
         Error::operator(code, format!("read column `{column}` of table `{table}`"))
             .with_remedy(remedy)

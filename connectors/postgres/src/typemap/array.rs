@@ -1,7 +1,7 @@
 //! Text of an array: `{1,2,NULL}`, `{"a,b","\""}`, `{{1,2},{3,4}}`, `[0:1]={7,8}`. The exact inverse of the
 //! server's `array_out`; what that function does not print is refused.
 
-use super::{Kind, Scratch, ValueError, check_utf8};
+use super::{Kind, Scratch, ValueError, check_utf8, fits};
 use tidewire_core::batch::BatchBuilder;
 use tidewire_core::cell::{Cell, Dimension};
 
@@ -50,6 +50,7 @@ pub(super) fn read(
     } else if !dimensions.is_empty() {
         return Err(ARRAY);
     }
+    fits(text.len().saturating_add(elements.len().saturating_mul(size_of::<Cell>())), builder)?;
     Ok(builder.array(text, dimensions, elements))
 }
 

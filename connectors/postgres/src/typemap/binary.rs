@@ -5,7 +5,7 @@
 //! The log stays text: what is read here must therefore equal what the text readers make of the same value, down to
 //! the digits of a numeric and the bits of a NaN.
 
-use super::{ValueError, plain};
+use super::{ValueError, fits, plain};
 use tidewire_core::batch::BatchBuilder;
 use tidewire_core::calendar::{Date, Interval, MICROS_PER_DAY, Timestamp};
 use tidewire_core::cell::{Cell, Tag};
@@ -211,6 +211,7 @@ fn bits(bytes: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
     if bytes.len() != count.div_ceil(8) {
         return Err(WIDTH);
     }
+    fits(count, builder)?;
     Ok(builder.long_with(Tag::Bits, |out| {
         let all = bytes.iter().flat_map(|byte| (0..8).rev().map(move |place| b'0' + (byte >> place & 1)));
         out.extend(all.take(count));

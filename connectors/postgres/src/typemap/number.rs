@@ -1,6 +1,6 @@
 //! Texts of integers, floats, decimals and money. Exact, or refused.
 
-use super::ValueError;
+use super::{ValueError, fits};
 use std::str::FromStr;
 use tidewire_core::batch::BatchBuilder;
 use tidewire_core::cell::{Cell, Tag};
@@ -61,6 +61,7 @@ pub(super) fn float<F: FromStr>(text: &[u8]) -> Result<F, ValueError> {
 
 /// A numeric: `numeric_out` prints plain notation or a special value, never an exponent.
 pub(super) fn decimal(text: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
+    fits(text.len(), builder)?;
     match Decimal::parse(text) {
         Some(_) => Ok(builder.long(Tag::Decimal, text)),
         None => Err(ValueError::Malformed("a numeric in plain notation")),
@@ -69,6 +70,7 @@ pub(super) fn decimal(text: &[u8], builder: &mut BatchBuilder) -> Result<Cell, V
 
 /// Money: `-$1,234.56` becomes the decimal `-1234.56`.
 pub(super) fn money(text: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
+    fits(text.len(), builder)?;
     let (negative, rest) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, text),

@@ -1,6 +1,6 @@
 //! Texts of booleans, bytes, bit strings and UUIDs.
 
-use super::ValueError;
+use super::{ValueError, fits};
 use tidewire_core::batch::BatchBuilder;
 use tidewire_core::cell::{Cell, Tag};
 
@@ -18,6 +18,7 @@ pub(super) fn boolean(text: &[u8]) -> Result<bool, ValueError> {
 
 /// `\x` and two hex digits a byte.
 pub(super) fn bytea(text: &[u8], builder: &mut BatchBuilder) -> Result<Cell, ValueError> {
+    fits(text.len() / 2, builder)?;
     let hex = text.strip_prefix(b"\\x").ok_or(BYTEA)?;
     let (pairs, odd) = hex.as_chunks::<2>();
     if !odd.is_empty() {

@@ -381,3 +381,23 @@ proptest! {
         let _ = array(1009, &text);
     }
 }
+
+/// Offsets into a batch are 32 bits wide, and a row may have several values of a gigabyte.
+#[test]
+fn pg_59_what_would_not_fit_the_arena_is_refused() {
+    const GIB: usize = 1 << 30;
+    for (length, held, room) in [
+        (0, 0, true),
+        (GIB, 2 * GIB, true),
+        (GIB, 3 * GIB, false),
+        (GIB, 4 * GIB, false),
+        (8, u32::MAX as usize, false),
+        (usize::MAX, 8, false),
+    ] {
+        assert_eq!(
+            has_room(length, held),
+            if room { Ok(()) } else { Err(ValueError::TooLarge) },
+            "{length} after {held}"
+        );
+    }
+}
