@@ -8,16 +8,16 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::layout::{Mode, numbers_rows, table_path};
 use crate::log::{LiveFile, Table};
-use crate::progress_table::ProgressTable;
+use crate::progress_table::{Made, ProgressTable};
 use crate::purge::{Purge, shape};
 use crate::store::{Store, TableStore};
-use crate::write::{Identity, Place, own_place, splits};
+use crate::write::{Identity, Place, own_place, splits, take_over};
 use key::SoughtKey;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidewire_core::calendar::{Fraction, Timestamp, write_timestamp};
 use tidewire_core::sink::PurgeRequest;
-use tidewire_core::{Error, TableName};
+use tidewire_core::{Error, Progress, TableName};
 
 /// Size that copies are brought to where compaction, which has a setting for it, is off.
 const TARGET_BYTES: u64 = crate::config::Config::TARGET_FILE_SIZE_DEFAULT;
@@ -43,9 +43,11 @@ struct Done {
 impl Eraser<'_> {
     /// Goes through the tables; says whether all is as it was asked for.
     pub(crate) fn run(mut self) -> Result<bool> {
+        let held = ProgressTable::look(self.store, &self.identity.sink, &self.identity.source)?;
+        let (progress, made) = held.unwrap_or_default();
         let names = match &self.request.table {
             Some(name) => vec![name.clone()],
-            None => self.names()?,
+            None => names(progress),
         };
         let mut is_clean = true;
         for name in names {
@@ -55,7 +57,7 @@ impl Eraser<'_> {
                     (self.tell)(format!("{name}: a changelog keeps every change, nothing is removed from it"));
                     is_clean &= self.request.key.is_none();
                 }
-                Some((table, _, split)) => is_clean &= self.purge(&name, &split, table)?,
+                Some((table, _, split)) => is_clean &= self.purge(&name, &split, table, &made)?,
                 None if self.request.table.is_some() => {
                     return Err(Error::operator(
                         "purge_table",
@@ -67,14 +69,6 @@ impl Eraser<'_> {
             }
         }
         Ok(is_clean)
-    }
-
-    /// The tables that the sink holds by its progress.
-    fn names(&self) -> Result<Vec<String>> {
-        let held = ProgressTable::look(self.store, &self.identity.sink, &self.identity.source)?;
-        let progress = held.map(|(progress, _)| progress).unwrap_or_default();
-        let names: BTreeSet<String> = progress.tables.into_keys().chain(progress.behind.into_keys()).collect();
-        Ok(names.into_iter().collect())
     }
 
     fn find(&self, name: &str) -> Result<Option<(Table, Place, TableName)>> {
@@ -89,17 +83,18 @@ impl Eraser<'_> {
         Ok(None)
     }
 
-    fn purge(&mut self, name: &str, split: &TableName, table: Table) -> Result<bool> {
-        self.purge_table(name, table).map_err(|error| crate::error::of_table(error, split))
+    fn purge(&mut self, name: &str, split: &TableName, table: Table, made: &Made) -> Result<bool> {
+        self.purge_table(name, table, made.version(name)).map_err(|error| crate::error::of_table(error, split))
     }
 
-    fn purge_table(&mut self, name: &str, mut table: Table) -> Result<bool> {
+    /// `known`: as of `take_over`.
+    fn purge_table(&mut self, name: &str, mut table: Table, known: Option<i64>) -> Result<bool> {
         let (columns, key) = shape(&table)?;
         if self.request.key.is_some() {
             refuse_other_files(&table)?;
         }
         let sought = self.request.key.as_deref().map(|text| SoughtKey::parse(text, &columns, &key)).transpose()?;
-        table.claim(&self.identity.app_id())?;
+        take_over(&mut table, self.identity, known)?;
         let chosen = match &sought {
             Some(sought) => Some(holding_deleted(&mut table, sought)?),
             None => None,
@@ -168,6 +163,12 @@ impl Eraser<'_> {
         }
         Ok(is_gone)
     }
+}
+
+/// The tables that the sink holds by its progress.
+fn names(progress: Progress) -> Vec<String> {
+    let names: BTreeSet<String> = progress.tables.into_keys().chain(progress.behind.into_keys()).collect();
+    names.into_iter().collect()
 }
 
 /// A key is looked for in the files of a plain table: those in its folder, by the columns' own names and types.

@@ -20,7 +20,7 @@ mod page;
 mod run;
 
 pub(crate) use builder::{PreparedRun, RunBuilder};
-pub(crate) use lsm::{Index, Mark, Opened};
+pub(crate) use lsm::{Index, Mark, Opened, forget_later};
 pub(crate) use manifest::Binding;
 use memory::MemoryIndex;
 pub(crate) use page::sealed as seal;

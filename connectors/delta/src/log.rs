@@ -45,10 +45,11 @@ use load::Loaded;
 use others::Met;
 pub(crate) use others::{ForeignWrites, Touched};
 use presence::Presence;
-pub(crate) use presence::gone;
+pub(crate) use presence::{gone, rolled_back};
 use roaring::RoaringBitmap;
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, LazyLock};
 use tidewire_core::{Error, ErrorKind, failpoint};
 use upkeep::Upkeep;
@@ -288,6 +289,11 @@ impl Table {
         self.version
     }
 
+    /// The newest version that this writer has committed: no other writer makes it higher, and it is lower in an older copy.
+    pub(crate) fn own_version(&self) -> i64 {
+        others::mark(&self.state).map_or(self.version, |mark| mark.version)
+    }
+
     /// The schema in Delta's JSON.
     pub(crate) fn schema_string(&self) -> &str {
         self.state.metadata.as_ref().map_or("", |metadata| &metadata.schema_string)
@@ -358,6 +364,12 @@ impl Table {
     /// A domain's text.
     pub(crate) fn domain(&self, name: &str) -> Option<&str> {
         self.state.domains.get(name).map(String::as_str)
+    }
+
+    /// The domains whose names begin so, each with the rest of its name and its text.
+    pub(crate) fn domains_of(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        let from = self.state.domains.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.map_while(move |(name, text)| Some((name.strip_prefix(prefix)?, text.as_str())))
     }
 
     /// Commits the next version, atomically; returns it. After an error the table must be opened anew: what was

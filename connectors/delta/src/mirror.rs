@@ -245,9 +245,10 @@ impl Mirror {
         self.index.spill(parts.files().named().map(|(ordinal, path)| (ordinal, path.to_owned())).collect())
     }
 
-    /// A commit has shown all changes: the index takes over what its own threads have done, and lets it be seen by the
-    /// next start.
-    pub(crate) fn committed(&mut self, parts: &Parts) -> Result<()> {
+    /// A commit, of this version, has shown all changes: the index takes over what its own threads have done, and lets it be
+    /// seen by the next start.
+    pub(crate) fn committed(&mut self, parts: &Parts, version: i64) -> Result<()> {
+        self.index.reach(version);
         self.index.committed();
         self.poll_index(parts)
     }
@@ -264,14 +265,16 @@ impl Mirror {
         (self.codec.clone(), self.index.run_builder(), mark)
     }
 
-    /// Where the rows of rewritten files are now.
+    /// Where the rows of rewritten files are since this version.
     pub(crate) fn add_facts(
         &mut self,
         mark: Mark,
         facts: PreparedRun,
         covered: Vec<(u32, String)>,
         parts: &Parts,
+        version: i64,
     ) -> Result<()> {
+        self.index.reach(version);
         self.index.add_run(mark, facts, covered, parts.files().gone())
     }
 

@@ -8,7 +8,7 @@ use crate::log::{Table, gone};
 use crate::mirror::{IndexHome, Mirror};
 use crate::progress_table::{Made, ProgressTable};
 use crate::store::{Store, TableStore};
-use crate::write::{Identity, Place, fit, foreign_table, own_place};
+use crate::write::{Identity, Place, fit, foreign_table, own_place, refuse_older};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::{Error, ErrorKind, Finding, Op, Progress, Severity, TableSchema, TableState};
@@ -70,9 +70,10 @@ pub(crate) fn tables(
             held.tables.get(&schema.name.to_string()).is_some_and(|table| table.state == TableState::Reading);
         let first = if is_unfinished { Op::SnapshotStart } else { Op::Insert };
         let place = store.table(&table_path(&settings.table, source, &schema.name));
-        let must_be_there = first == Op::Insert && made.has(&schema.name.to_string(), held);
+        let name = schema.name.to_string();
+        let must_be_there = first == Op::Insert && made.has(&name, held);
         findings.extend(misread(settings, schema));
-        match table(settings, &identity, &place, schema, first, must_be_there) {
+        match table(settings, &identity, &place, schema, first, (must_be_there, made.version(&name))) {
             Ok(found) => findings.extend(found),
             Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
             Err(error) => findings.push(finding(error)),
@@ -88,7 +89,7 @@ fn table(
     store: &TableStore,
     schema: &TableSchema,
     first: Op,
-    must_be_there: bool,
+    (must_be_there, known): (bool, Option<i64>),
 ) -> Result<Option<Finding>> {
     let name = schema.name.to_string();
     let held = Table::open_among(store.clone(), settings.foreign_writes)?;
@@ -98,6 +99,9 @@ fn table(
     let place = held.as_ref().and_then(|held| own_place(held, identity, &name, settings));
     if held.is_some() && place.is_none() {
         return Err(foreign_table(store, &name));
+    }
+    if let Some(held) = &held {
+        refuse_older(held, known)?;
     }
     let of_table = settings.of_table(schema)?;
     let found = held.as_ref().zip(place.as_ref().map(Place::mode));

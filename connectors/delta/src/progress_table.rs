@@ -1,19 +1,30 @@
-//! What the sink holds of one source, kept as a small Delta table beside the data: no rows, only the text of a domain,
-//! which checkpoints keep and which outlives the state directory (SK-3G, SK-50). Knows nothing of rows.
+//! What the sink holds of one source, kept as a small Delta table beside the data: no rows, only texts of domains, which
+//! checkpoints keep and which outlive the state directory (SK-3G, SK-50). Knows nothing of rows.
 //!
-//! Beside the progress it keeps the names of the tables that were made, so that one that is gone is not taken for one that
-//! has yet to begin (SK-3A).
+//! A progress is stored every few seconds, so each part of it is a domain of its own that an entry has only when it has changed: the
+//! place in the log, always; what snapshots have read, seldom; and of each table that was made its version, so that
+//! one that is gone is not taken for one that has yet to begin (SK-3A), nor an older copy for the table (SK-35).
 
 use crate::error::{self, Result};
-use crate::log::{Commit, Features, NewTable, Table, new_table_id};
+use crate::log::{Commit, Features, LOG_RETENTION_PROPERTY, NewMetadata, NewTable, Table, new_table_id};
 use crate::store::Store;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use tidewire_core::{Error, Progress, TableState};
+use tidewire_core::{Error, Progress, TableProgress, TableState};
 
+/// The progress, without its tables. Earlier builds had them in it.
 const DOMAIN: &str = "tidewire.progress";
+/// The tables of the progress.
+const READ: &str = "tidewire.snapshots";
+/// With a table's name: its version.
+const VERSION: &str = "tidewire.version.";
+/// Where earlier builds kept the names of the tables that were made.
 const MADE: &str = "tidewire.tables";
 /// For people who open the table: the progress itself lies in the log.
 const SCHEMA: &str = r#"{"type":"struct","fields":[{"name":"source","type":"string","nullable":true,"metadata":{}},{"name":"note","type":"string","nullable":true,"metadata":{}}]}"#;
+/// There is an entry every few seconds, and nobody asks for an older one.
+const LOG_RETENTION: &str = "interval 24 hours";
 
 /// The progress of one source in one sink.
 #[derive(Debug)]
@@ -21,26 +32,37 @@ pub(crate) struct ProgressTable {
     table: Table,
     app_id: String,
     made: Made,
-    /// Whether tables were made that the stored names lack.
-    is_unstored: bool,
+    /// Tables whose stored version is another one, or none.
+    unstored: BTreeSet<String>,
+    /// The tables of the progress as they are stored; `None` where they are not by themselves.
+    read: Option<BTreeMap<String, TableProgress>>,
 }
 
-/// Names of the tables that were made, as `schema.table`. Those of an older version are missing, unless they were read.
+/// The tables that were made, as `schema.table`, and the newest version that this sink is known to have committed of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Made(BTreeSet<String>);
+pub(crate) struct Made(BTreeMap<String, Option<i64>>);
 
 impl Made {
     fn of(table: &Table) -> Result<Made> {
-        let Some(text) = table.domain(MADE) else { return Ok(Made::default()) };
-        let names = serde_json::from_str(text)
-            .map_err(|e| error::damaged(&table.store().place(""), "its names of tables are malformed").with_cause(e))?;
-        Ok(Made(names))
+        let names: Vec<String> = parse(table, MADE)?.unwrap_or_default();
+        let mut made: BTreeMap<String, Option<i64>> = names.into_iter().map(|name| (name, None)).collect();
+        for (name, text) in table.domains_of(VERSION) {
+            let version = text.parse::<i64>();
+            let version = version.map_err(|cause| malformed(table, "a table's version").with_cause(cause))?;
+            made.insert(name.to_owned(), Some(version));
+        }
+        Ok(Made(made))
     }
 
     /// Whether a table must be there: it was made, or has been read whole.
     pub(crate) fn has(&self, name: &str, progress: &Progress) -> bool {
         let read = progress.tables.get(name);
-        self.0.contains(name) || read.is_some_and(|table| table.state == TableState::Done)
+        self.0.contains_key(name) || read.is_some_and(|table| table.state == TableState::Done)
+    }
+
+    /// A version that the table has had: one that is older is not the whole of it. `None` when that is not known.
+    pub(crate) fn version(&self, name: &str) -> Option<i64> {
+        self.0.get(name).copied().flatten()
     }
 }
 
@@ -56,11 +78,11 @@ impl ProgressTable {
                 id: new_table_id(),
                 schema_string: SCHEMA.to_owned(),
                 partition_columns: Vec::new(),
-                configuration: BTreeMap::new(),
+                configuration: configuration(),
                 features: Features::AppendOnly,
             };
             let table = Table::create(directory, new, commit(&app_id, 0, &progress)?)?;
-            return Ok((ProgressTable { table, app_id, made: Made::default(), is_unstored: false }, progress));
+            return Ok((ProgressTable::new(table, app_id, Made::default(), None), progress));
         };
         if table.txn(&app_id).is_none() {
             return Err(Error::operator(
@@ -70,22 +92,23 @@ impl ProgressTable {
             .with_remedy("give every sink its own `location`, and keep a sink's name"));
         }
         table.claim(&app_id)?;
-        let text = table.domain(DOMAIN).ok_or_else(|| lost(&place))?;
-        let progress = serde_json::from_str(text)
-            .map_err(|e| error::damaged(&place, "its progress is malformed").with_cause(e))?;
-        let made = Made::of(&table)?;
-        Ok((ProgressTable { table, app_id, made, is_unstored: false }, progress))
+        let progress = read(&table)?.ok_or_else(|| lost(&place))?;
+        let (made, read) = (Made::of(&table)?, parse(&table, READ)?);
+        Ok((ProgressTable::new(table, app_id, made, read), progress))
     }
 
-    /// Reads the progress and the names of the tables without taking anything over; `None` when there is none.
+    fn new(table: Table, app_id: String, made: Made, read: Option<BTreeMap<String, TableProgress>>) -> ProgressTable {
+        ProgressTable { table, app_id, made, unstored: BTreeSet::new(), read }
+    }
+
+    /// Reads the progress and the versions of the tables without taking anything over; `None` when there is none.
     pub(crate) fn look(store: &Store, sink: &str, source: &str) -> Result<Option<(Progress, Made)>> {
         let table = Table::open(store.table(&format!("_tidewire/progress/{source}")))?;
         let Some(table) = table.filter(|table| table.txn(&format!("tidewire:{sink}:{source}")).is_some()) else {
             return Ok(None);
         };
         let made = Made::of(&table)?;
-        let progress = table.domain(DOMAIN).and_then(|text| serde_json::from_str(text).ok());
-        Ok(progress.map(|progress| (progress, made)))
+        Ok(read(&table).ok().flatten().map(|progress| (progress, made)))
     }
 
     /// The tables that were made.
@@ -93,11 +116,11 @@ impl ProgressTable {
         &self.made
     }
 
-    /// Keeps in mind that a table was made; the next progress is stored with it.
-    pub(crate) fn note_made(&mut self, name: &str) {
-        if !self.made.0.contains(name) {
-            self.made.0.insert(name.to_owned());
-            self.is_unstored = true;
+    /// Keeps in mind that a table has this version; the next progress is stored with it.
+    pub(crate) fn note_made(&mut self, name: &str, version: i64) {
+        if self.made.version(name).is_none_or(|known| known < version) {
+            self.made.0.insert(name.to_owned(), Some(version));
+            self.unstored.insert(name.to_owned());
         }
     }
 
@@ -105,13 +128,24 @@ impl ProgressTable {
     pub(crate) fn store(&mut self, progress: &Progress) -> Result<()> {
         let version = self.table.txn(&self.app_id).map_or(0, |version| version.saturating_add(1));
         let mut commit = commit(&self.app_id, version, progress)?;
-        if self.is_unstored {
-            let names = serde_json::to_string(&self.made.0)
-                .map_err(|e| Error::bug("table_names", "write the names of the tables as JSON").with_cause(e))?;
-            commit.domains.push((MADE.to_owned(), names));
+        let is_read_stored = self.read.as_ref() == Some(&progress.tables);
+        if !is_read_stored {
+            commit.domains.push((READ.to_owned(), text(&progress.tables)?));
+        }
+        let version_of = |name: &String| Some((format!("{VERSION}{name}"), self.made.version(name)?.to_string()));
+        commit.domains.extend(self.unstored.iter().filter_map(version_of));
+        if self.table.configuration().get(LOG_RETENTION_PROPERTY).is_none_or(|interval| interval != LOG_RETENTION) {
+            commit.metadata = Some(NewMetadata {
+                schema_string: self.table.schema_string().to_owned(),
+                partition_columns: Vec::new(),
+                configuration: configuration(),
+            });
         }
         self.table.commit(commit)?;
-        self.is_unstored = false;
+        self.unstored.clear();
+        if !is_read_stored {
+            self.read = Some(progress.tables.clone());
+        }
         Ok(())
     }
 
@@ -121,16 +155,42 @@ impl ProgressTable {
     }
 }
 
+fn configuration() -> BTreeMap<String, String> {
+    BTreeMap::from([(LOG_RETENTION_PROPERTY.to_owned(), LOG_RETENTION.to_owned())])
+}
+
+/// The whole progress; `None` where there is none any more.
+fn read(table: &Table) -> Result<Option<Progress>> {
+    let Some(mut progress) = parse::<Progress>(table, DOMAIN)? else { return Ok(None) };
+    if let Some(tables) = parse(table, READ)? {
+        progress.tables = tables;
+    }
+    Ok(Some(progress))
+}
+
+/// What a domain's text says; `None` without such a domain.
+fn parse<T: DeserializeOwned>(table: &Table, domain: &str) -> Result<Option<T>> {
+    let parsed = table.domain(domain).map(serde_json::from_str);
+    parsed.transpose().map_err(|cause| malformed(table, domain).with_cause(cause))
+}
+
+fn malformed(table: &Table, what: &str) -> Error {
+    error::damaged(&table.store().place(""), format!("its text of `{what}` is malformed"))
+}
+
 fn commit(app_id: &str, version: i64, progress: &Progress) -> Result<Commit> {
-    let text = serde_json::to_string(progress)
-        .map_err(|e| Error::bug("progress_text", "write the progress as JSON").with_cause(e))?;
+    let (position, behind) = (progress.position.clone(), progress.behind.clone());
     Ok(Commit {
         operation: "STREAMING UPDATE",
         txn: (app_id.to_owned(), version),
-        domains: vec![(DOMAIN.to_owned(), text)],
+        domains: vec![(DOMAIN.to_owned(), text(&Progress { position, tables: BTreeMap::new(), behind })?)],
         blind_append: true,
         ..Commit::default()
     })
+}
+
+fn text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::bug("progress_text", "write the progress as JSON").with_cause(e))
 }
 
 /// Never start from "now": the data tables may hold what would then be sent again.

@@ -30,7 +30,7 @@ mod widening;
 
 #[cfg(test)]
 pub(crate) use found::stored_place;
-pub(crate) use found::{Identity, Place, foreign_table, own_place};
+pub(crate) use found::{Identity, Place, foreign_table, own_place, refuse_older, take_over};
 pub(crate) use opening::fit;
 pub(crate) use resting::splits;
 
@@ -165,7 +165,8 @@ impl DeltaSink {
     fn is_snapshot_visible(&mut self, name: &str, floor: &Position) -> Result<bool> {
         // Each way to split the name is tried, and the table says who it is.
         for split in splits(name) {
-            let found = Found::look(&self.identity, &self.store_of(&split), name, &self.settings)?;
+            let known = self.progress.made().version(name);
+            let found = Found::look(&self.identity, &self.store_of(&split), name, known, &self.settings)?;
             let Some(found) = found.filter(Found::is_table) else { continue };
             let is_visible = found.shows_snapshot(floor);
             self.found.insert(split, found);
@@ -183,7 +184,7 @@ impl DeltaSink {
         let absent: Vec<(&TableName, TableStore)> = absent.map(|name| (name, self.store_of(name))).collect();
         if absent.len() > 1 {
             absent.iter().for_each(|(name, _)| self.resting.give_way(name));
-            self.found.extend(Found::open_all(&self.identity, absent, &self.settings)?);
+            self.found.extend(Found::open_all(&self.identity, absent, self.progress.made(), &self.settings)?);
         }
         Ok(())
     }
@@ -199,7 +200,11 @@ impl DeltaSink {
             self.standings.remove(&name.to_string());
             let found = match self.found.remove(name) {
                 Some(found) => found,
-                None => Found::open(&self.identity, &self.store_of(name), &name.to_string(), &self.settings)?,
+                None => {
+                    let (store, text) = (self.store_of(name), name.to_string());
+                    let known = self.progress.made().version(&text);
+                    Found::open(&self.identity, &store, &text, known, &self.settings)?
+                }
             };
             match batch.phase {
                 Phase::Snapshot => self.refuse_visible(name, &found)?,
@@ -240,12 +245,12 @@ impl DeltaSink {
         if is_gone { Err(gone(&self.store_of(name))) } else { Ok(()) }
     }
 
-    /// Keeps in mind which tables are there.
+    /// Keeps in mind which tables are there, and at which versions.
     fn note_made(&mut self) {
-        let written = self.tables.iter().filter(|(_, table)| table.standing().is_some()).map(|(name, _)| name);
-        let found = self.found.iter().filter(|(_, found)| found.is_table()).map(|(name, _)| name);
-        for name in written.chain(found) {
-            self.progress.note_made(&name.to_string());
+        let written = self.tables.iter().filter_map(|(name, table)| Some((name, table.own_version()?)));
+        let found = self.found.iter().filter_map(|(name, found)| Some((name, found.own_version()?)));
+        for (name, version) in written.chain(found) {
+            self.progress.note_made(&name.to_string(), version);
         }
     }
 

@@ -72,6 +72,11 @@ impl Folder {
         Ok(Folder { path: path.map(Path::to_owned), next: AtomicU64::new(1) })
     }
 
+    /// One that may be missing.
+    pub(crate) fn at(path: &Path) -> Folder {
+        Folder { path: Some(path.to_owned()), next: AtomicU64::new(1) }
+    }
+
     /// For errors and logs.
     pub(crate) fn place(&self) -> String {
         self.path.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string())

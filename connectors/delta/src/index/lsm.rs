@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use tidewire_core::{Error, Result};
 
-pub(crate) use open::Opened;
+pub(crate) use open::{Opened, forget_later};
 use sweep::sweep;
 
 /// Keys whose slots are brought near at once: more would push each other out of the fastest caches.
@@ -77,6 +77,8 @@ pub(crate) struct Index {
     /// Files that the caller said are gone, and those that were not covered at the start.
     gone: RoaringBitmap,
     next_file: u32,
+    /// The table's version to which the facts go, but for those that no commit has shown.
+    reached: Option<i64>,
     /// The manifest on disk is older than this.
     dirty: bool,
     /// Facts have been put in the place of others that no commit has shown: should it never come, those others count, and
@@ -247,6 +249,11 @@ impl Index {
         self.batch.fill(&[]);
         self.dirty = true;
         self.publish()
+    }
+
+    /// Facts of commits up to this version of the table are here, or come now. To be said before they go to disk.
+    pub(crate) fn reach(&mut self, version: i64) {
+        self.reached = self.reached.max(Some(version));
     }
 
     /// What was added and forgotten so far is in the table for good: it may go to disk.

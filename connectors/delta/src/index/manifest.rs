@@ -42,13 +42,17 @@ pub(crate) struct Manifest {
     pub(crate) runs: Vec<Named>,
     /// The files whose facts are all in the runs, by ordinal.
     pub(crate) covered: BTreeMap<u32, String>,
+    /// The table's version to which the facts go. An older table has rows whose facts may have given way to newer ones. Earlier
+    /// builds have not told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reached: Option<i64>,
 }
 
 impl Manifest {
     /// Of an index without runs.
     pub(crate) fn new(binding: Binding, seed: [u64; 4]) -> Manifest {
         let (runs, covered) = (Vec::new(), BTreeMap::new());
-        Manifest { version: VERSION, binding, seed, next_run: 1, next_file: 0, runs, covered }
+        Manifest { version: VERSION, binding, seed, next_run: 1, next_file: 0, runs, covered, reached: None }
     }
 
     /// From its bytes; `None` when they are not what was written, or in a form that this version does not know.
@@ -80,11 +84,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_manifest_of_an_earlier_build_is_read() {
+        let body = br#"{"version":1,"binding":{"table":"t","key":"k","narrow":true},"seed":[1,2,3,4],"next_run":1,"next_file":0,"runs":[],"covered":{}}"#;
+        let manifest = Manifest::read(&[digits(body).as_bytes(), b"\n", body].concat()).unwrap();
+        assert_eq!(manifest.reached, None);
+        assert!(!String::from_utf8(manifest.write().unwrap()).unwrap().contains("reached"));
+    }
+
+    #[test]
     fn sk_51_no_changed_or_shortened_manifest_is_read() {
         let binding = Binding { table: "t".into(), key: "id bigint".into(), narrow: true };
         let mut manifest = Manifest::new(binding, [u64::MAX, 1, 2, 3]);
         manifest.runs.push(Named { number: 7, sequence: 9, entries: 3, sum: u32::MAX });
         manifest.covered.insert(4, "part-00000.parquet".into());
+        manifest.reached = Some(17);
         let good = manifest.write().unwrap();
         assert_eq!(Manifest::read(&good), Some(manifest));
         for at in 0..good.len() {

@@ -99,10 +99,7 @@ impl Table {
                 .with_remedy("give the sink a new name and location, which reads its tables anew"));
         }
         if now.version < self.version {
-            let message =
-                format!("`{}` went back from version {} to {}", self.store.place(""), self.version, now.version);
-            return Err(Error::operator("delta_table_rolled_back", message)
-                .with_remedy("give the sink a new name and location, which reads its tables anew"));
+            return Err(rolled_back(&self.store, self.version, now.version));
         }
         // What others put in the place of our newest entry is no change on top of it.
         if others::mark(&now.state).map(|mark| mark.version) < others::mark(&self.state).map(|mark| mark.version) {
@@ -126,6 +123,18 @@ const REMEDY: &str = "restore the table, or give the sink a new name and locatio
 /// The refusal to go on without what a table held.
 pub(crate) fn gone(store: &TableStore) -> Error {
     Error::operator("delta_table_gone", format!("the log of `{}` is gone", store.place(""))).with_remedy(REMEDY)
+}
+
+/// The refusal of an older copy of a table: what this sink committed since is in it no more, and does not come again (SK-35).
+pub(crate) fn rolled_back(store: &TableStore, from: i64, to: i64) -> Error {
+    let message = format!(
+        "`{}` went back from version {from} to {to}: changes that were committed in between are missing",
+        store.place("")
+    );
+    Error::operator("delta_table_rolled_back", message).with_remedy(format!(
+        "put the table back as it was at version {from} or later and restart, or give the sink a new name and location, which \
+         reads its tables anew"
+    ))
 }
 
 /// The same of a log that has lost its beginning: there is neither version 0 nor a checkpoint before this entry.

@@ -35,6 +35,7 @@ impl Mirror {
     /// Makes the table's files known to `parts`, and the rows of those that the index has not seen known to the index.
     /// Before the first change.
     pub(crate) fn load(&mut self, table: &mut Table, parts: &mut Parts, layout: &Layout) -> Result<Loaded> {
+        self.index.reach(table.own_version());
         let seen: BTreeMap<String, u32> = std::mem::take(&mut self.covered).into_iter().map(|(n, p)| (p, n)).collect();
         parts.skip_to(self.index.next_file());
         for (path, ordinal) in &seen {
@@ -66,7 +67,7 @@ impl Mirror {
                 self.catch_up(table, parts, layout, (*file, *rows), &mut teller)?;
             }
         }
-        self.committed(parts)?;
+        self.committed(parts, table.own_version())?;
         loaded.index_bytes = self.index.run_bytes();
         Ok(loaded)
     }

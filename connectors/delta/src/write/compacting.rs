@@ -156,7 +156,7 @@ impl TableWriter {
         }
         if let (Rows::Mirror(mirror), Some((mark, facts))) = (&mut self.rows, facts) {
             let covered = come.into_iter().map(|(ordinal, file)| (ordinal, file.path)).collect();
-            mirror.add_facts(mark, facts, covered, &self.parts)?;
+            mirror.add_facts(mark, facts, covered, &self.parts, table.own_version())?;
         }
         self.compacting.is_due = true;
         Ok(())

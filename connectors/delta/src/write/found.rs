@@ -4,12 +4,15 @@ use super::committing::COMMIT_THREADS;
 use crate::ambient::{Limit, limit};
 use crate::config::Settings;
 use crate::error::{Result, of_table};
+use crate::index::forget_later;
 use crate::job::side_by_side;
 #[cfg(test)]
 use crate::log::ForeignWrites;
-use crate::log::Table;
+use crate::log::{Table, rolled_back};
+use crate::progress_table::Made;
 use crate::store::TableStore;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidewire_core::{Batch, Change, Error, Mark, Phase, Position, TableName};
 
@@ -92,11 +95,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Looks, and takes the table over if it is this source's table `name` in this sink; `None` when it is not.
+    /// Looks, and takes the table over if it is this source's table `name` in this sink; `None` when it is not. `known` is the
+    /// newest version of it that the progress knows of.
     pub(crate) fn look(
         identity: &Identity,
         store: &TableStore,
         name: &str,
+        known: Option<i64>,
         settings: &Settings,
     ) -> Result<Option<Found>> {
         let Some(mut table) = Table::open_among(store.clone(), settings.foreign_writes)? else {
@@ -106,7 +111,7 @@ impl Found {
             return Ok(None);
         }
         // From here on an earlier instance cannot commit (SK-63). It may have done so a moment ago.
-        table.claim(&identity.app_id())?;
+        take_over(&mut table, identity, known)?;
         let place = own_place(&table, identity, name, settings);
         Ok(place.map(|place| Found { store: store.clone(), table: Some((table, place)) }))
     }
@@ -115,19 +120,27 @@ impl Found {
     ///
     /// # Errors
     /// When there is a table of somebody else.
-    pub(crate) fn open(identity: &Identity, store: &TableStore, name: &str, settings: &Settings) -> Result<Found> {
-        Found::look(identity, store, name, settings)?.ok_or_else(|| foreign_table(store, name))
+    pub(crate) fn open(
+        identity: &Identity,
+        store: &TableStore,
+        name: &str,
+        known: Option<i64>,
+        settings: &Settings,
+    ) -> Result<Found> {
+        Found::look(identity, store, name, known, settings)?.ok_or_else(|| foreign_table(store, name))
     }
 
     /// As `open`, of many.
     pub(super) fn open_all(
         identity: &Identity,
         tables: Vec<(&TableName, TableStore)>,
+        made: &Made,
         settings: &Settings,
     ) -> Result<Vec<(TableName, Found)>> {
         let all = Mutex::new(Vec::with_capacity(tables.len()));
         side_by_side(tables, limit(Limit::CommitThreads, COMMIT_THREADS), |(name, store)| {
-            let found = Found::open(identity, &store, &name.to_string(), settings);
+            let text = name.to_string();
+            let found = Found::open(identity, &store, &text, made.version(&text), settings);
             let found = found.map_err(|error| of_table(error, name))?;
             all.lock().unwrap_or_else(PoisonError::into_inner).push((name.clone(), found));
             Ok(())
@@ -139,6 +152,11 @@ impl Found {
     pub(crate) fn shows_snapshot(&self, floor: &Position) -> bool {
         let shown = self.table.as_ref().and_then(|(_, place)| place.snapshot_floor.as_ref());
         shown.is_some_and(|shown| shown >= floor)
+    }
+
+    /// The newest version of the table that this writer has committed.
+    pub(super) fn own_version(&self) -> Option<i64> {
+        self.table.as_ref().map(|(table, _)| table.own_version())
     }
 
     /// The table's version, and the place that it shows.
@@ -156,6 +174,31 @@ impl Found {
         let held = self.table.as_ref().map_or(Mark::default(), |(_, place)| place.position.mark);
         changes.get(count_held(batch, changes, held)).copied()
     }
+}
+
+/// Takes a table over from an earlier instance. `known` is the newest version of it that the progress knows of: an older copy
+/// lacks changes that do not come again (SK-35). To be found out before the claim, which makes it the newer by one.
+pub(crate) fn take_over(table: &mut Table, identity: &Identity, known: Option<i64>) -> Result<()> {
+    refuse_older(table, known)?;
+    // Where the progress went back too, the changes do come again; of the key index there is no older copy.
+    if let Some(directory) = index_directory(table.store()) {
+        forget_later(&directory, table.own_version())?;
+    }
+    table.claim(&identity.app_id())
+}
+
+/// Refuses an older copy of a table that the progress knows at a later version.
+pub(crate) fn refuse_older(table: &Table, known: Option<i64>) -> Result<()> {
+    let version = table.own_version();
+    match known.filter(|known| version < *known) {
+        Some(known) => Err(rolled_back(table.store(), known, version)),
+        None => Ok(()),
+    }
+}
+
+/// Where a table's key index lies; `None` to keep it in memory.
+pub(super) fn index_directory(store: &TableStore) -> Option<PathBuf> {
+    store.intents().map(|intents| intents.directory().join("index"))
 }
 
 /// The number of changes, the first ones, that a table which stands at `held` has already. Rows that are read have no

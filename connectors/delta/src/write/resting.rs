@@ -3,7 +3,7 @@
 
 use super::DeltaSink;
 use super::compacting::REST_MILLIS;
-use super::found::own_place;
+use super::found::{own_place, take_over};
 use crate::ambient::now_millis;
 use crate::error::Result;
 use crate::log::Table;
@@ -136,7 +136,7 @@ impl DeltaSink {
             // What was found before is about to be older than the table.
             self.found.remove(&table);
             self.standings.remove(name);
-            found.claim(&self.identity.app_id())?;
+            take_over(&mut found, &self.identity, self.progress.made().version(name))?;
             let target_bytes = budget.map_or(0, |budget| budget.target_bytes);
             let purge = Purge::new(found, self.identity.app_id(), target_bytes, Arc::clone(&self.turns.lane))?;
             return go_on(Visit { name: name.to_owned(), table, purge, frees: holds_deleted });

@@ -78,9 +78,9 @@ impl TableWriter {
             self.parts.files_mut().know(Some(*ordinal), file.path.clone(), file.size, &file.partition);
             self.parts.files_mut().set_deleted(*ordinal, Arc::default());
         }
-        if let (Rows::Mirror(mirror), Some((mark, facts))) = (&mut self.rows, facts) {
+        if let (Rows::Mirror(mirror), Some((mark, facts)), Some(table)) = (&mut self.rows, facts, &self.table) {
             let covered = come.into_iter().map(|(ordinal, file)| (ordinal, file.path)).collect();
-            mirror.add_facts(mark, facts, covered, &self.parts)?;
+            mirror.add_facts(mark, facts, covered, &self.parts, table.own_version())?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::parts::Parts;
 use crate::store::TableStore;
 use crate::write::compacting::Compacting;
 use crate::write::declaring::stats_columns;
-use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held};
+use crate::write::found::{Found, Identity, POSITION_DOMAIN, Place, count_held, index_directory};
 use crate::write::opening::{Fitted, fit};
 use crate::write::widening::Widened;
 use crate::write::{filling, no_floor, telling};
@@ -83,7 +83,7 @@ impl TableWriter {
         of_sink.tell_keyless(schema);
         telling::tell(&schema.name, &evolution);
         let table_id = table.as_ref().map_or_else(new_table_id, |table| table.metadata_id().to_owned());
-        let directory = store.intents().map(|intents| intents.directory().join("index"));
+        let directory = index_directory(&store);
         let home = IndexHome { directory, table_id };
         let rows = match mode {
             Mode::Mirror | Mode::History => Rows::Mirror(Box::new(Mirror::new(schema, &layout, &home)?)),
@@ -271,6 +271,11 @@ impl TableWriter {
     pub(crate) fn standing(&self) -> Option<(i64, Mark)> {
         let (table, place) = self.table.as_ref().zip(self.place.as_ref())?;
         Some((table.version(), place.mark))
+    }
+
+    /// The newest version that it has committed; `None` before the first.
+    pub(crate) fn own_version(&self) -> Option<i64> {
+        self.table.as_ref().map(Table::own_version)
     }
 
     /// House-keeping of the key index, whose merges go on where no commit follows.
@@ -534,7 +539,7 @@ impl TableWriter {
                 None => self.parts.files_mut().forget(ordinal),
             }
         }
-        mirror.committed(&self.parts)
+        mirror.committed(&self.parts, table.own_version())
     }
 }
 

@@ -15,6 +15,7 @@ mod history;
 mod keyless;
 mod limits;
 mod mapping;
+mod older;
 mod partition;
 mod policies;
 mod resting;

@@ -67,6 +67,7 @@ impl Index {
             marks: Vec::new(),
             gone,
             next_file: manifest.next_file,
+            reached: manifest.reached,
             dirty: false,
             is_held: false,
             doomed: Vec::new(),
@@ -74,6 +75,19 @@ impl Index {
         };
         Ok(Opened { index, covered: manifest.covered, anew })
     }
+}
+
+/// Has the index of a directory begin anew, if there is one, when it knows of commits that came after this version of its table:
+/// that is an older copy then, whose rows are not where the newest facts of their keys say. To be called before the table gets
+/// versions of the same numbers again.
+pub(crate) fn forget_later(directory: &Path, version: i64) -> Result<()> {
+    let folder = Folder::at(directory);
+    let manifest = folder.manifest()?.and_then(|bytes| Manifest::read(&bytes));
+    if manifest.is_some_and(|manifest| manifest.reached.is_some_and(|reached| reached > version)) {
+        tracing::warn!(index = folder.place(), version, "the table is older than its key index, which is built anew");
+        folder.remove_manifest()?;
+    }
+    Ok(())
 }
 
 type Loaded = std::result::Result<(Manifest, Vec<Placed>), &'static str>;

@@ -170,6 +170,7 @@ impl Index {
         manifest.next_run = self.folder.next();
         manifest.next_file = self.next_file;
         manifest.covered.clone_from(&self.covered);
+        manifest.reached = self.reached;
         for Placed { run, sequence } in &self.runs {
             run.name().keep(true);
             let number = run.name().number();
