@@ -25,6 +25,8 @@ pub(crate) enum Limit {
     PartRows,
     /// Rows of a row group.
     RowGroupRows,
+    /// Bytes of a row group's rows before they are encoded.
+    RowGroupRawBytes,
     /// Values that are filled in at a time.
     FillHoles,
     /// Deletion vectors of a file.

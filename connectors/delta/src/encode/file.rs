@@ -25,6 +25,9 @@ use tidewire_core::Error;
 /// Rows and encoded bytes of a row group, which the writer holds in memory until it ends.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a row group's rows before they are encoded. Readers, ours too, plan by a group's averages: however well a group is
+/// compressed, and wherever its large rows lie, it fits their memory.
+const ROW_GROUP_RAW_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a page, and of a dictionary, before compression. A column's compressor keeps memory in proportion to the
 /// largest that it has met, and a point read decodes at least a page.
 const PAGE_BYTES_MAX: usize = 64 << 10;
@@ -48,6 +51,8 @@ pub(crate) struct PartWriter {
     partition: Partition,
     stats: Stats,
     rows: u64,
+    /// Bytes of the open row group's rows, before they were encoded.
+    raw_bytes: usize,
     /// Columns that the table's schema calls free of null.
     required: Vec<usize>,
     /// Those of them that have held one.
@@ -153,6 +158,7 @@ impl PartWriter {
             partition,
             stats,
             rows: 0,
+            raw_bytes: 0,
             required,
             nulls,
         })
@@ -186,8 +192,21 @@ impl PartWriter {
         let has_null = |at: &&usize| batch.columns().get(**at).is_some_and(|column| column.null_count() > 0);
         self.nulls.extend(self.required.iter().filter(has_null));
         self.rows += batch.num_rows() as u64;
-        let written = self.begin(&batch)?.write(&batch);
-        written.map_err(|cause| write_error(&self.name, cause))
+        let writer = self.begin(&batch)?;
+        let before = writer.in_progress_rows();
+        let written = writer.write(&batch);
+        let open = writer.in_progress_rows();
+        written.map_err(|cause| write_error(&self.name, cause))?;
+        let bytes = raw_bytes_of(&batch);
+        self.raw_bytes = match open == before + batch.num_rows() {
+            true => self.raw_bytes + bytes,
+            // A group has ended within these rows.
+            false => bytes / batch.num_rows().max(1) * open,
+        };
+        if self.raw_bytes >= limit(Limit::RowGroupRawBytes, ROW_GROUP_RAW_BYTES_MAX) {
+            self.end_row_group()?;
+        }
+        Ok(())
     }
 
     /// The Parquet writer, begun for rows like these.
@@ -254,6 +273,7 @@ impl PartWriter {
 
     /// Writes the open row group out.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
+        self.raw_bytes = 0;
         let flushed = self.writer.as_mut().map_or(Ok(()), ArrowWriter::flush);
         flushed.map_err(|cause| write_error(&self.name, cause))
     }
@@ -269,6 +289,12 @@ impl PartWriter {
         let stats = Some(self.stats.json(self.rows));
         Ok(NewFile { path: self.name, size, num_records: self.rows, stats, partition: self.partition })
     }
+}
+
+/// What rows take in memory, of arrays that may share it with others.
+fn raw_bytes_of(batch: &RecordBatch) -> usize {
+    let bytes = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(0);
+    batch.columns().iter().map(bytes).sum()
 }
 
 /// What a fault of the Parquet writer means: its cause is the file's, unless we gave it columns it cannot take.
@@ -290,7 +316,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::faulty::{Call, Fault, Faults, Plan};
     use crate::typemap::ColumnType;
-    use arrow_array::Int64Array;
+    use arrow_array::{Int64Array, StringArray};
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use tidewire_core::ErrorKind;
 
@@ -338,6 +364,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_group_of_rows_ends_by_what_its_rows_are_before_compression() {
+        ambient::take(ambient::Own { limits: [(Limit::RowGroupRawBytes, 1 << 20)].into(), ..ambient::Own::default() });
+        let store = Store::in_memory().with_compression(Compression::Zstd).table("t");
+        let body = TableColumn::own("body", ColumnType::String);
+        let mut writer = PartWriter::create(&store, std::slice::from_ref(&body), &[]).unwrap();
+        // Slices, as a file that is written anew has them.
+        let all = StringArray::from_iter_values((0..320).map(|row| format!("{row:<8192}")));
+        for first in (0..320).step_by(32) {
+            writer.write(vec![Arc::new(all.slice(first, 32)) as ArrayRef]).unwrap();
+        }
+        let file = writer.finish().unwrap();
+        ambient::take(ambient::Own::default());
+        let metadata = SerializedFileReader::new(store.get(&file.path).unwrap().unwrap()).unwrap().metadata().clone();
+        let rows: Vec<i64> = metadata.row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(rows, [128, 128, 64], "of {} bytes", file.size);
     }
 
     #[test]

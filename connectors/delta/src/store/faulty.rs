@@ -70,6 +70,14 @@ struct Inner {
     struck: Option<String>,
     /// An effect that is still on its way, and the calls before it.
     late: Option<(u32, Effect)>,
+    fetched: Fetched,
+}
+
+/// Requests for parts of objects, and the bytes that they gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    pub(crate) requests: u32,
+    pub(crate) bytes: u64,
 }
 
 impl fmt::Debug for Faults {
@@ -91,6 +99,11 @@ impl Faults {
     /// Where the planned fault has struck, if it has since the last asking.
     pub(crate) fn take_struck(&self) -> Option<String> {
         self.inner().struck.take()
+    }
+
+    /// What parts of objects were asked for since the last asking.
+    pub(crate) fn take_fetched(&self) -> Fetched {
+        std::mem::take(&mut self.inner().fetched)
     }
 
     /// The store answers again; what has not struck will not. An effect on its way stays on its way.
@@ -192,7 +205,11 @@ impl FaultyDirectory {
     }
 
     pub(super) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        self.faults.run(Call::Read, name, || self.within.get_range(name, range))
+        let content = self.faults.run(Call::Read, name, || self.within.get_range(name, range));
+        let fetched = &mut self.faults.inner().fetched;
+        fetched.requests += 1;
+        fetched.bytes += content.as_ref().ok().and_then(Option::as_ref).map_or(0, |bytes| bytes.len() as u64);
+        content
     }
 
     pub(super) fn head(&self, name: &str) -> Result<Option<Object>> {
