@@ -95,7 +95,9 @@ pub struct SetupStep {
     pub reason: String,
     /// The statement.
     pub sql: String,
-    /// What came of it, when it was to be applied; `None` when only printed.
+    /// Why it is left to a person to run, and what it needs; `None` when it may be applied.
+    pub left: Option<String>,
+    /// What came of it, when it was applied; `None` when only printed.
     pub applied: Option<std::result::Result<(), String>>,
 }
 
@@ -150,7 +152,7 @@ pub trait SourceConnector: Send + Sync {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// What the database still needs; with `apply` runs what the login may run.
+    /// What the database still needs; with `apply` runs what the login may run, but for what a person must weigh.
     fn setup(&self, apply: bool) -> BoxFuture<'_, Result<Vec<SetupStep>>>;
 
     /// Gives back everything that the source holds on its server and says what that was. Refuses while

@@ -25,6 +25,7 @@ pub(crate) fn setup(global: &Global, source: Option<&str>, apply: bool) -> u8 {
     for (name, connector) in connectors.sources.iter().filter(|(name, _)| source.is_none_or(|only| only == *name)) {
         match runtime.block_on(connector.setup(apply)) {
             Ok(steps) => {
+                let (all, left) = (steps.len(), steps.iter().filter(|step| step.left.is_some()).count());
                 println!("-- source {name}: {}", if steps.is_empty() { "nothing is missing" } else { "still needed" });
                 for step in steps {
                     println!("-- {}", step.reason.replace('\n', "\n-- "));
@@ -37,6 +38,12 @@ pub(crate) fn setup(global: &Global, source: Option<&str>, apply: bool) -> u8 {
                         }
                         None => {}
                     }
+                    if let Some(why) = step.left {
+                        println!("-- left to a person: {}", why.replace('\n', "\n-- "));
+                    }
+                }
+                if apply && left > 0 {
+                    println!("-- source {name}: {left} of {all} statements are left to a person, and were not run");
                 }
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! Getting in: encryption and logins of both sides, what `check` finds with which exit code, and what `setup` and
 //! `remove` do about it. PG-05, PG-08, PG-10, PG-17, PG-19, PG-21, PG-27, PG-29, PG-96, PG-97, PG-98, SEC-13, SEC-80.
 
+mod bare;
 mod encodings;
 mod interceptor;
 mod ways;

@@ -18,21 +18,25 @@ pub(crate) async fn run(settings: &Settings, apply: bool) -> Result<Vec<SetupSte
         Ok(control) => control,
         Err(error) if error.code() == "authentication_refused" && !apply => {
             let steps = statements::from_scratch(settings).into_iter();
-            return Ok(steps.map(|Statement { reason, sql, .. }| SetupStep { reason, sql, applied: None }).collect());
+            let step = |Statement { reason, sql, left }: Statement| {
+                let left = left.map(str::to_owned);
+                SetupStep { reason, sql, left, applied: None }
+            };
+            return Ok(steps.map(step).collect());
         }
         Err(error) => return Err(error),
     };
     let facts = preflight::read(&mut control, settings).await?;
     let mut steps = Vec::new();
-    for Statement { reason, sql, weighed_first } in statements::needed(&facts, settings) {
-        let applied = match apply && !weighed_first {
+    for Statement { reason, sql, left } in statements::needed(&facts, settings) {
+        let applied = match apply && left.is_none() {
             true => {
                 let done = control.query("run a statement", sql.trim_end_matches(';')).await;
                 Some(done.map(|_| ()).map_err(|error| error.to_string()))
             }
             false => None,
         };
-        steps.push(SetupStep { reason, sql, applied });
+        steps.push(SetupStep { reason, sql, left: left.map(str::to_owned), applied });
     }
     control.close().await;
     Ok(steps)

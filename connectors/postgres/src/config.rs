@@ -93,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) lock_timeout: Duration,
     /// What is captured.
     pub(crate) tables: TableFilter,
+    /// The same as it was written.
+    pub(crate) patterns: Vec<String>,
     /// How existing rows are read.
     pub(crate) snapshot: SnapshotMode,
     /// Reads secrets.
@@ -159,6 +161,7 @@ impl Settings {
             snapshot_parallelism: usize::from(parallelism),
             lock_timeout,
             tables,
+            patterns: options.tables,
             snapshot: options.snapshot,
             secrets: options.secrets,
         })
@@ -193,4 +196,4 @@ impl Faults {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

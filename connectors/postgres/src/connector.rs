@@ -87,10 +87,7 @@ impl SourceConnector for PostgresConnector {
     }
 
     fn setup(&self, apply: bool) -> BoxFuture<'_, Result<Vec<SetupStep>>> {
-        Box::pin(async move {
-            let control = Control::connect(&self.settings).await?;
-            setup::run(control.client(), &self.settings, apply).await
-        })
+        Box::pin(setup::run(&self.settings, apply))
     }
 
     fn remove(&self) -> BoxFuture<'_, Result<Vec<String>>> {

@@ -1,12 +1,15 @@
 //! What a database still needs before it can be read, as statements; and how everything is given back. The
 //! statements follow from what the preflight found, so that both always speak of the same things.
 
+mod scratch;
 mod statements;
 
 use crate::catalog::quoted;
 use crate::config::Settings;
+use crate::control::Control;
 use crate::error;
 use crate::preflight::{self, Names};
+use scratch::Refusal;
 use statements::Statement;
 use tidewire_core::source::SetupStep;
 use tidewire_core::{Error, Result};
@@ -14,16 +17,29 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 /// The statements that are still needed, in the order to run them. With `apply` each is run, except those
-/// that a person must weigh first; one that fails does not keep the others from being tried.
-pub(crate) async fn run(client: &Client, settings: &Settings, apply: bool) -> Result<Vec<SetupStep>> {
+/// that a person must weigh first; one that fails does not keep the others from being tried. For a login that the server
+/// does not let in, all that it will need: that is for somebody else to run.
+pub(crate) async fn run(settings: &Settings, apply: bool) -> Result<Vec<SetupStep>> {
+    let control = match Control::connect(settings).await {
+        Ok(control) => control,
+        Err(error) => {
+            let Some(refusal) = Refusal::of(&error) else { return Err(error) };
+            let step = |Statement { reason, sql, left }: Statement| {
+                let applied = (apply && left.is_none()).then(|| Err("the login is not let in".to_owned()));
+                SetupStep { reason, sql, left: left.map(str::to_owned), applied }
+            };
+            return Ok(scratch::from_scratch(settings, refusal, &error).into_iter().map(step).collect());
+        }
+    };
+    let client = control.client();
     let facts = preflight::read(client, names(settings)).await?;
     let mut steps = Vec::new();
-    for Statement { reason, sql, weighed_first } in statements::needed(&facts, settings) {
-        let applied = match apply && !weighed_first {
+    for Statement { reason, sql, left } in statements::needed(&facts, settings) {
+        let applied = match apply && left.is_none() {
             true => Some(client.batch_execute(&sql).await.map_err(|cause| answer(&cause))),
             false => None,
         };
-        steps.push(SetupStep { reason, sql, applied });
+        steps.push(SetupStep { reason, sql, left: left.map(str::to_owned), applied });
     }
     Ok(steps)
 }

@@ -11,17 +11,17 @@ pub(super) struct Statement {
     pub(super) reason: String,
     /// The statement.
     pub(super) sql: String,
-    /// Whether a person must weigh it first, because it changes how others use the server.
-    pub(super) weighed_first: bool,
+    /// Why a person must weigh it first, because it changes how others use the server, and what it needs.
+    pub(super) left: Option<&'static str>,
 }
 
 impl Statement {
     fn new(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), weighed_first: false }
+        Statement { reason: reason.into(), sql: sql.into(), left: None }
     }
 
-    fn to_weigh(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), weighed_first: true }
+    fn to_weigh(reason: impl Into<String>, sql: impl Into<String>, left: &'static str) -> Statement {
+        Statement { reason: reason.into(), sql: sql.into(), left: Some(left) }
     }
 }
 
@@ -48,6 +48,13 @@ fn reading(database: &str, account: &Account) -> Statement {
     )
 }
 
+/// What a setting of the log means.
+const LOG_LEFT: &str = "it needs SYSTEM_VARIABLES_ADMIN (SUPER in MariaDB), and changes what the sessions that begin from then on \
+                        write to the log";
+/// What the way to GTIDs means.
+const GTID_LEFT: &str = "it needs SYSTEM_VARIABLES_ADMIN, each step once all replicas have taken the one before, and some \
+                         statements of applications are refused then (see the manual's \"Enabling GTID Transactions Online\")";
+
 /// Log settings. All of them change what every session of the server logs from then on.
 fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>) {
     let server = &facts.server;
@@ -55,6 +62,7 @@ fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>
         statements.push(Statement::to_weigh(
             "write a binary log; takes effect when the server is restarted",
             "-- in the server's option file, under [mysqld]: log_bin = binlog, server_id = 1",
+            "it needs access to the server's machine and a restart, and the server then writes every change to its disk twice",
         ));
     }
     for (name, wanted, reason) in [
@@ -64,7 +72,7 @@ fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>
     ] {
         if server.variable(&[name]).is_some_and(|value| !value.eq_ignore_ascii_case(wanted)) {
             let sql = set_variable(server, name, &format!("'{wanted}'"));
-            statements.push(Statement::to_weigh(reason, sql));
+            statements.push(Statement::to_weigh(reason, sql, LOG_LEFT));
         }
     }
     let gtid_mode = server.variable(&["gtid_mode"]).filter(|mode| !mode.eq_ignore_ascii_case("on"));
@@ -73,10 +81,14 @@ fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>
         let from = all.iter().position(|step| step.eq_ignore_ascii_case(mode)).unwrap_or(0);
         let reason = "give every transaction a GTID, so that the source can go on at another server";
         if !server.is_on(&["enforce_gtid_consistency"]) {
-            statements.push(Statement::to_weigh(reason, set_variable(server, "enforce_gtid_consistency", "ON")));
+            statements.push(Statement::to_weigh(
+                reason,
+                set_variable(server, "enforce_gtid_consistency", "ON"),
+                GTID_LEFT,
+            ));
         }
         for step in all.iter().skip(from + 1) {
-            statements.push(Statement::to_weigh(reason, set_variable(server, "gtid_mode", step)));
+            statements.push(Statement::to_weigh(reason, set_variable(server, "gtid_mode", step), GTID_LEFT));
         }
     }
 }

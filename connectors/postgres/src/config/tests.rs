@@ -35,7 +35,7 @@ fn check(url: &str, edit: impl FnOnce(&mut SourceOptions, &mut Config)) -> Resul
     Settings::check(options, config)
 }
 
-fn settings(url: &str) -> Settings {
+pub(crate) fn settings(url: &str) -> Settings {
     check(url, |_, _| ()).unwrap()
 }
 

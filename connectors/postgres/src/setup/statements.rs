@@ -12,19 +12,23 @@ pub(super) struct Statement {
     pub(super) reason: String,
     /// The statement.
     pub(super) sql: String,
-    /// Whether a person must weigh it first, because it changes how others use the table or the server.
-    pub(super) weighed_first: bool,
+    /// Why a person must weigh it first, because it changes how others use the server, and what it needs.
+    pub(super) left: Option<&'static str>,
 }
 
 impl Statement {
-    fn new(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), weighed_first: false }
+    pub(super) fn new(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
+        Statement { reason: reason.into(), sql: sql.into(), left: None }
     }
 
-    fn to_weigh(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), weighed_first: true }
+    pub(super) fn to_weigh(reason: impl Into<String>, sql: impl Into<String>, left: &'static str) -> Statement {
+        Statement { reason: reason.into(), sql: sql.into(), left: Some(left) }
     }
 }
+
+/// What setting `wal_level` means.
+pub(super) const WAL_LEVEL_LEFT: &str = "it needs a superuser and a restart of the server, and lets the server write more log; a \
+                                         hosted server has it among its parameters (Amazon RDS: rds.logical_replication)";
 
 /// The comment by which a publication is known as made by this source.
 pub(super) fn mark(source: &str) -> String {
@@ -76,6 +80,7 @@ fn server(facts: &Facts, user: &str, statements: &mut Vec<Statement>) {
         statements.push(Statement::to_weigh(
             "write what logical decoding needs to the log; takes effect when the server is restarted",
             "ALTER SYSTEM SET wal_level = 'logical';",
+            WAL_LEVEL_LEFT,
         ));
     }
     if !facts.server.may_replicate {
@@ -101,6 +106,7 @@ fn grants(captured: &[&RelationFacts], user: &str, facts: &Facts, statements: &m
         statements.push(Statement::to_weigh(
             "let the snapshot read all rows of tables with row security, as the log has them",
             format!("ALTER ROLE {} BYPASSRLS;", quoted(user)),
+            "it needs a superuser, and the login then sees all rows of every table that it may read",
         ));
     }
 }
@@ -113,6 +119,8 @@ fn identities(captured: &[&RelationFacts], statements: &mut Vec<Statement>) {
                 relation.name
             ),
             format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quoted_table(&relation.name)),
+            "it needs the table's owner, and every update and delete then writes the whole old row to the log; a primary key \
+             does as well",
         ));
     }
 }
