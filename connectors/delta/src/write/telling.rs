@@ -41,7 +41,7 @@ pub(super) fn tell_unseen(table: &TableName, identity: &Identity, changes: u64, 
     ::metrics::counter!(metrics::UNSEEN_CHANGES, &labels).increment(changes);
     if !std::mem::replace(is_told, true) {
         tracing::warn!(
-            table = %table, changes,
+            table = %table, changes, code = "rows_unseen",
             "updates or deletes came of rows that the table did not have: unless it began without a snapshot, or others deleted them, \
              it has missed earlier changes"
         );
