@@ -7,6 +7,7 @@ mod idle;
 mod leaves;
 mod narrowed;
 mod partitions;
+mod standby;
 mod synced;
 
 use crate::rig::{self, BINARY, POSTGRES, Rig, Sinks};

@@ -271,3 +271,26 @@ fn a_new_table_without_a_grant_halts_nobody() -> Result<()> {
     ensure!(rig.daemon.terminate()? == 0);
     Ok(())
 }
+
+/// Nobody has counted the rows of a table that was just filled: `reltuples` is -1, or 0 before 14.
+#[test]
+fn rows_are_expected_of_tables_that_nobody_has_counted() -> Result<()> {
+    for major in [13, 18] {
+        let options = PostgresOptions::version(major).set("autovacuum", "off");
+        let mut rig = Rig::with(Sinks::Lake, &options, "")?;
+        let client = rig.client()?;
+        client.execute("CREATE TABLE plain (id int PRIMARY KEY, v text); CREATE TABLE none (id int PRIMARY KEY)")?;
+        client.execute("INSERT INTO plain SELECT i, repeat('x', 30) FROM generate_series(1, 40000) i")?;
+        client.execute("CREATE TABLE parts (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)")?;
+        client.execute("CREATE TABLE low PARTITION OF parts FOR VALUES FROM (1) TO (20001)")?;
+        client.execute("CREATE TABLE high PARTITION OF parts FOR VALUES FROM (20001) TO (40001)")?;
+        client.execute("INSERT INTO parts SELECT i, repeat('x', 30) FROM generate_series(1, 40000) i; ANALYZE low")?;
+        rig.daemon.run()?;
+        rig.daemon.wait_for("the stream", |status| status["sources"]["shop"]["state"] == "streaming")?;
+        let metric = |name| rig.daemon.metric(name, &["source=\"shop\""]);
+        let expected = metric("tidewire_snapshot_rows_expected")?.context("a metric of what is expected")?;
+        ensure!((60_000.0..120_000.0).contains(&expected), "PostgreSQL {major} expects {expected} of 80000 rows");
+        ensure!(rig.daemon.terminate()? == 0);
+    }
+    Ok(())
+}

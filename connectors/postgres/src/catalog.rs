@@ -4,6 +4,7 @@
 //! The catalog speaks of the present, a Relation message of its own time: names, types and modifiers come
 //! from the message, and the catalog adds only what the message lacks and still matches it.
 
+mod estimate;
 mod identifier;
 mod older;
 mod shape;
@@ -11,6 +12,7 @@ mod shape;
 use crate::error;
 use crate::typemap::resolve::{BareType, TypeCatalog, TypeFacts, TypeKind};
 use crate::wire::pgoutput::{RelationBody, RelationColumn};
+pub(crate) use estimate::uncounted;
 pub(crate) use identifier::{literal, quoted, quoted_table};
 pub(crate) use shape::{Described, TypeNames};
 use shape::{Held, TableFacts, TableFactsColumn};
@@ -27,7 +29,7 @@ pub(crate) struct PublishedTable {
     pub(crate) oid: u32,
     /// Its name.
     pub(crate) name: TableName,
-    /// Rows, by the server's estimate; 0 when it has none.
+    /// Rows, by the server's estimate; 0 when it has none (see [`uncounted`]).
     pub(crate) rows_estimated: u64,
     /// Pages of 8 KiB, by the server's estimate.
     pub(crate) pages_estimated: u64,
@@ -105,13 +107,14 @@ pub(crate) async fn describe(
 const CATALOG_PAUSE: Duration = Duration::from_millis(20);
 
 /// Describes a table as the publication shows it now, for a snapshot: the very shape that the stream's
-/// Relation message will give for it, so that both agree on the columns (PG-36, PG-38).
-pub(crate) async fn describe_table(client: &Client, publication: &str, oid: u32) -> Result<Described> {
+/// Relation message will give for it, so that both agree on the columns (PG-36, PG-38). Without a publication, as one of
+/// ours would show it.
+pub(crate) async fn describe_table(client: &Client, publication: Option<&str>, oid: u32) -> Result<Described> {
     let act = "read a table's description";
     let gone = || {
         Error::operator(
             "table_missing",
-            format!("the table with oid `{oid}` is no longer in publication `{publication}`"),
+            format!("the table with oid `{oid}` is no longer in publication `{}`", publication.unwrap_or_default()),
         )
         .with_remedy("run `tidewire check`")
     };
@@ -124,7 +127,7 @@ pub(crate) async fn describe_table(client: &Client, publication: &str, oid: u32)
         get(&row, 0, act)?
     };
     // Column lists came with 15, publication of generated columns with 18.
-    let listed: Option<Vec<String>> = if version < 150_000 {
+    let listed: Option<Vec<String>> = if version < 150_000 || publication.is_none() {
         None
     } else {
         const QUERY: &str = "

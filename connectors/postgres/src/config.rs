@@ -36,7 +36,7 @@ pub struct Config {
     #[serde(default)]
     pub heartbeat_interval: Option<Span>,
     /// Whether a small message may be written to the log when idle, so that a server whose other databases are busy
-    /// can let go of its log. Needs PostgreSQL 14.
+    /// can let go of its log. Needs PostgreSQL 14; a standby writes none.
     #[serde(default)]
     pub heartbeat_message: bool,
     /// How often the server is told where we stand, at the least: 1 s to 1 min.

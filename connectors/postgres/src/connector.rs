@@ -73,14 +73,16 @@ impl SourceConnector for PostgresConnector {
         Box::pin(async {
             let control = Control::connect(&self.settings).await?;
             let preflight = preflight::run(control.client(), &self.settings, &self.settings.tables).await?;
-            // What a publication that is still missing would carry is not known in its columns.
-            if preflight.publication.is_none() {
-                return Ok(Vec::new());
-            }
-            let mut tables = Vec::with_capacity(preflight.tables.len());
-            for table in &preflight.tables {
-                let described = describe_table(control.client(), &self.settings.publication, table.oid).await?;
-                tables.push(described.schema);
+            // While the publication is missing, those that it will have: what a sink would refuse is to be known before.
+            let (publication, oids) = match preflight.publication {
+                Some(_) => {
+                    (Some(&*self.settings.publication), preflight.tables.iter().map(|table| table.oid).collect())
+                }
+                None => (None, preflight.publishable),
+            };
+            let mut tables = Vec::with_capacity(oids.len());
+            for oid in oids {
+                tables.push(describe_table(control.client(), publication, oid).await?.schema);
             }
             Ok(tables)
         })

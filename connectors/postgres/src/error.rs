@@ -31,6 +31,17 @@ impl ServerError {
     }
 }
 
+const ROW_TOO_LARGE: &str = "a row is longer than the server can send as text (1 GB, where bytes take twice their length): take its table \
+    out of the publication with `ALTER PUBLICATION ... DROP TABLE ...` and out of `tables` with \"!schema.table\"; or, from PostgreSQL 15 on, \
+    leave out the long column only: drop the table and add it again with `ALTER PUBLICATION ... ADD TABLE ... (columns)`. A change that is \
+    in the log already cannot be sent all the same: then drop the slot and give the sinks new names (and a Delta sink a new location), which \
+    reads the tables anew";
+
+const SERVER_FAULT: &str = "the server's own log says more. Where it speaks of a memory alloc request size, a row is longer than it can send as \
+    text (1 GB, where bytes take twice their length): take its table out of the publication and of `tables`, or its long column out of the \
+    publication (from PostgreSQL 15 on); for a change that is in the log already, drop the slot then and give the sinks new names (and a Delta \
+    sink a new location), which reads the tables anew. Else have the server looked at, and start the source again";
+
 struct Class {
     kind: ErrorKind,
     code: &'static str,
@@ -68,6 +79,10 @@ fn classify(sqlstate: &str) -> Class {
         "55P03" => retry("lock_timeout"),
         // 55000 covers an invalidated slot, a wal_level that is too low and a standby that cannot decode.
         "55000" => operator("server_not_ready", "run `tidewire check` for the state of the slot and of wal_level"),
+        // The server's own limit of 1 GB for a piece of memory (PG-59): a row as text is one, and bytes are twice as long
+        // there. The first stands for all that it does not expect of itself.
+        "XX000" => operator("server_error", SERVER_FAULT),
+        "54000" => operator("row_too_large", ROW_TOO_LARGE),
         "53400" => operator("server_limit", "raise max_replication_slots or max_wal_senders on the server"),
         "53300" => retry("server_full"),
         "57014" => retry("query_canceled"),
@@ -131,6 +146,17 @@ mod tests {
             ("", ErrorKind::Operator),
         ] {
             assert_eq!(classify(sqlstate).kind, kind, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn pg_59_a_row_that_the_server_cannot_send_has_a_remedy() {
+        for (sqlstate, code) in [("XX000", "server_error"), ("54000", "row_too_large")] {
+            let class = classify(sqlstate);
+            assert_eq!((class.kind, class.code), (ErrorKind::Operator, code));
+            assert!(
+                class.remedy.is_some_and(|remedy| remedy.contains("publication") && remedy.contains("drop the slot"))
+            );
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Preflight {
     /// Tables that are captured and that the publication has under another name only: of their root, or of their
     /// partitions.
     pub(crate) elsewhere: Vec<TableName>,
+    /// The tables that our own publication would have, by oid; of use while there is none.
+    pub(crate) publishable: Vec<u32>,
     /// The publication, if it exists.
     pub(crate) publication: Option<PublicationFacts>,
 }
@@ -42,9 +44,17 @@ pub(crate) async fn run(client: &Client, settings: &Settings, filter: &TableFilt
     let unpublished = tables::unpublished(&facts, filter).map(|relation| relation.name.clone()).collect();
     let elsewhere = tables::elsewhere(&facts, filter).map(|relation| relation.name.clone()).collect();
     let lacks = tables::lacks(&facts, filter);
+    let publishable = publishable(&facts, filter).map(|relation| relation.oid).collect();
     let Facts { publication, mut published, .. } = facts;
     published.retain(|table| filter.captures_name(&table.name));
-    Ok(Preflight { findings, lacks, tables: published, unpublished, elsewhere, publication })
+    Ok(Preflight { findings, lacks, tables: published, unpublished, elsewhere, publishable, publication })
+}
+
+/// The tables that a publication of ours would have: captured ones with a replica identity. Without one the server would
+/// refuse the updates of those who write to it (PG-29). Partitions are published as their root.
+pub(crate) fn publishable<'a>(facts: &'a Facts, filter: &'a TableFilter) -> impl Iterator<Item = &'a RelationFacts> {
+    let tables = facts.relations.iter().filter(|relation| is_table(relation) && relation.root.is_none());
+    tables.filter(|relation| relation.identified() && filter.captures_name(&relation.name))
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@
 //! | something | missing | refuse: changes may be lost |
 //! | something | there | refuse what cannot be proved; read the tables still missing; stream from the lowest place |
 
+mod lost;
 mod plan;
 
+pub(crate) use lost::Loss;
 pub(crate) use plan::{Plan, ServerState, SlotUse, Start, compared, plan};
 
 use crate::control::Control;
@@ -57,6 +59,9 @@ pub(crate) struct Slot {
     /// Was copied from a primary; from 17.
     #[serde(default)]
     pub(crate) synced: bool,
+    /// Whether what a standby replayed was at odds with it; from 16.
+    #[serde(default)]
+    pub(crate) conflicting: Option<bool>,
     /// Why it is lost; from 17.
     #[serde(default)]
     pub(crate) invalidation_reason: Option<String>,

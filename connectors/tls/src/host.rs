@@ -73,9 +73,37 @@ pub fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(out).ok().filter(|text| !text.contains('\0'))
 }
 
+/// A key of a URL's query as a message may name it. A `?` that a password holds as it is ends the login there, and what
+/// follows, up to the `@` before the host, would be taken for keys.
+#[must_use]
+pub fn shown_key(query: &str, key: &str) -> String {
+    let is_word = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-'));
+    match is_word && !query.contains('@') {
+        true => format!("`{key}`"),
+        false => "a key that may be part of a password, in which `?` is written as `%3F`,".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_of_a_password_is_a_key() {
+        for (query, key, shown) in [
+            ("what=1&x=y", "what", true),
+            ("ssl-mod=no", "ssl-mod", true),
+            ("ecret@host/db", "ecret@host/db", false),
+            ("secret&x@host/db", "secret", false),
+            ("secret=x@host/db?sslmode=disable", "secret", false),
+            ("s3cret", "s3cret", false),
+            ("=1", "", false),
+        ] {
+            let named = shown_key(query, key);
+            assert_eq!(named == format!("`{key}`"), shown, "{query}: {named}");
+            assert!(shown || key.is_empty() || !named.contains(key), "{query}: {named}");
+        }
+    }
 
     #[test]
     fn hosts_as_urls_write_them() {

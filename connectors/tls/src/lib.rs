@@ -7,6 +7,6 @@ mod settings;
 mod stream;
 mod verify;
 
-pub use host::{Host, name_and_port, percent_decode};
+pub use host::{Host, name_and_port, percent_decode, shown_key};
 pub use settings::{TlsMode, TlsNames, TlsSettings, client_config};
 pub use stream::{Stream, encrypt, tune};

@@ -1,4 +1,5 @@
-//! Servers that nobody has prepared: what `setup` prints there makes them ready. PG-17, PG-29.
+//! Servers that nobody has prepared: what `setup` prints there makes them ready, and `check` knows what a start would find.
+//! PG-17, PG-29.
 
 use super::{AMISS, FAILED, OK, must_be};
 use crate::rig::{self, BINARY};
@@ -90,4 +91,28 @@ fn setup_lets_a_login_into_the_database() -> Result<()> {
     ensure!(!said.contains("CREATE ROLE"), "the login exists: {said}");
     run_all(&client, &statements)?;
     must_be(&daemon.check()?, OK, "source shop: ok")
+}
+
+/// What a sink would refuse is told before the publication is there, which the first start makes.
+#[test]
+fn check_knows_the_tables_of_the_publication_that_comes() -> Result<()> {
+    for major in MAJORS {
+        let postgres = Postgres::start(&PostgresOptions::version(major))?;
+        let client = postgres.client()?;
+        client.execute("CREATE TABLE notes (id int PRIMARY KEY, \"a b\" int, a_b int)")?;
+        // Neither would be in it.
+        client.execute("CREATE TABLE keyless (\"a b\" int, a_b int); CREATE VIEW seen AS TABLE notes")?;
+        let lake = tempfile::tempdir()?;
+        let config = rig::config(&postgres.url("postgres"), None, Some(lake.path()), "");
+        let mut daemon = Daemon::new(BINARY, &config)?;
+        must_be(&daemon.check()?, AMISS, "[column_name_collision]")?;
+        client.execute("ALTER TABLE notes DROP a_b, ADD c int GENERATED ALWAYS AS (id + 1) STORED")?;
+        let checked = daemon.check()?;
+        must_be(&checked, OK, "[publication_missing]")?;
+        ensure!(client.value("SELECT count(*) FROM pg_publication")? == "0", "check changes nothing");
+        daemon.run()?;
+        daemon.wait_for("the stream", |status| status["sources"]["shop"]["state"] == "streaming")?;
+        ensure!(daemon.terminate()? == OK);
+    }
+    Ok(())
 }

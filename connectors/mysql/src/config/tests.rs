@@ -112,3 +112,17 @@ fn words_of_the_table() {
     assert!(config(serde_json::json!({ "url": "x", "zero_dates": "zero" })).is_err());
     assert!(config(serde_json::json!({ "url": "x", "slot": "y" })).is_err());
 }
+
+/// A `?` in a password that is not escaped ends the login; what follows looks like keys.
+#[test]
+fn no_piece_of_a_password_is_told() {
+    for url in [
+        "mysql://cdc:p?ecret@host",
+        "mysql://cdc:p?ecret&y@host",
+        "mysql://cdc:p?ecret=%zz@host",
+        "mysql://cdc:p?3cret=%zz",
+    ] {
+        let faults = format!("{:?}", check(url, |_, _| ()).unwrap_err());
+        assert!(!faults.contains("cret") && faults.contains("%3F"), "{url}: {faults}");
+    }
+}

@@ -4,7 +4,7 @@ use super::Faults;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidewire_core::secret::{Secret, SecretRef};
-use tidewire_tls::{Host, TlsMode, TlsSettings, name_and_port, percent_decode};
+use tidewire_tls::{Host, TlsMode, TlsSettings, name_and_port, percent_decode, shown_key};
 
 const KEY: &str = "url";
 const PORT: u16 = 3306;
@@ -74,7 +74,7 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Url> {
     }
     let mut parameters = Parameters::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        parameters.read(pair, faults);
+        parameters.read(pair, query, faults);
     }
     let hosts = hosts(host_list, &parameters, faults);
     let mode = parameters.mode.unwrap_or_else(|| default_mode(&hosts, &parameters));
@@ -108,10 +108,13 @@ fn default_mode(hosts: &[Host], parameters: &Parameters) -> TlsMode {
 }
 
 impl Parameters {
-    fn read(&mut self, pair: &str, faults: &mut Faults) {
+    fn read(&mut self, pair: &str, query: &str, faults: &mut Faults) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let shown = shown_key(query, key);
         let Some(value) = percent_decode(value) else {
-            faults.add(KEY, format!("the value of `{key}` holds a `%` that is no valid escape"));
+            let message =
+                format!("the value of {shown} holds a `%` that is no valid escape: write `%25` for `%` itself");
+            faults.add(KEY, message);
             return;
         };
         match key {
@@ -146,7 +149,7 @@ impl Parameters {
             _ => faults.add(
                 KEY,
                 format!(
-                    "`{key}` is not known: ssl-mode, ssl-ca, ssl-cert, ssl-key, connect_timeout, compression and \
+                    "{shown} is not known: ssl-mode, ssl-ca, ssl-cert, ssl-key, connect_timeout, compression and \
                      socket are"
                 ),
             ),

@@ -86,3 +86,17 @@ fn every_fault_is_found_in_one_run_and_none_tells_the_password() {
         assert!(check(url, |_, _| ()).is_err(), "{url}");
     }
 }
+
+/// A `?` in a password that is not escaped ends the login; what follows looks like keys.
+#[test]
+fn no_piece_of_a_password_is_told() {
+    for url in [
+        "postgres://cdc:p?ecret@host/db",
+        "postgres://cdc:p?ecret&y@host/db",
+        "postgres://cdc:p?ecret=%zz@host/db",
+        "postgres://cdc:p?3cret=%zz",
+    ] {
+        let faults = format!("{:?}", check(url, |_, _| ()).unwrap_err());
+        assert!(!faults.contains("cret") && faults.contains("%3F"), "{url}: {faults}");
+    }
+}

@@ -4,7 +4,7 @@ use super::Faults;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidewire_core::secret::{Secret, SecretRef};
-use tidewire_tls::{Host, TlsMode, TlsSettings, name_and_port, percent_decode};
+use tidewire_tls::{Host, TlsMode, TlsSettings, name_and_port, percent_decode, shown_key};
 
 const KEY: &str = "url";
 const PORT: u16 = 5432;
@@ -82,7 +82,7 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Url> {
     }
     let mut parameters = Parameters::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        parameters.read(pair, faults);
+        parameters.read(pair, query, faults);
     }
     let hosts = hosts(host_list, &parameters, faults);
     let local = hosts.iter().all(Host::is_local);
@@ -110,10 +110,13 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Url> {
 }
 
 impl Parameters {
-    fn read(&mut self, pair: &str, faults: &mut Faults) {
+    fn read(&mut self, pair: &str, query: &str, faults: &mut Faults) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let shown = shown_key(query, key);
         let Some(value) = percent_decode(value) else {
-            faults.add(KEY, format!("the value of `{key}` holds a `%` that is no valid escape"));
+            let message =
+                format!("the value of {shown} holds a `%` that is no valid escape: write `%25` for `%` itself");
+            faults.add(KEY, message);
             return;
         };
         match key {
@@ -150,7 +153,7 @@ impl Parameters {
             _ => faults.add(
                 KEY,
                 format!(
-                    "`{key}` is not known: sslmode, sslrootcert, sslcert, sslkey, target_session_attrs, connect_timeout, \
+                    "{shown} is not known: sslmode, sslrootcert, sslcert, sslkey, target_session_attrs, connect_timeout, \
                      application_name, host and port are"
                 ),
             ),

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use crate::assemble::{Assembler, PROVENANCE};
-use crate::catalog::{Described, PublishedTable, describe_table, published_tables};
+use crate::catalog::{Described, PublishedTable, describe_table, published_tables, uncounted};
 use crate::config::Settings;
 use crate::connection::{Connection, SessionKind, SystemIdentity, identify};
 use crate::control::Control;
@@ -155,7 +155,7 @@ async fn prepare(
     joined: &Joined,
 ) -> Result<Vec<PublishedTable>> {
     let looked = preflight::run(control.client(), settings, &settings.tables).await?;
-    let Preflight { findings, mut lacks, tables, unpublished, elsewhere, publication } = looked;
+    let Preflight { findings, mut lacks, tables, unpublished, elsewhere, publication, .. } = looked;
     lacks.retain(|lack| has_streamed(resume) && !lack.tables.iter().any(|(_, table)| begun(resume, table)));
     for finding in findings {
         if lacks.iter().any(|lack| lack.finding == finding) {
@@ -229,7 +229,7 @@ fn renamed(table: TableName) -> Error {
 async fn captured(control: &Control, settings: &Settings, resume: &Resume, joined: &Joined) -> Result<Vec<Captured>> {
     let mut captured = Vec::new();
     for published in prepare(control, settings, resume, joined).await? {
-        let described = describe_table(control.client(), &settings.publication, published.oid).await?;
+        let described = describe_table(control.client(), Some(&settings.publication), published.oid).await?;
         captured.push(Captured { published, described: Arc::new(described) });
     }
     Ok(captured)
@@ -340,12 +340,16 @@ async fn wanted(
     }
     let oids: Vec<u32> = chosen.iter().map(|table| table.published.oid).collect();
     let mut shapes: HashMap<u32, _> = shapes(control, &settings.publication, &oids).await?;
+    let uncounted = uncounted(control.client(), &oids).await?;
     let mut tables = Vec::with_capacity(chosen.len());
     for table in chosen {
         let shape = shapes.remove(&table.published.oid).ok_or_else(|| {
             Error::retry("snapshot_table_changed", format!("table `{}` has just gone", table.published.name))
         })?;
-        let (published, described) = (table.published.clone(), Arc::clone(&table.described));
+        let (mut published, described) = (table.published.clone(), Arc::clone(&table.described));
+        let more = uncounted.get(&published.oid).copied().unwrap_or_default();
+        published.rows_estimated += more.rows;
+        published.pages_estimated += more.pages;
         tables.push(SnapshotTable { published, described, shape });
     }
     tables.sort_by_key(|table| std::cmp::Reverse(table.published.pages_estimated));

@@ -65,6 +65,8 @@ pub(crate) struct ServerFacts {
     pub(crate) database: String,
     /// Its encoding.
     pub(crate) encoding: String,
+    /// `hot_standby_feedback`.
+    pub(crate) standby_feedback: bool,
 }
 
 /// A row of `pg_replication_slots`.
@@ -78,8 +80,10 @@ pub(crate) struct SlotFacts {
     pub(crate) two_phase: bool,
     /// Whether the server has given up on it, by any of the signs that the majors have for it.
     pub(crate) lost: bool,
-    /// The server's word for why.
+    /// The server's word for why; from 17.
     pub(crate) reason: Option<String>,
+    /// Whether what a standby replayed was at odds with it; from 16.
+    pub(crate) conflicting: bool,
 }
 
 /// A row of `pg_publication`.
@@ -159,7 +163,8 @@ const SERVER: &str = "
            r.rolbypassrls OR r.rolsuper,
            pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
            pg_catalog.current_database()::text,
-           pg_catalog.current_setting('server_encoding')
+           pg_catalog.current_setting('server_encoding'),
+           pg_catalog.current_setting('hot_standby_feedback')::bool
       FROM pg_catalog.pg_roles r
      WHERE r.rolname = current_user";
 
@@ -169,7 +174,7 @@ const SLOT: &str = "
            s.wal_status = 'lost' OR s.restart_lsn IS NULL AND s.confirmed_flush_lsn IS NOT NULL
              OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL
              OR coalesce((to_jsonb(s) ->> 'conflicting')::bool, false),
-           coalesce(to_jsonb(s) ->> 'invalidation_reason', s.wal_status)
+           to_jsonb(s) ->> 'invalidation_reason', coalesce((to_jsonb(s) ->> 'conflicting')::bool, false)
       FROM pg_catalog.pg_replication_slots s
      WHERE s.slot_name = $1";
 
@@ -266,6 +271,7 @@ async fn server(client: &Client) -> Result<ServerFacts> {
         may_create: get(&row, 12, act)?,
         database: get(&row, 13, act)?,
         encoding: get(&row, 14, act)?,
+        standby_feedback: get(&row, 15, act)?,
     })
 }
 
@@ -282,6 +288,7 @@ async fn slot(client: &Client, name: &str) -> Result<Option<SlotFacts>> {
         two_phase: get(row, 5, act)?,
         lost: get::<Option<bool>>(row, 6, act)?.unwrap_or(false),
         reason: get(row, 7, act)?,
+        conflicting: get(row, 8, act)?,
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, Names, PublicationFacts, ServerFacts, SlotFacts};
 use crate::catalog::{literal, quoted};
+use crate::slot::Loss;
 use tidewire_core::Finding;
 
 /// The majors that are supported.
@@ -96,6 +97,13 @@ fn login_and_limits(facts: &Facts, findings: &mut Vec<Finding>) {
             "the server is a standby, and standbys before PostgreSQL 16 cannot decode their log",
             "let `url` lead to the primary",
         ));
+    } else if server.in_recovery && !server.standby_feedback {
+        findings.push(Finding::warning(
+            "standby_feedback_off",
+            "hot_standby_feedback is off: the primary may remove rows that the slot of this standby needs, and the slot is lost then",
+            "ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf(); -- on the standby; and let it follow by a slot \
+             of the primary (primary_slot_name)",
+        ));
     }
 }
 
@@ -141,12 +149,13 @@ fn slot_state(slot: &SlotFacts, server: &ServerFacts, name: &str, findings: &mut
             format!("give the source another `slot`, or, if nothing else needs it: {drop}"),
         ));
     } else if slot.lost {
-        let reason = slot.reason.as_deref().unwrap_or("lost");
+        let loss = Loss { reason: slot.reason.as_deref(), conflicting: slot.conflicting };
         findings.push(Finding::error(
             "slot_lost",
-            format!("the server has given up on slot `{name}` ({reason}): changes since then are gone"),
+            format!("the server has given up on slot `{name}` ({}): changes since then are gone", loss.words()),
             format!(
-                "{drop} -- then give its sinks new names (and a Delta sink a new location), which reads the tables anew"
+                "{drop} -- then give its sinks new names (and a Delta sink a new location), which reads the tables anew; {}",
+                loss.prevention()
             ),
         ));
     }

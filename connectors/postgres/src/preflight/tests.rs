@@ -40,6 +40,7 @@ fn healthy() -> Facts {
             may_create: true,
             database: "shop".to_owned(),
             encoding: "UTF8".to_owned(),
+            standby_feedback: false,
         },
         slot: None,
         publication: Some(PublicationFacts {
@@ -106,6 +107,8 @@ fn pg_17_each_lack_has_its_own_code() {
         facts.server.version_num = 150_018;
         facts.server.in_recovery = true;
     });
+    // PG-82
+    one("standby_feedback_off", |facts| facts.server.in_recovery = true);
     one("wal_retention_unlimited", |facts| facts.server.slot_wal_keep_mib = -1);
     one("idle_replication_slot_timeout", |facts| facts.server.idle_slot_timeout_s = 60);
     one("publication_lacks_operation", |facts| facts.publication.as_mut().unwrap().truncates = false);

@@ -2,7 +2,7 @@
 
 use crate::catalog::{literal, quoted, quoted_table};
 use crate::config::Settings;
-use crate::preflight::{Facts, RelationFacts, is_table};
+use crate::preflight::{Facts, RelationFacts, is_table, publishable};
 use std::collections::{BTreeSet, HashSet};
 
 /// One statement.
@@ -51,11 +51,8 @@ pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<Statement> {
 
 /// Creates the publication and marks it as ours; `None` when there is no table to publish.
 pub(super) fn create_publication(facts: &Facts, settings: &Settings) -> Option<Statement> {
-    let tables: Vec<String> = captured(facts, settings)
-        .into_iter()
-        .filter(|relation| relation.root.is_none() && relation.identified())
-        .map(|relation| quoted_table(&relation.name))
-        .collect();
+    let tables: Vec<String> =
+        publishable(facts, &settings.tables).map(|relation| quoted_table(&relation.name)).collect();
     if tables.is_empty() {
         return None;
     }

@@ -1,6 +1,6 @@
 //! The decision itself, without any I/O.
 
-use super::Slot;
+use super::{Loss, Slot};
 use crate::position::{Lsn, ServerIdentity, StoredPosition};
 use tidewire_core::source::Resume;
 use tidewire_core::{Error, Position, Progress, Result, SnapshotMode, TableName};
@@ -139,13 +139,15 @@ fn usable(server: &ServerState, slot: &Slot) -> Result<Lsn> {
     let read =
         |text| lsn(text).map_err(|cause| Error::bug("slot_unreadable", "read the slot's place").with_cause(cause));
     let (restart, confirmed) = (read(&slot.restart_lsn)?, read(&slot.confirmed_flush_lsn)?);
-    let lost = slot.wal_status.as_deref() == Some("lost") || slot.invalidation_reason.is_some();
+    let loss = Loss { reason: slot.invalidation_reason.as_deref(), conflicting: slot.conflicting == Some(true) };
+    let lost = slot.wal_status.as_deref() == Some("lost") || loss.reason.is_some() || loss.conflicting;
     if lost || (restart.is_none() && confirmed.is_some()) {
-        let reason = slot.invalidation_reason.as_deref().unwrap_or("log removed");
-        return Err(Error::operator("slot_lost", format!("slot `{name}` is lost on the server ({reason})")).with_remedy(
+        let message = format!("slot `{name}` is lost on the server ({})", loss.words());
+        return Err(Error::operator("slot_lost", message).with_remedy(format!(
             "the log in between is gone: drop the slot and give the sinks new names (and a Delta sink a new location), which \
-             reads the tables anew; raise max_slot_wal_keep_size so that it does not happen again",
-        ));
+             reads the tables anew; {}",
+            loss.prevention()
+        )));
     }
     // A slot without a place is still being made: its maker waits for older transactions (PG-16).
     confirmed.ok_or_else(|| Error::retry("slot_unready", format!("slot `{name}` is still being created")))

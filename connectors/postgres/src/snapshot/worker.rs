@@ -104,7 +104,7 @@ impl Worker {
         let publication = &self.shared.settings.publication;
         let oid = table.published.oid;
         let shape = shapes(control, publication, &[oid]).await?.remove(&oid);
-        let described = describe_table(control.client(), publication, oid).await?;
+        let described = describe_table(control.client(), Some(publication), oid).await?;
         if shape.as_ref() == Some(&table.shape) && described.schema == table.described.schema {
             return Ok(());
         }

@@ -173,19 +173,20 @@ async fn refuse_narrow(session: &Control, tables: &[u32]) -> Result<()> {
 }
 
 /// Writes a small message when the log has grown since the last one. It is transactional, because only then the
-/// server works out anew how much log it must keep (PG-74).
+/// server works out anew how much log it must keep (PG-74). A standby writes no log, until it is promoted.
 async fn beat(session: &Control, beaten: Option<String>) -> Result<Option<String>> {
-    let sql = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
-               pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), coalesce($1::text::pg_lsn, '0/0'))::int8";
+    let sql = "SELECT e.lsn::text, pg_catalog.pg_wal_lsn_diff(e.lsn, coalesce($1::text::pg_lsn, '0/0'))::int8 \
+                 FROM (SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_lsn() END) e(lsn)";
     let failed = |cause| control("write a heartbeat message", cause);
     let row = session.client().query_one(sql, &[&beaten]).await.map_err(failed)?;
-    let (end, grown): (String, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-    if grown < HEARTBEAT_BYTES {
+    let (end, grown): (Option<String>, Option<i64>) =
+        (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+    if grown.is_none_or(|grown| grown < HEARTBEAT_BYTES) {
         return Ok(beaten);
     }
     let sql = "SELECT pg_catalog.pg_logical_emit_message(true, $1, '')::text";
     session.client().query_one(sql, &[&HEARTBEAT_PREFIX]).await.map_err(failed)?;
-    Ok(Some(end))
+    Ok(end)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Every row of the table of decisions, and every refusal. PG-80, PG-81.
+//! Every row of the table of decisions, and every refusal. PG-80, PG-81, PG-82.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ fn pg_01_pg_04_pg_61_lost_and_foreign_slots_are_refused() {
 fn pg_02_pg_05_unusable_slots_are_refused() {
     let nothing = resume(vec![]);
     type Edit = fn(&mut Slot);
-    let edits: [(&str, Edit); 8] = [
+    let edits: [(&str, Edit); 9] = [
         ("slot_unusable", |slot| slot.plugin = Some("test_decoding".to_owned())),
         ("slot_unusable", |slot| slot.slot_type = Some("physical".to_owned())),
         ("slot_unusable", |slot| slot.database = Some("other".to_owned())),
@@ -120,6 +120,7 @@ fn pg_02_pg_05_unusable_slots_are_refused() {
         ("slot_unusable", |slot| slot.two_phase = true),
         ("slot_lost", |slot| slot.wal_status = Some("lost".to_owned())),
         ("slot_lost", |slot| slot.invalidation_reason = Some("idle_timeout".to_owned())),
+        ("slot_lost", |slot| slot.conflicting = Some(true)),
         ("slot_lost", |slot| slot.restart_lsn = None),
     ];
     for (code, edit) in edits {
@@ -201,4 +202,25 @@ fn pg_60_a_place_inside_a_transaction_asks_for_the_whole_transaction() {
     let mut held = progress(None, &[]);
     held.position = Some(IDENTITY.position(Mark { major: 500, minor: 17 }));
     assert_eq!(decide(&resume(vec![held]), &server(Some(slot(500)))).unwrap().start, Start::At(Lsn(500)));
+}
+
+#[test]
+fn pg_82_the_remedy_follows_the_reason() {
+    for (reason, conflicting, remedy) in [
+        (None, false, "max_slot_wal_keep_size"),
+        (Some("wal_removed"), false, "max_slot_wal_keep_size"),
+        (Some("idle_timeout"), false, "idle_replication_slot_timeout"),
+        (Some("rows_removed"), true, "hot_standby_feedback"),
+        (Some("wal_level_insufficient"), true, "wal_level"),
+        // 16 has no word for it.
+        (None, true, "hot_standby_feedback"),
+    ] {
+        let mut lost = slot(100);
+        (lost.wal_status, lost.conflicting) = (Some("lost".to_owned()), Some(conflicting));
+        lost.invalidation_reason = reason.map(str::to_owned);
+        let error = decide(&resume(vec![progress(None, &[])]), &server(Some(lost))).unwrap_err();
+        let said = error.remedy().unwrap_or_default();
+        assert!(said.contains(remedy), "{reason:?}: {said}");
+        assert_eq!(said.contains("max_slot_wal_keep_size"), remedy == "max_slot_wal_keep_size", "{reason:?}: {said}");
+    }
 }
