@@ -1,16 +1,17 @@
 //! A disk that is full, that takes half of a write, that cannot sync, and a wall clock that jumps, all under load: the
 //! daemon says so, goes on or ends as the fault demands, and no change is lost or there twice. SK-38, SK-52, SK-53, SK-67.
 
-use crate::rig::{Rig, Sinks};
-use anyhow::{Context, Result, ensure};
+use crate::rig::{self, Rig, Sinks};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use tidewire_testkit::oracle;
 use tidewire_testkit::readers::Reader;
 use tidewire_testkit::shim::Disk;
 use tidewire_testkit::workload::{Running, Workload};
-use tidewire_testkit::{Shim, wait};
+use tidewire_testkit::{Daemon, Shim, process, wait};
 
 const DAY: i64 = 86_400;
 
@@ -268,4 +269,28 @@ fn a_start_by_a_wrong_clock_is_a_start_sk_67() -> Result<()> {
     }
     running.stop()?;
     is_whole(&mut rig)
+}
+
+/// A log that nobody can write is no reason to end: a full disk, a journal that went away.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() -> Result<()> {
+    let nowhere = format!("postgres://postgres@127.0.0.1:{}/postgres", process::free_port()?);
+    let daemon = Daemon::new(rig::BINARY, &rig::config(&nowhere, None, None, "[sinks.measure.null]\n"))?;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").context("open what is always full")?;
+    let mut running = Command::new(rig::BINARY)
+        .args(["run", "--config"])
+        .arg(daemon.config_path())
+        .stderr(full)
+        .spawn()
+        .context("start the daemon")?;
+    // Each of them is a line of the log.
+    let tried = wait::until("the source to be tried again", wait::PATIENCE, || {
+        if let Some(ended) = running.try_wait()? {
+            bail!("the daemon ended with {ended}");
+        }
+        Ok(daemon.metric("tidewire_retries_total", &["shop"]).ok().flatten().filter(|times| *times >= 3.0))
+    });
+    running.kill()?;
+    running.wait()?;
+    tried.map(drop)
 }

@@ -101,7 +101,7 @@ fn check_knows_the_tables_of_the_publication_that_comes() -> Result<()> {
         let client = postgres.client()?;
         client.execute("CREATE TABLE notes (id int PRIMARY KEY, \"a b\" int, a_b int)")?;
         // Neither would be in it.
-        client.execute("CREATE TABLE keyless (\"a b\" int, a_b int); CREATE VIEW seen AS TABLE notes")?;
+        client.execute("CREATE TABLE keyless (\"a b\" int, a_b int); CREATE VIEW seen AS SELECT id FROM notes")?;
         let lake = tempfile::tempdir()?;
         let config = rig::config(&postgres.url("postgres"), None, Some(lake.path()), "");
         let mut daemon = Daemon::new(BINARY, &config)?;
