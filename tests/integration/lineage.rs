@@ -7,7 +7,6 @@ mod idle;
 mod leaves;
 mod narrowed;
 mod partitions;
-mod standby;
 mod synced;
 
 use crate::rig::{self, BINARY, POSTGRES, Rig, Sinks};

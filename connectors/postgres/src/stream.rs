@@ -164,7 +164,7 @@ impl LogStream {
         let now = Instant::now();
         // Sinks show what a snapshot has read once there is a place in the log for it, and that is known now. While the server
         // reads again what lies before the start, it tells of places there: none of them is ours.
-        let moved = begin_at(&mut assembler, start) && after_snapshot;
+        let moved = begin_at(&mut assembler, start);
         let heartbeat = settings.heartbeat_interval;
         Ok(LogStream {
             log,
@@ -175,7 +175,7 @@ impl LogStream {
             asked_for: None,
             moved,
             asked: false,
-            handed_out: if moved { now.checked_sub(heartbeat).unwrap_or(now) } else { now },
+            handed_out: if after_snapshot { now.checked_sub(heartbeat).unwrap_or(now) } else { now },
             heard: now,
             silence_max: server_timeout.map_or(SILENCE_MAX, |limit| limit * 2),
             heartbeat,
