@@ -373,7 +373,7 @@ impl Pen<'_> {
         match self.dice.below(8) {
             0 => format!("DELETE FROM bodies WHERE id = {id}"),
             1 | 2 => {
-                let body = format!("REPEAT(MD5('{}'), {})", self.dice.any(), 70 + self.dice.below(200));
+                let body = format!("REPEAT('{:016x}', {})", self.dice.any(), 140 + self.dice.below(400));
                 let or = self.or("id", "body = excluded.body, n = bodies.n + 1", "body = VALUES(body), n = n + 1");
                 format!("INSERT INTO bodies VALUES ({id}, 1, {body}, 'note') {or}")
             }
