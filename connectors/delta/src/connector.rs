@@ -79,7 +79,11 @@ impl SinkConnector for DeltaConnector {
     fn check(&self, tables: &[(Arc<str>, Arc<TableSchema>)]) -> Result<Vec<Finding>> {
         let mut findings = preflight::paths(&self.settings, tables);
         let store = self.store()?;
-        findings.extend(preflight::location(&store)?);
+        if let Some(found) = preflight::location(&store)? {
+            // Every table would meet it, and a store need not name it again: none does when a bucket that is missing is listed.
+            findings.push(found);
+            return Ok(findings);
+        }
         findings.extend(preflight::tables(&self.settings, &self.options.name, &store, tables)?);
         Ok(findings)
     }

@@ -66,7 +66,11 @@ pub(crate) fn object(act: &'static str, place: &str, cause: object_store::Error)
             "storage_credentials",
             "give the store's credentials under `storage` or in the environment",
         ),
-        _ => (ErrorKind::Retry, "storage_request", "see the cause"),
+        _ => (
+            ErrorKind::Retry,
+            "storage_request",
+            "see the cause; `tidewire check` tells a bucket that is missing from a store that is in trouble",
+        ),
     };
     Error::new(kind, code, format!("{act} `{place}`")).with_remedy(remedy).with_cause(cause)
 }
