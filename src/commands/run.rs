@@ -203,8 +203,8 @@ async fn wait(
     interrupt: &mut Signal,
     shutdown_timeout: Duration,
 ) -> Ended {
-    // Whether all that ended did for their configuration.
-    let mut refused = true;
+    // Whether all that ended did for their configuration. Where no sink takes any source, nothing has.
+    let mut refused = !tasks.is_empty();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -313,6 +313,24 @@ mod tests {
         stop.cancel();
         close(house).await;
         assert!(said.load(Ordering::Relaxed), "aborted before it was scheduled");
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_tells_whether_a_new_start_may_help() {
+        use Outcome::{Halted, Refused};
+        for (outcomes, code) in [
+            (&[][..], exit::FAILED),
+            (&[Refused], exit::CONFIGURATION),
+            (&[Refused, Halted], exit::FAILED),
+            (&[Refused, Refused], exit::CONFIGURATION),
+        ] {
+            let mut tasks = JoinSet::new();
+            outcomes.iter().for_each(|outcome| drop(tasks.spawn(std::future::ready(*outcome))));
+            let (stop, kind) = (CancellationToken::new(), SignalKind::user_defined2());
+            let (mut one, mut other) = (signal(kind).unwrap(), signal(kind).unwrap());
+            let ended = wait(&mut tasks, &stop, &mut one, &mut other, Duration::ZERO).await;
+            assert_eq!((ended.code, ended.clean), (code, true), "{outcomes:?}");
+        }
     }
 
     #[tokio::test]
