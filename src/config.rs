@@ -199,19 +199,22 @@ fn check_wiring(faults: &mut Faults, config: &Config, known: &[String]) {
     }
 }
 
+impl SinkSection {
+    /// Whether a source flows into it.
+    fn takes(&self, source: &str) -> bool {
+        self.sources.as_ref().is_none_or(|list| list.iter().any(|name| name == source))
+    }
+}
+
 impl Config {
     /// The names of the sinks that a source flows into.
     pub(crate) fn sinks_of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a str> {
-        self.sinks
-            .iter()
-            .filter(move |(_, sink)| sink.sources.as_ref().is_none_or(|list| list.iter().any(|name| name == source)))
-            .map(|(name, _)| name.as_str())
+        self.sinks.iter().filter(move |(_, sink)| sink.takes(source)).map(|(name, _)| name.as_str())
     }
 
     /// The names of the sources that flow into a sink.
     pub(crate) fn sources_of(&self, sink: &SinkSection) -> Vec<Arc<str>> {
-        let is_taken = |name: &String| sink.sources.as_ref().is_none_or(|list| list.contains(name));
-        self.sources.keys().filter(|name| is_taken(name)).map(|name| Arc::from(name.as_str())).collect()
+        self.sources.keys().filter(|name| sink.takes(name)).map(|name| Arc::from(name.as_str())).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the daemon knows about itself, for the status page, `status.json`, the metrics and the
 //! watchdog. Written by the pipeline, read by everyone else.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -167,8 +167,10 @@ pub(crate) struct SinkView {
     pub halted_tables: BTreeMap<String, Reason>,
     /// What it holds durably, halted tables aside.
     pub position: Option<String>,
+    /// The lag in seconds; filled when somebody asks.
+    pub lag_seconds: f64,
     /// See [`Lag`].
-    #[serde(rename = "lag_seconds", serialize_with = "lag_in_seconds")]
+    #[serde(skip)]
     pub lag: Lag,
     /// Changes that it holds durably, since the daemon started.
     pub changes_committed: u64,
@@ -185,16 +187,13 @@ impl Default for SinkView {
             reason: None,
             halted_tables: BTreeMap::new(),
             position: None,
+            lag_seconds: 0.0,
             lag: Lag::Unknown(now_micros()),
             changes_committed: 0,
             commits: 0,
             retries: 0,
         }
     }
-}
-
-fn lag_in_seconds<S: Serializer>(lag: &Lag, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(lag.seconds(now_micros()))
 }
 
 /// The log on the server.
@@ -270,7 +269,8 @@ impl Default for SourceView {
 impl SourceView {
     /// Fills in what changes by the clock alone, and what follows from the rest.
     fn fill(&mut self, now: i64) {
-        self.lag_seconds = self.sinks.values().map(|sink| sink.lag.seconds(now)).fold(0.0, f64::max);
+        self.sinks.values_mut().for_each(|sink| sink.lag_seconds = sink.lag.seconds(now));
+        self.lag_seconds = self.sinks.values().map(|sink| sink.lag_seconds).fold(0.0, f64::max);
         let halted = |name: &String| self.sinks.values().any(|sink| sink.halted_tables.contains_key(name));
         for (name, table) in &mut self.tables {
             let is_read = table.snapshot_done || self.state != State::Snapshot;

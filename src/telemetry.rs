@@ -1,7 +1,7 @@
 //! Logs and the daemon's own metrics. Names are constants; `docs/metrics.md` says which question each
 //! one answers. Recorded per batch or commit, never per row, never with a row's values.
 
-use crate::status::{Board, State, now_micros};
+use crate::status::{Board, State};
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
@@ -298,7 +298,7 @@ pub(crate) fn show(board: &Board) {
         gauge!(SOURCE_LAG_SECONDS, "source" => name.to_owned()).set(view.lag_seconds);
         for (sink, view) in &view.sinks {
             let labels = [("source", name.to_owned()), ("sink", sink.clone())];
-            gauge!(SINK_LAG_SECONDS, &labels).set(view.lag.seconds(now_micros()));
+            gauge!(SINK_LAG_SECONDS, &labels).set(view.lag_seconds);
             gauge!(SINK_TABLES_HALTED, &labels).set(view.halted_tables.len() as f64);
             for state in State::ALL {
                 let labels = [("source", name.to_owned()), ("sink", sink.clone()), ("state", state.word().to_owned())];

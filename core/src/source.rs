@@ -89,16 +89,29 @@ pub struct Resume {
 }
 
 /// A step that a database needs before it can be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupStep {
     /// What it is for.
     pub reason: String,
     /// The statement.
     pub sql: String,
-    /// Why it is left to a person to run, and what it needs; `None` when it may be applied.
-    pub left: Option<String>,
+    /// Why it is left to a person, who must weigh first how it changes what others do, and what it needs; `None` when it
+    /// may be applied.
+    pub left: Option<&'static str>,
     /// What came of it, when it was applied; `None` when only printed.
     pub applied: Option<std::result::Result<(), String>>,
+}
+
+impl SetupStep {
+    /// One that may be applied.
+    pub fn new(reason: impl Into<String>, sql: impl Into<String>) -> SetupStep {
+        SetupStep { reason: reason.into(), sql: sql.into(), left: None, applied: None }
+    }
+
+    /// One that is left to a person.
+    pub fn to_weigh(reason: impl Into<String>, sql: impl Into<String>, left: &'static str) -> SetupStep {
+        SetupStep { left: Some(left), ..SetupStep::new(reason, sql) }
+    }
 }
 
 /// Numbers about the log that the status page and the metrics show. All in bytes.

@@ -1,6 +1,6 @@
 //! The status page: plain HTML without scripts, the same facts as `status.json`.
 
-use crate::status::{Reason, SourceView, StatusDocument, now_micros};
+use crate::status::{Reason, SourceView, StatusDocument};
 use std::fmt::Write;
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
@@ -49,14 +49,13 @@ fn section(out: &mut String, name: &str, source: &SourceView) {
         );
     }
     out.push_str("</table><table><tr><th>sink</th><th>state</th><th class=\"n\">lag</th><th class=\"n\">changes</th><th class=\"n\">commits</th><th>holds</th></tr>");
-    let now = now_micros();
     for (sink, view) in &source.sinks {
         let word = view.state.word();
         let _ = write!(
             out,
             "<tr><td>{}</td><td class=\"{word}\">{word}</td><td class=\"n\">{:.1} s</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td><code>{}</code></td></tr>",
             Escaped(sink),
-            view.lag.seconds(now),
+            view.lag_seconds,
             view.changes_committed,
             view.commits,
             Escaped(&dash(&view.position)),

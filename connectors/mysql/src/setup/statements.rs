@@ -3,35 +3,15 @@
 use crate::catalog::quote_identifier;
 use crate::config::{PositionMode, Settings};
 use crate::preflight::{Account, Facts, Right, missing_rights, set_variable};
-
-/// One statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statement {
-    /// What it is for.
-    pub(super) reason: String,
-    /// The statement.
-    pub(super) sql: String,
-    /// Why a person must weigh it first, because it changes how others use the server, and what it needs.
-    pub(super) left: Option<&'static str>,
-}
-
-impl Statement {
-    fn new(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), left: None }
-    }
-
-    fn to_weigh(reason: impl Into<String>, sql: impl Into<String>, left: &'static str) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), left: Some(left) }
-    }
-}
+use tidewire_core::source::SetupStep;
 
 /// All of them, in the order to run them.
-pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<Statement> {
+pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<SetupStep> {
     let mut statements = Vec::new();
     variables(facts, settings, &mut statements);
     let account = &facts.account;
     let grant = |right: Right| {
-        Statement::new(format!("let the login {}", right.lack), format!("GRANT {} TO {account};", right.grant))
+        SetupStep::new(format!("let the login {}", right.lack), format!("GRANT {} TO {account};", right.grant))
     };
     statements.extend(missing_rights(facts, settings).into_iter().map(grant));
     // A login that may not see any table of a database is told of none.
@@ -41,8 +21,8 @@ pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<Statement> {
     statements
 }
 
-fn reading(database: &str, account: &Account) -> Statement {
-    Statement::new(
+fn reading(database: &str, account: &Account) -> SetupStep {
+    SetupStep::new(
         format!("let the snapshot read database `{database}`, and hold its tables for the moment in which it begins"),
         format!("GRANT SELECT, LOCK TABLES ON {}.* TO {account};", quote_identifier(database)),
     )
@@ -56,10 +36,10 @@ const GTID_LEFT: &str = "it needs SYSTEM_VARIABLES_ADMIN, each step once all rep
                          statements of applications are refused then (see the manual's \"Enabling GTID Transactions Online\")";
 
 /// Log settings. All of them change what every session of the server logs from then on.
-fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>) {
+fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<SetupStep>) {
     let server = &facts.server;
     if !server.is_on(&["log_bin"]) {
-        statements.push(Statement::to_weigh(
+        statements.push(SetupStep::to_weigh(
             "write a binary log; takes effect when the server is restarted",
             "-- in the server's option file, under [mysqld]: log_bin = binlog, server_id = 1",
             "it needs access to the server's machine and a restart, and the server then writes every change to its disk twice",
@@ -72,7 +52,7 @@ fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>
     ] {
         if server.variable(&[name]).is_some_and(|value| !value.eq_ignore_ascii_case(wanted)) {
             let sql = set_variable(server, name, &format!("'{wanted}'"));
-            statements.push(Statement::to_weigh(reason, sql, LOG_LEFT));
+            statements.push(SetupStep::to_weigh(reason, sql, LOG_LEFT));
         }
     }
     let gtid_mode = server.variable(&["gtid_mode"]).filter(|mode| !mode.eq_ignore_ascii_case("on"));
@@ -81,36 +61,36 @@ fn variables(facts: &Facts, settings: &Settings, statements: &mut Vec<Statement>
         let from = all.iter().position(|step| step.eq_ignore_ascii_case(mode)).unwrap_or(0);
         let reason = "give every transaction a GTID, so that the source can go on at another server";
         if !server.is_on(&["enforce_gtid_consistency"]) {
-            statements.push(Statement::to_weigh(
+            statements.push(SetupStep::to_weigh(
                 reason,
                 set_variable(server, "enforce_gtid_consistency", "ON"),
                 GTID_LEFT,
             ));
         }
         for step in all.iter().skip(from + 1) {
-            statements.push(Statement::to_weigh(reason, set_variable(server, "gtid_mode", step), GTID_LEFT));
+            statements.push(SetupStep::to_weigh(reason, set_variable(server, "gtid_mode", step), GTID_LEFT));
         }
     }
 }
 
 /// For a login that does not exist, or whose password is another. Which server it is is not known: a statement that
 /// differs is there for both.
-pub(super) fn from_scratch(settings: &Settings) -> Vec<Statement> {
+pub(super) fn from_scratch(settings: &Settings) -> Vec<SetupStep> {
     let account = Account { user: settings.user.clone(), host: "%".to_owned() };
     let mut statements = vec![
-        Statement::new(
+        SetupStep::new(
             "create the login; with the password that is in the configuration",
             format!("CREATE USER {account} IDENTIFIED BY '...';"),
         ),
-        Statement::new("let the login read the server's log", format!("GRANT REPLICATION SLAVE ON *.* TO {account};")),
-        Statement::new(
+        SetupStep::new("let the login read the server's log", format!("GRANT REPLICATION SLAVE ON *.* TO {account};")),
+        SetupStep::new(
             "let the login ask for the state of the server's log",
             format!("GRANT REPLICATION CLIENT ON *.* TO {account}; -- in MariaDB: BINLOG MONITOR"),
         ),
     ];
     let databases = databases(&settings.patterns);
     match databases.as_slice() {
-        [] => statements.push(Statement::new(
+        [] => statements.push(SetupStep::new(
             "let the snapshot read the tables, and hold them for the moment in which it begins",
             format!("GRANT SELECT, LOCK TABLES ON *.* TO {account}; -- or on the captured databases only"),
         )),

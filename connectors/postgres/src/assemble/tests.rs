@@ -327,6 +327,18 @@ fn a_transaction_of_which_nothing_was_shipped_is_not_entered() {
     assert_eq!((batch.position.as_ref().unwrap().mark, batch.boundary), (Mark { major: 100, minor: 0 }, true));
 }
 
+/// A server whose slot lags behind its own confirmed place reads again from there, and answers meanwhile: the stream begins
+/// with its start as the place reached.
+#[test]
+fn no_place_before_the_start_is_recorded() {
+    let mut assembler = assembler(&[], 10);
+    assert!(assembler.keepalive(500));
+    for (told, moves, place) in [(100, false, 500), (500, false, 500), (501, true, 501)] {
+        assert_eq!(assembler.keepalive(told), moves, "{told}");
+        assert_eq!(assembler.finish(0).position.as_ref().map(|position| position.mark.major), Some(place), "{told}");
+    }
+}
+
 #[test]
 fn pg_68_a_keepalive_moves_only_an_idle_stream() {
     let mut assembler = assembler(&[], 100);

@@ -2,12 +2,13 @@
 //! Tables, version and settings of the server are not known here; what depends on them is asked of the catalog by the
 //! statements themselves. Pure.
 
-use super::statements::{Statement, WAL_LEVEL_LEFT, mark};
+use super::statements::{WAL_LEVEL_LEFT, mark};
 use crate::catalog::{literal, quoted};
 use crate::config::Settings;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tidewire_core::Error;
+use tidewire_core::source::SetupStep;
 
 /// Why the server does not let the login in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +31,9 @@ impl Refusal {
 }
 
 /// All of them, in the order to run them. The password is not among them: it is where the configuration has it.
-pub(super) fn from_scratch(settings: &Settings, refusal: Refusal, error: &Error) -> Vec<Statement> {
+pub(super) fn from_scratch(settings: &Settings, refusal: Refusal, error: &Error) -> Vec<SetupStep> {
     let (user, database) = (quoted(&settings.user), quoted(&settings.database));
-    let mut statements = vec![Statement::to_weigh(
+    let mut statements = vec![SetupStep::to_weigh(
         "write what logical decoding needs to the log; takes effect when the server is restarted, and is there already if \
          `SHOW wal_level` says `logical`",
         "ALTER SYSTEM SET wal_level = 'logical';",
@@ -43,7 +44,7 @@ pub(super) fn from_scratch(settings: &Settings, refusal: Refusal, error: &Error)
         Refusal::Login => {
             let password = if settings.password.is_some() { " PASSWORD '...'" } else { "" };
             let instead = error.remedy().unwrap_or("look at the server's log for why");
-            Statement::new(
+            SetupStep::new(
                 format!(
                     "the server does not let login `{}` in ({answer}): create it, with the password that is in the \
                      configuration; or, if it exists, {instead}",
@@ -55,12 +56,12 @@ pub(super) fn from_scratch(settings: &Settings, refusal: Refusal, error: &Error)
                 ),
             )
         }
-        Refusal::Database => Statement::new(
+        Refusal::Database => SetupStep::new(
             format!("the server does not let login `{}` into the database ({answer}); let it replicate", settings.user),
             format!("ALTER ROLE {user} REPLICATION; -- Amazon RDS: GRANT rds_replication TO {user};"),
         ),
     });
-    statements.push(Statement::new(
+    statements.push(SetupStep::new(
         format!("let the login connect to database `{}`; the statements from here on are run there", settings.database),
         format!("GRANT CONNECT ON DATABASE {database} TO {user};"),
     ));
@@ -69,9 +70,9 @@ pub(super) fn from_scratch(settings: &Settings, refusal: Refusal, error: &Error)
     statements
 }
 
-fn grants(settings: &Settings, user: &str, statements: &mut Vec<Statement>) {
+fn grants(settings: &Settings, user: &str, statements: &mut Vec<SetupStep>) {
     let Some(schemas) = schemas(&settings.patterns) else {
-        statements.push(Statement::new(
+        statements.push(SetupStep::new(
             "let the snapshot read the tables",
             format!(
                 "GRANT pg_read_all_data TO {user}; -- or, before PostgreSQL 14, and to give no more than is captured, for \
@@ -82,7 +83,7 @@ fn grants(settings: &Settings, user: &str, statements: &mut Vec<Statement>) {
     };
     for (schema, tables) in schemas {
         let name = quoted(schema);
-        statements.push(Statement::new(
+        statements.push(SetupStep::new(
             format!("let the login use schema `{schema}`"),
             format!("GRANT USAGE ON SCHEMA {name} TO {user};"),
         ));
@@ -94,7 +95,7 @@ fn grants(settings: &Settings, user: &str, statements: &mut Vec<Statement>) {
             None => ("let the snapshot read the tables", format!("ALL TABLES IN SCHEMA {name}")),
         };
         statements
-            .push(Statement::new(format!("{reason} of schema `{schema}`"), format!("GRANT SELECT ON {on} TO {user};")));
+            .push(SetupStep::new(format!("{reason} of schema `{schema}`"), format!("GRANT SELECT ON {on} TO {user};")));
     }
 }
 
@@ -119,7 +120,7 @@ fn schemas(patterns: &[String]) -> Option<BTreeMap<&str, Option<Vec<&str>>>> {
 
 /// Publishes what [`super::ensure_publication`] would: a table without a replica identity stays out, or the server would
 /// refuse the updates of those who write to it (PG-29).
-fn publication(settings: &Settings) -> Statement {
+fn publication(settings: &Settings) -> SetupStep {
     let captured = captured(&settings.patterns);
     let (name, as_text) = (quoted(&settings.publication), literal(&settings.publication));
     let body = format!(
@@ -148,7 +149,7 @@ END
     while body.contains(&tag) {
         tag.insert(tag.len() - 1, '_');
     }
-    Statement::new(
+    SetupStep::new(
         "publish the captured tables that have a replica identity; `tidewire check` tells of the others",
         format!("DO {tag}{body}{tag};\nCOMMENT ON PUBLICATION {name} IS {};", literal(&mark(&settings.name))),
     )

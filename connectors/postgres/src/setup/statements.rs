@@ -4,27 +4,7 @@ use crate::catalog::{literal, quoted, quoted_table};
 use crate::config::Settings;
 use crate::preflight::{Facts, RelationFacts, is_table, publishable};
 use std::collections::{BTreeSet, HashSet};
-
-/// One statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statement {
-    /// What it is for.
-    pub(super) reason: String,
-    /// The statement.
-    pub(super) sql: String,
-    /// Why a person must weigh it first, because it changes how others use the server, and what it needs.
-    pub(super) left: Option<&'static str>,
-}
-
-impl Statement {
-    pub(super) fn new(reason: impl Into<String>, sql: impl Into<String>) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), left: None }
-    }
-
-    pub(super) fn to_weigh(reason: impl Into<String>, sql: impl Into<String>, left: &'static str) -> Statement {
-        Statement { reason: reason.into(), sql: sql.into(), left: Some(left) }
-    }
-}
+use tidewire_core::source::SetupStep;
 
 /// What setting `wal_level` means.
 pub(super) const WAL_LEVEL_LEFT: &str = "it needs a superuser and a restart of the server, and lets the server write more log; a \
@@ -36,7 +16,7 @@ pub(super) fn mark(source: &str) -> String {
 }
 
 /// All of them, in the order to run them.
-pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<Statement> {
+pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<SetupStep> {
     let mut statements = Vec::new();
     server(facts, &settings.user, &mut statements);
     let captured = captured(facts, settings);
@@ -50,7 +30,7 @@ pub(super) fn needed(facts: &Facts, settings: &Settings) -> Vec<Statement> {
 }
 
 /// Creates the publication and marks it as ours; `None` when there is no table to publish.
-pub(super) fn create_publication(facts: &Facts, settings: &Settings) -> Option<Statement> {
+pub(super) fn create_publication(facts: &Facts, settings: &Settings) -> Option<SetupStep> {
     let tables: Vec<String> =
         publishable(facts, &settings.tables).map(|relation| quoted_table(&relation.name)).collect();
     if tables.is_empty() {
@@ -62,7 +42,7 @@ pub(super) fn create_publication(facts: &Facts, settings: &Settings) -> Option<S
         tables.join(", "),
         literal(&mark(&settings.name)),
     );
-    Some(Statement::new("publish the captured tables", sql))
+    Some(SetupStep::new("publish the captured tables", sql))
 }
 
 /// Captured tables whose rows are in the log. A partition counts when its root is captured: it is published
@@ -72,35 +52,35 @@ fn captured<'a>(facts: &'a Facts, settings: &Settings) -> Vec<&'a RelationFacts>
     tables.filter(|relation| settings.tables.captures_name(&relation.name)).collect()
 }
 
-fn server(facts: &Facts, user: &str, statements: &mut Vec<Statement>) {
+fn server(facts: &Facts, user: &str, statements: &mut Vec<SetupStep>) {
     if facts.server.wal_level != "logical" {
-        statements.push(Statement::to_weigh(
+        statements.push(SetupStep::to_weigh(
             "write what logical decoding needs to the log; takes effect when the server is restarted",
             "ALTER SYSTEM SET wal_level = 'logical';",
             WAL_LEVEL_LEFT,
         ));
     }
     if !facts.server.may_replicate {
-        statements.push(Statement::new("let the login replicate", format!("ALTER ROLE {} REPLICATION;", quoted(user))));
+        statements.push(SetupStep::new("let the login replicate", format!("ALTER ROLE {} REPLICATION;", quoted(user))));
     }
 }
 
-fn grants(captured: &[&RelationFacts], user: &str, facts: &Facts, statements: &mut Vec<Statement>) {
+fn grants(captured: &[&RelationFacts], user: &str, facts: &Facts, statements: &mut Vec<SetupStep>) {
     let schemas: BTreeSet<&str> =
         captured.iter().filter(|relation| !relation.schema_usable).map(|relation| &*relation.name.schema).collect();
     for schema in schemas {
         let sql = format!("GRANT USAGE ON SCHEMA {} TO {};", quoted(schema), quoted(user));
-        statements.push(Statement::new(format!("let the login use schema `{schema}`"), sql));
+        statements.push(SetupStep::new(format!("let the login use schema `{schema}`"), sql));
     }
     for relation in captured {
         if !relation.readable {
             let sql = format!("GRANT SELECT ON {} TO {};", quoted_table(&relation.name), quoted(user));
-            statements.push(Statement::new(format!("let the snapshot read table `{}`", relation.name), sql));
+            statements.push(SetupStep::new(format!("let the snapshot read table `{}`", relation.name), sql));
         }
     }
     let hidden = captured.iter().any(|relation| relation.row_security);
     if hidden && !facts.server.bypasses_row_security {
-        statements.push(Statement::to_weigh(
+        statements.push(SetupStep::to_weigh(
             "let the snapshot read all rows of tables with row security, as the log has them",
             format!("ALTER ROLE {} BYPASSRLS;", quoted(user)),
             "it needs a superuser, and the login then sees all rows of every table that it may read",
@@ -108,9 +88,9 @@ fn grants(captured: &[&RelationFacts], user: &str, facts: &Facts, statements: &m
     }
 }
 
-fn identities(captured: &[&RelationFacts], statements: &mut Vec<Statement>) {
+fn identities(captured: &[&RelationFacts], statements: &mut Vec<SetupStep>) {
     for relation in captured.iter().filter(|relation| !relation.identified()) {
-        statements.push(Statement::to_weigh(
+        statements.push(SetupStep::to_weigh(
             format!(
                 "table `{}` has no replica identity: give it one before it is published, or the server refuses its updates",
                 relation.name
@@ -122,7 +102,7 @@ fn identities(captured: &[&RelationFacts], statements: &mut Vec<Statement>) {
     }
 }
 
-fn additions(facts: &Facts, captured: &[&RelationFacts], settings: &Settings, statements: &mut Vec<Statement>) {
+fn additions(facts: &Facts, captured: &[&RelationFacts], settings: &Settings, statements: &mut Vec<SetupStep>) {
     let published: HashSet<u32> = facts.published.iter().map(|table| table.oid).collect();
     let via_root = facts.publication.as_ref().is_some_and(|publication| publication.via_root);
     for relation in captured {
@@ -134,6 +114,6 @@ fn additions(facts: &Facts, captured: &[&RelationFacts], settings: &Settings, st
         }
         let sql =
             format!("ALTER PUBLICATION {} ADD TABLE {};", quoted(&settings.publication), quoted_table(&relation.name));
-        statements.push(Statement::new(format!("publish table `{}`", relation.name), sql));
+        statements.push(SetupStep::new(format!("publish table `{}`", relation.name), sql));
     }
 }
