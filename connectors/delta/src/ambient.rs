@@ -23,6 +23,8 @@ pub(crate) enum Limit {
     ClaimedBytes,
     /// Rows of a data file.
     PartRows,
+    /// Ordinals of files that a key index uses up before it is built anew.
+    Ordinals,
     /// Rows of a row group.
     RowGroupRows,
     /// Bytes of a row group's rows before they are encoded.

@@ -255,6 +255,7 @@ impl Mirror {
 
     /// Takes over what the index' own threads have done, and has them go on.
     pub(crate) fn poll_index(&mut self, parts: &Parts) -> Result<()> {
+        self.index.spare_ordinals(parts.files().ordinals().next())?;
         self.index.poll(parts.files().gone())
     }
 

@@ -31,8 +31,8 @@ use tidewire_core::{Error, Value};
 
 /// Size at which a data file is closed and the next begun.
 const PART_BYTES_MAX: usize = 128 << 20;
-/// Rows of a file, far below what a 32-bit row number can count.
-const PART_ROWS_MAX: u64 = 1 << 30;
+/// Rows of a file, with those of one more buffer still below what an entry of the key index can count.
+pub(crate) const PART_ROWS_MAX: u64 = 1 << 29;
 
 /// Rows that moved when the buffer was written: of `file`, the row that was `base + i` is now at `places[i]`.
 #[derive(Debug)]

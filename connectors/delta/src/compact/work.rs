@@ -11,6 +11,7 @@ use crate::index::{PreparedRun, RowLocation, RunBuilder};
 use crate::job::give_way;
 use crate::log::{NewFile, Partition, Table};
 use crate::mirror::current_rows;
+use crate::parts::PART_ROWS_MAX;
 use crate::parts::files::Ordinals;
 use crate::store::TableStore;
 use crate::typemap::TableColumn;
@@ -189,8 +190,10 @@ impl Work {
                 others.entry((input.partition, present)).or_default().push(number);
                 continue;
             }
-            let is_full =
-                |open: &Open| (open.writer.size_bytes() as u64).saturating_add(input.size) > self.target_bytes;
+            let is_full = |open: &Open| {
+                (open.writer.size_bytes() as u64).saturating_add(input.size) > self.target_bytes
+                    || open.writer.rows().saturating_add(input.rows) > PART_ROWS_MAX
+            };
             if open.as_ref().is_some_and(is_full) {
                 outputs.extend(open.take().map(Open::finish).transpose()?);
             }

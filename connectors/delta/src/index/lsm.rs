@@ -12,6 +12,7 @@ mod tests;
 mod tiers;
 mod upkeep;
 
+use crate::ambient::{Limit, limit};
 use crate::encode::key::KeyId;
 use crate::index::batch::Batch;
 use crate::index::claim::WHOLE_MAX;
@@ -19,7 +20,7 @@ use crate::index::folder::Folder;
 use crate::index::manifest::Binding;
 use crate::index::mix::Order;
 use crate::index::page::DAMAGED;
-use crate::index::run::Run;
+use crate::index::run::{FILES_MAX, Run, SPENT, spent};
 use crate::index::{MemoryIndex, PreparedRun, RowLocation, RunBuilder};
 use crate::job::Job;
 use roaring::RoaringBitmap;
@@ -32,6 +33,9 @@ use sweep::sweep;
 
 /// Keys whose slots are brought near at once: more would push each other out of the fastest caches.
 const STRIDE: usize = 256;
+
+/// Ordinals that are left when a new index is asked for: more than are given out until then.
+const ORDINALS_SPARED: u32 = 1 << 20;
 
 /// Sizes, so that tests can have small ones.
 #[derive(Clone, Copy, Debug)]
@@ -350,9 +354,19 @@ impl Index {
         Ok(())
     }
 
-    /// Sees to it that the next start throws a damaged index away.
+    /// Has the next start build the index anew when few ordinals of files are left; `next` is the next one. A table of many
+    /// partitions that is written to for weeks uses them up.
+    ///
+    /// # Errors
+    /// That it is so.
+    pub(crate) fn spare_ordinals(&mut self, next: u32) -> Result<()> {
+        let is_spent = next >= limit(Limit::Ordinals, FILES_MAX - ORDINALS_SPARED);
+        if is_spent { self.watch(Err(spent())) } else { Ok(()) }
+    }
+
+    /// Sees to it that the next start throws an index away that is damaged, or of no more use.
     fn watch<T>(&mut self, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(|error| error.code() == DAMAGED) && !self.is_damaged {
+        if result.as_ref().is_err_and(|error| [DAMAGED, SPENT].contains(&error.code())) && !self.is_damaged {
             self.is_damaged = true;
             (self.spilling, self.merging) = (None, None);
             self.folder.remove_manifest()?;

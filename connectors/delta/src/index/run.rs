@@ -50,10 +50,28 @@ const COPIED_MAX: usize = 64 << 10;
 /// One sweep of so many over a run that was in the page cache looks whether it still is.
 const SWEEPS_WARM: u32 = 32;
 
+/// Files that entries can name.
+pub(crate) const FILES_MAX: u32 = 1 << FILE_BITS;
+
+/// Every ordinal of a file has been given out: the index has to begin anew, with the first ones.
+pub(crate) fn spent() -> Error {
+    Error::retry(SPENT, format!("the key index has counted {FILES_MAX} files, and can name no more"))
+        .with_remedy("none is needed: the index is built anew from the table")
+}
+
+/// The code of [`spent`].
+pub(crate) const SPENT: &str = "index_spent";
+
 /// 56 bits.
 fn pack(at: RowLocation) -> Result<u64> {
-    if at.file >> FILE_BITS != 0 || at.row >> ROW_BITS != 0 {
-        return Err(Error::bug("index_range", format!("file {} or row {} is too large to be kept", at.file, at.row)));
+    if at.row >> ROW_BITS != 0 {
+        let message =
+            format!("a data file has a row {}, and the key index can name none from {} on", at.row, 1 << ROW_BITS);
+        return Err(Error::operator("delta_file_rows", message)
+            .with_remedy("rewrite the table's data files as smaller ones, as OPTIMIZE does, then restart"));
+    }
+    if at.file >= FILES_MAX {
+        return Err(spent());
     }
     Ok(u64::from(at.file) << ROW_BITS | u64::from(at.row))
 }

@@ -10,7 +10,7 @@ use super::kernel;
 use super::reading::{each_row, each_row_of_file};
 use super::source::{Event, Source};
 use super::truth::{self, Beginning, Seen};
-use crate::ambient;
+use crate::ambient::{self, Limit, Own};
 use crate::config::Settings;
 use crate::layout::{Mode, table_path};
 use crate::log::{ForeignWrites, Table};
@@ -146,6 +146,13 @@ impl World {
         // A commit that copies rows is made anew by a new start.
         let is_adopting = self.settings.foreign_writes == ForeignWrites::Adopt;
         if is_adopting && error.code() == "delta_overtaken" {
+            return;
+        }
+        // The index of a table that has more files than the limit would begin anew for ever.
+        if error.code() == "index_spent" {
+            let mut own = ambient::take(Own::default());
+            own.limits.entry(Limit::Ordinals).and_modify(|limit| *limit *= 2);
+            ambient::take(own);
             return;
         }
         // Of an earlier fault, whose effect was still on its way.

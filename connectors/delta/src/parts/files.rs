@@ -37,6 +37,11 @@ impl Ordinals {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The one that is given out next.
+    pub(crate) fn next(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// From here on only those at `next` and above.
     fn skip_to(&self, next: u32) {
         self.0.fetch_max(next, Ordering::Relaxed);

@@ -2,6 +2,8 @@
 
 mod merged;
 
+mod ordinals;
+
 use super::*;
 use crate::ambient::{self, Limit, Own};
 use crate::index::Binding;
@@ -518,11 +520,11 @@ fn what_was_not_asked_for_or_comes_too_late_is_refused() {
     index.clear().unwrap();
     let late = index.add_run(mark, prepared, vec![], &RoaringBitmap::new()).unwrap_err();
     assert_eq!(late.code(), "index_mark");
-    // A file that no entry can name is refused when it is written, and the fact stays.
-    index.insert(key(1), row(1 << 26, 0));
+    // A row that no entry can name is refused when it is written, and the fact stays.
+    index.insert(key(1), row(0, 1 << 30));
     index.spill(vec![]).unwrap();
-    assert_eq!(index.settle(&RoaringBitmap::new()).unwrap_err().code(), "index_range");
-    assert_eq!(index.candidates(key(1)).unwrap().next(), Some(row(1 << 26, 0)));
+    assert_eq!(index.settle(&RoaringBitmap::new()).unwrap_err().code(), "delta_file_rows");
+    assert_eq!(index.candidates(key(1)).unwrap().next(), Some(row(0, 1 << 30)));
 }
 
 /// A change that no commit shows is not there after a crash; the fact that it covered, or made forgotten, is.

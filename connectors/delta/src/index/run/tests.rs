@@ -245,8 +245,8 @@ fn what_does_not_fit_an_entry_is_refused() {
     let folder = Folder::open(None).unwrap();
     let key = |high| Mixed { high, low: 0 };
     for (first, second, code) in [
-        (Fact { key: key(1), at: row(1 << 26, 0) }, None, "index_range"),
-        (Fact { key: key(1), at: row(0, 1 << 30) }, None, "index_range"),
+        (Fact { key: key(1), at: row(1 << 26, 0) }, None, "index_spent"),
+        (Fact { key: key(1), at: row(0, 1 << 30) }, None, "delta_file_rows"),
         (Fact { key: key(2), at: row(0, 0) }, Some(Fact { key: key(1), at: row(0, 1) }), "index_order"),
     ] {
         let mut writer = RunWriter::new(folder.create().unwrap(), &order, 2).unwrap();
