@@ -41,6 +41,9 @@ use watch::{Seen, Watch};
 const STALL_MAX: Duration = Duration::from_secs(120);
 /// Most memory of the daemon.
 const MEMORY_MAX_KIB: u64 = 700 << 10;
+/// How long replaced files stay in a load without faults: hours of small commits would fill the disk, and the removal of
+/// files is a part of what such a load is to show.
+const RETENTION: &str = "file_retention = \"10m\"\n";
 
 /// What is asked of a round.
 #[derive(Clone, Debug)]
@@ -83,8 +86,20 @@ pub fn round(options: &Options) -> Result<Round> {
     let bucket = sinks.lake && (options.bucket || is_fourth);
     let modes = Modes::of_round(options.seed, sinks.lake);
     let may_lose_state = true;
-    let mut build =
-        Build { kind, sinks, setup, replica, three_brokers, bucket, commit_interval, barriers, modes, may_lose_state };
+    let retention = if options.faults == Which::None { RETENTION } else { "" };
+    let mut build = Build {
+        kind,
+        sinks,
+        setup,
+        replica,
+        three_brokers,
+        bucket,
+        commit_interval,
+        retention,
+        barriers,
+        modes,
+        may_lose_state,
+    };
     let load = Load {
         kind,
         seed: dice.any(),

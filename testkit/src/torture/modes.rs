@@ -96,8 +96,8 @@ impl Modes {
         format!("[sinks.{SECOND}.delta]\n")
     }
 
-    /// Lines of the configuration, to follow those of the lake's sink.
-    pub(super) fn config(self, kind: Kind, lake: &Lake) -> String {
+    /// Lines of the configuration, to follow those of the lake's sink; a second one has `retention` among its own.
+    pub(super) fn config(self, kind: Kind, lake: &Lake, retention: &str) -> String {
         let mut text = String::new();
         if self.partitions {
             let of = |table: &str| format!("\"{}.{table}\" = [\"session\"]\n", kind.schema());
@@ -105,7 +105,7 @@ impl Modes {
         }
         if let Some(mode) = self.second {
             text.push_str(&format!(
-                "{}location = \"{}/{SECOND}\"\ncommit_interval = \"500ms\"\nmode = \"{}\"\n{}",
+                "{}location = \"{}/{SECOND}\"\ncommit_interval = \"500ms\"\nmode = \"{}\"\n{retention}{}",
                 self.head(),
                 lake.url(),
                 mode.name(),

@@ -70,6 +70,8 @@ pub(super) struct Build {
     pub(super) bucket: bool,
     /// Of the lake, in milliseconds.
     pub(super) commit_interval: u64,
+    /// Lines of each Delta sink's configuration about how long replaced files stay.
+    pub(super) retention: &'static str,
     /// Whether the lake tells when all of its tables are at one place.
     pub(super) barriers: bool,
     /// What it has beside plain mirrors.
@@ -106,14 +108,15 @@ impl Site {
         }
         if let Some(lake) = &lake {
             config.push_str(&format!(
-                "[sinks.lake.delta]\nlocation = \"{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\ncolumn_mapping = {}\n{}",
+                "[sinks.lake.delta]\nlocation = \"{}\"\ncommit_interval = \"{}ms\"\nbarriers = {}\ncolumn_mapping = {}\n{}{}",
                 lake.url(),
                 build.commit_interval,
                 build.barriers,
                 build.modes.mapped,
+                build.retention,
                 lake.storage("lake"),
             ));
-            config.push_str(&build.modes.config(build.kind, lake));
+            config.push_str(&build.modes.config(build.kind, lake, build.retention));
         }
         let mut daemon = Daemon::new(binary, &config)?;
         daemon.set_patience(STALL);
