@@ -34,6 +34,28 @@ fn partitions_are_read_by_all() -> Result<()> {
     Ok(())
 }
 
+/// A first reading comes in the order of the table, which is none of the partitions.
+#[test]
+fn a_first_reading_of_many_partitions_makes_few_files() -> Result<()> {
+    let more = "compaction = false\n[sinks.lake.delta.partition_by]\n\"public.visits\" = [\"shop\"]\n";
+    let mut rig = Rig::with(Sinks::Lake, &PostgresOptions::version(POSTGRES), more)?;
+    let client = rig.client()?;
+    client.execute("CREATE TABLE visits (id int PRIMARY KEY, shop int, v text)")?;
+    let rows = "SELECT i, (i::bigint * 7919 % 150)::int, repeat(md5(i::text), 6) FROM generate_series(1, 100000) i";
+    client.execute(&format!("INSERT INTO visits {rows}"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    let mut files = Vec::new();
+    for shop in 0..150 {
+        let folder = rig.table("visits").as_path().join(format!("shop={shop}"));
+        files.push(std::fs::read_dir(folder)?.count());
+    }
+    ensure!(files.iter().all(|files| *files == 1), "one file for each of 150 shops: {files:?}");
+    check_mirror(&client, "public", "visits", rig.table("visits").as_path(), &[Reader::Deltalake, Reader::Duckdb])?;
+    assert_eq!(rig.daemon.terminate()?, 0);
+    Ok(())
+}
+
 /// Names of places, and texts that mean something in paths, addresses and shells.
 const CITIES: [&str; 36] = [
     "plain",

@@ -9,6 +9,8 @@ use uuid::Uuid;
 pub(crate) enum Limit {
     /// Bytes of rows in memory.
     RowsBytes,
+    /// Bytes of rows that wait for more of their partition.
+    HeldBytes,
     /// Bytes of open row groups.
     RowGroupsBytes,
     /// Bytes that wait for an upload.

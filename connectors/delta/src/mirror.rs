@@ -354,13 +354,11 @@ impl Mirror {
         // A snapshot reads rows, it does not change them.
         let versions_end = versions.filter(|_| row.op != Op::Read);
         if row.has_unknown() || versions_end.is_some() {
-            let is_open = |row: Option<RowLocation>| row.is_some_and(|row| parts.is_in_open_file(row));
-            if is_open(left) || is_open(superseded) {
-                self.close(parts)?;
-                // Closing may have moved the rows.
-                left = old.and_then(|old| self.present.row(old));
-                superseded = self.present.row(new);
+            for at in [left, superseded].into_iter().flatten() {
+                self.make_readable(parts, at)?;
             }
+            left = old.and_then(|old| self.present.row(old));
+            superseded = self.present.row(new);
         }
         let carried = if old.is_some() { left } else { superseded };
         add(parts, layout, row, carried)?;
@@ -409,8 +407,8 @@ impl Mirror {
         old: Known,
     ) -> Result<()> {
         let mut gone = self.present.row(old);
-        if versions.is_some() && gone.is_some_and(|gone| parts.is_in_open_file(gone)) {
-            self.close(parts)?;
+        if let (Some(row), Some(_)) = (gone, versions) {
+            self.make_readable(parts, row)?;
             gone = self.present.row(old);
         }
         if let Some(gone) = gone {
@@ -426,6 +424,14 @@ impl Mirror {
             None => self.counts.unseen += 1,
         }
         self.present.set(old, None);
+        Ok(())
+    }
+
+    /// Ends the file in the making that a row lies in, if it does: only then its values can be read. Rows may move.
+    fn make_readable(&mut self, parts: &mut Parts, row: RowLocation) -> Result<()> {
+        if parts.is_in_open_file(row) && !parts.close_partition_of(row)? {
+            self.close(parts)?;
+        }
         Ok(())
     }
 

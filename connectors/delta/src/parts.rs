@@ -9,6 +9,7 @@
 pub(crate) mod feed;
 pub(crate) mod files;
 pub(crate) mod holes;
+mod making;
 mod partition;
 
 use crate::ambient::{Limit, limit};
@@ -305,7 +306,8 @@ impl Parts {
 
     /// Whether there is nothing for a commit.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows == 0 && self.writers().next().is_none() && self.done.is_empty() && self.deletes.is_empty()
+        let is_idle = self.partitions.as_ref().is_none_or(Partitions::is_idle);
+        self.rows == 0 && is_idle && self.writers().next().is_none() && self.done.is_empty() && self.deletes.is_empty()
     }
 
     /// Writes the buffer to the open file; closes it when it is large enough.

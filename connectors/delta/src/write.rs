@@ -37,6 +37,7 @@ pub(crate) use resting::splits;
 use crate::ambient::{Limit, limit, now_millis};
 use crate::barriers::Barriers;
 use crate::config::Settings;
+use crate::encode::file::PartWriter;
 use crate::error::{Result, is_of_location, of_table};
 use crate::layout::table_path;
 use crate::log::{Weight, gone};
@@ -62,6 +63,8 @@ struct Limits {
     /// Rows that wait in memory. More of them would only spare data files the rows that a later change of the same
     /// commit takes back.
     rows_bytes: usize,
+    /// Rows of partitions that wait for more of theirs.
+    held_bytes: usize,
     /// Encoded rows of open row groups, and their compressors.
     row_groups_bytes: usize,
     /// What open files hold for the next part of an upload to a bucket.
@@ -74,6 +77,7 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     rows_bytes: 4 << 20,
+    held_bytes: 48 << 20,
     row_groups_bytes: 16 << 20,
     uploads_bytes: 16 << 20,
     files: 256,
@@ -84,6 +88,7 @@ impl Limits {
     fn now() -> Limits {
         Limits {
             rows_bytes: limit(Limit::RowsBytes, LIMITS.rows_bytes),
+            held_bytes: limit(Limit::HeldBytes, LIMITS.held_bytes),
             row_groups_bytes: limit(Limit::RowGroupsBytes, LIMITS.row_groups_bytes),
             uploads_bytes: limit(Limit::UploadsBytes, LIMITS.uploads_bytes),
             files: limit(Limit::Files, LIMITS.files),
@@ -260,13 +265,16 @@ impl DeltaSink {
         let limit = self.settings.commit_bytes.min(self.limits.rows_bytes);
         while let Some((name, table)) = self.largest_above(limit, TableWriter::buffered_bytes) {
             table.flush().map_err(|error| of_table(error, name))?;
+            while let Some((name, table)) = self.largest_above(self.limits.held_bytes, TableWriter::held_bytes) {
+                table.write_held().map_err(|error| of_table(error, name))?;
+            }
             self.close_files()?;
         }
         while let Some((name, table)) = self.largest_above(self.limits.row_groups_bytes, TableWriter::writer_bytes) {
             table.end_row_group().map_err(|error| of_table(error, name))?;
         }
         while let Some((name, table)) = self.largest_above(self.limits.uploads_bytes, TableWriter::upload_bytes) {
-            table.close().map_err(|error| of_table(error, name))?;
+            table.close_some(PartWriter::upload_bytes).map_err(|error| of_table(error, name))?;
         }
         while let Some((name, table)) = self.largest_above(self.limits.index_bytes, TableWriter::index_bytes) {
             table.spill_index().map_err(|error| of_table(error, name))?;
@@ -274,13 +282,13 @@ impl DeltaSink {
         Ok(())
     }
 
-    /// Ends the largest files while too many are open.
+    /// Ends large files while too many are open.
     fn close_files(&mut self) -> Result<()> {
         while self.tables.values().map(TableWriter::open_files).sum::<usize>() > self.limits.files {
             let Some((name, table)) = self.tables.iter_mut().max_by_key(|(_, table)| table.open_file_bytes()) else {
                 return Ok(());
             };
-            table.close().map_err(|error| of_table(error, name))?;
+            table.close_some(PartWriter::size_bytes).map_err(|error| of_table(error, name))?;
         }
         Ok(())
     }

@@ -206,9 +206,8 @@ impl Mirror {
             };
             let last = old.numbered(last);
             let mut gone = self.find(parts, last)?;
-            if versions.is_some() && gone.is_some_and(|gone| parts.is_in_open_file(gone)) {
-                self.close(parts)?;
-                // Closing may have moved it.
+            if let (Some(row), Some(_)) = (gone, versions) {
+                self.make_readable(parts, row)?;
                 gone = self.find(parts, last)?;
             }
             let gone = gone.ok_or_else(|| Error::bug("row_identity", "a row that was counted is not there"))?;

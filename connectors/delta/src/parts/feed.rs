@@ -5,7 +5,7 @@
 //! a row is called can change for as long as its commit is open (deleted, it comes back), but in the buffer only: what has
 //! been written out before the commit's end is looked at once more then (`Mirror::settle_feed`).
 
-use super::partition::{OPEN_FILES_MAX, pick};
+use super::partition::pick;
 use super::{Moved, PART_BYTES_MAX, Parts};
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
@@ -37,6 +37,8 @@ pub(crate) const AFTER: &str = "update_postimage";
 /// A row that is no more.
 pub(crate) const DELETED: &str = "delete";
 
+/// Files of old rows that a partitioned table has open at once.
+const OPEN_FILES_MAX: usize = 32;
 /// Memory that is kept for each old row beside its values, in bytes, nearly.
 const ROW_BYTES: usize = 48;
 

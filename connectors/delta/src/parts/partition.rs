@@ -1,7 +1,11 @@
-//! The rows of a partitioned table: which partition each buffered row is in, and one open file for each partition. A row has
-//! a place in the buffer when it is added; when the buffer is written it goes to its partition's file, and `Moved` says so.
+//! The rows of a partitioned table: which partition each buffered row is in, and one file in the making for each partition. A row
+//! has a place in the buffer when it is added; when the buffer is emptied it gets one in its partition's file, and `Moved` says so.
+//! There few rows wait for others, as far as there is memory for it: rows that come in no order would else make a small file
+//! of each partition whenever the buffer is full.
 
-use super::{Moved, PART_ROWS_MAX, Parts, bytes_of};
+use super::feed::with_change_column;
+use super::making::{Making, Site, WORTH_BYTES};
+use super::{Holes, Moved, PART_ROWS_MAX, Parts};
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
 use crate::encode::file::PartWriter;
@@ -13,12 +17,12 @@ use crate::typemap::TableColumn;
 use arrow_array::{ArrayRef, UInt32Array};
 use arrow_select::take::take;
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidewire_core::{Error, Value};
 
-/// Files that a table has open at once. Of more partitions each gets a file whenever the buffer is written.
-pub(super) const OPEN_FILES_MAX: usize = 32;
+/// Files that a table has open at once. Of more partitions some get a file whenever rows of theirs are written.
+const OPEN_FILES_MAX: usize = 128;
 
 /// What the parts of a partitioned table have in addition.
 #[derive(Default)]
@@ -31,8 +35,14 @@ pub(super) struct Partitions {
     rows: Vec<u32>,
     /// That of the row in the making.
     next: u32,
-    /// The open files and their ordinals, by partition.
-    open: BTreeMap<u32, (u32, PartWriter)>,
+    /// The files in the making, by partition.
+    making: BTreeMap<u32, Making>,
+    /// Their partitions, by their ordinals.
+    ordinals: HashMap<u32, u32>,
+    /// The partitions whose file has been begun.
+    begun: BTreeSet<u32>,
+    /// Memory that waiting rows take, in bytes.
+    held_bytes: usize,
 }
 
 impl Partitions {
@@ -50,17 +60,23 @@ impl Partitions {
     }
 
     pub(super) fn writers(&self) -> impl Iterator<Item = &PartWriter> {
-        self.open.values().map(|(_, writer)| writer)
+        self.begun.iter().filter_map(|number| self.making.get(number)?.writer())
     }
 
     pub(super) fn writers_mut(&mut self) -> impl Iterator<Item = &mut PartWriter> {
-        self.open.values_mut().map(|(_, writer)| writer)
+        self.making.values_mut().filter_map(Making::writer_mut)
+    }
+
+    /// Whether no file is in the making.
+    pub(super) fn is_idle(&self) -> bool {
+        self.making.is_empty()
     }
 
     /// Forgets the rows; returns the names of the files that were open.
     pub(super) fn discard(&mut self) -> Vec<String> {
         self.rows.clear();
-        std::mem::take(&mut self.open).into_values().map(|(_, writer)| writer.name().to_owned()).collect()
+        (self.held_bytes, self.begun, self.ordinals) = (0, BTreeSet::new(), HashMap::new());
+        std::mem::take(&mut self.making).into_values().filter_map(Making::into_name).collect()
     }
 
     fn number(&mut self, columns: &[TableColumn], texts: Vec<Option<String>>) -> u32 {
@@ -134,10 +150,15 @@ impl Parts {
         }
     }
 
-    /// Whether a file of a partition is open, so that its rows cannot be read yet.
+    /// Whether a file of a partition is in the making, so that its rows cannot be read yet.
     pub(super) fn is_open_partition(&self, file: u32) -> bool {
-        let partitions = self.partitions.as_ref();
-        partitions.is_some_and(|partitions| partitions.open.values().any(|(ordinal, _)| *ordinal == file))
+        self.partitions.as_ref().is_some_and(|partitions| partitions.ordinals.contains_key(&file))
+    }
+
+    /// Ends the file that a row lies in if it is a partition's in the making; no row moves. Says whether it was one.
+    pub(crate) fn close_partition_of(&mut self, row: RowLocation) -> Result<bool> {
+        let number = self.partitions.as_ref().and_then(|partitions| partitions.ordinals.get(&row.file).copied());
+        number.map_or(Ok(false), |number| self.close_partition(number).map(|()| true))
     }
 
     /// Writes the buffer to the files of its rows' partitions.
@@ -166,13 +187,13 @@ impl Parts {
         for (number, kept) in by_partition {
             let indices = UInt32Array::from(kept);
             let picked = pick(&arrays, &indices)?;
-            let first = self.open_partition(number, bytes_of(&picked))?;
+            let first = self.open_partition(number)?;
             for (row, place) in indices.values().iter().zip(0u32..) {
                 if let Some(slot) = places.get_mut(*row as usize) {
                     *slot = Some(RowLocation { file: first.file, row: first.row + place });
                 }
             }
-            self.write_to(number, holes.remove(&number).unwrap_or_default(), picked, is_alone)?;
+            self.take_in(number, picked, holes.remove(&number), is_alone)?;
         }
         let moved = Moved { file: self.ordinal, base, places };
         if let Some(feed) = &mut self.feed {
@@ -183,63 +204,136 @@ impl Parts {
         Ok(Some(moved))
     }
 
-    /// Where the next row of a partition's file will lie; of so many bytes of rows that come now.
-    fn open_partition(&mut self, number: u32, bytes: usize) -> Result<RowLocation> {
-        let columns = self.file_columns();
+    /// Where the next row of a partition's file will lie.
+    fn open_partition(&mut self, number: u32) -> Result<RowLocation> {
         let Some(partitions) = &mut self.partitions else { return Err(no_partition()) };
-        if let Some((file, open)) = partitions.open.get(&number) {
-            return Ok(RowLocation { file: *file, row: open.rows() as u32 });
+        if let Some(making) = partitions.making.get(&number) {
+            return Ok(making.next_row());
         }
         let partition = partitions.known.get(number as usize).cloned().ok_or_else(no_partition)?;
-        let store = self.store.of_commit(bytes);
-        let writer = PartWriter::create_for(&store, &columns, &self.key, &partitions.by, Arc::clone(&partition))?;
-        let file = self.files.begin_for(partition);
-        partitions.open.insert(number, (file, writer));
-        Ok(RowLocation { file, row: 0 })
+        let ordinal = self.files.begin_for(partition);
+        let making = Making::new(ordinal);
+        let first = making.next_row();
+        partitions.ordinals.insert(ordinal, number);
+        partitions.making.insert(number, making);
+        Ok(first)
     }
 
-    fn write_to(&mut self, number: u32, holes: super::Holes, arrays: Vec<ArrayRef>, is_alone: bool) -> Result<()> {
+    /// Takes rows of a partition: they wait, if that may make a larger row group. `is_alone` if the buffer had none of others.
+    fn take_in(&mut self, number: u32, rows: Vec<ArrayRef>, holes: Option<Holes>, is_alone: bool) -> Result<()> {
         let Some(partitions) = &mut self.partitions else { return Err(no_partition()) };
-        let is_only = is_alone && partitions.open.len() == 1;
-        let (_, open) = partitions.open.get_mut(&number).ok_or_else(no_partition)?;
-        holes.write(&self.store, &self.files, &self.columns, arrays, open)?;
-        if !is_only {
-            // Many row groups in the making would each take their memory.
-            open.end_row_group()?;
+        // Many row groups in the making would each take their memory.
+        let goes_on = is_alone && partitions.making.len() == 1;
+        if goes_on || holes.is_some() {
+            self.write_rows(number, Some((rows, holes.unwrap_or_default())), goes_on)?;
+        } else {
+            let making = partitions.making.get_mut(&number).ok_or_else(no_partition)?;
+            let before = making.held_bytes();
+            making.hold(rows);
+            partitions.held_bytes += making.held_bytes() - before;
+            if making.held_bytes() >= WORTH_BYTES {
+                self.write_rows(number, None, false)?;
+            }
         }
-        if open.size_bytes() >= self.file_bytes || open.rows() >= limit(Limit::PartRows, PART_ROWS_MAX) {
+        self.close_full(number)
+    }
+
+    /// Writes a partition's waiting rows, and then these with their holes; the row group goes on only if it is said so.
+    fn write_rows(&mut self, number: u32, rows: Option<(Vec<ArrayRef>, Holes)>, goes_on: bool) -> Result<()> {
+        let (store, columns, key, has_feed) = (&self.store, &self.columns, &self.key, self.feed.is_some());
+        let Some(partitions) = &mut self.partitions else { return Err(no_partition()) };
+        let partition = partitions.known.get(number as usize).cloned().ok_or_else(no_partition)?;
+        let making = partitions.making.get_mut(&number).ok_or_else(no_partition)?;
+        let by = &partitions.by;
+        let begin = |bytes| {
+            let columns = if has_feed { with_change_column(columns) } else { columns.clone() };
+            PartWriter::create_for(&store.of_commit(bytes), &columns, key, by, Arc::clone(&partition))
+        };
+        partitions.begun.insert(number);
+        partitions.held_bytes -= making.held_bytes();
+        making.write(rows, &Site { store, files: &self.files, columns, begin: &begin })?;
+        if goes_on { Ok(()) } else { making.writer_mut().map_or(Ok(()), PartWriter::end_row_group) }
+    }
+
+    /// Ends a partition's file when it is large enough, and the largest ones while too many are open.
+    fn close_full(&mut self, number: u32) -> Result<()> {
+        let making = self.partitions.as_ref().and_then(|partitions| partitions.making.get(&number));
+        let bytes = making.and_then(Making::writer).map_or(0, PartWriter::size_bytes);
+        let rows = making.map_or(0, Making::rows);
+        if bytes >= self.file_bytes || rows >= limit(Limit::PartRows, PART_ROWS_MAX) {
             self.close_partition(number)?;
         }
-        while let Some(largest) = self.largest_above(limit(Limit::Files, OPEN_FILES_MAX)) {
-            self.close_partition(largest)?;
+        let begun = |parts: &Parts| parts.partitions.as_ref().map_or(0, |partitions| partitions.begun.len());
+        while begun(self) > limit(Limit::Files, OPEN_FILES_MAX) && self.close_largest(PartWriter::size_bytes)? {}
+        Ok(())
+    }
+
+    /// Ends the partition's file that is the largest in this respect. Says whether there was one.
+    pub(crate) fn close_largest(&mut self, bytes: impl Fn(&PartWriter) -> usize) -> Result<bool> {
+        let Some(partitions) = &self.partitions else { return Ok(false) };
+        let size = |number: &u32| partitions.making.get(number).and_then(Making::writer).map_or(0, &bytes);
+        let largest = partitions.begun.iter().copied().max_by_key(size).filter(|number| size(number) > 0);
+        largest.map_or(Ok(false), |number| self.close_partition(number).map(|()| true))
+    }
+
+    /// Memory that waiting rows of partitions take, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.partitions.as_ref().map_or(0, |partitions| partitions.held_bytes)
+    }
+
+    /// Writes waiting rows, those of the partitions that have most first, until a quarter of their memory is free.
+    pub(crate) fn write_held(&mut self) -> Result<()> {
+        let Some(partitions) = &self.partitions else { return Ok(()) };
+        let held = partitions.making.iter().map(|(number, making)| (making.held_bytes(), *number));
+        let mut held = held.filter(|(bytes, _)| *bytes > 0).collect::<Vec<_>>();
+        held.sort_unstable_by(|one, other| other.cmp(one));
+        let left = partitions.held_bytes / 4 * 3;
+        for (_, number) in held {
+            // It may have ended meanwhile for another's sake.
+            if self.waits(number) {
+                self.write_rows(number, None, false)?;
+                self.close_full(number)?;
+            }
+            if self.held_bytes() <= left {
+                break;
+            }
         }
         Ok(())
     }
 
-    fn largest_above(&self, files: usize) -> Option<u32> {
-        let open = &self.partitions.as_ref().filter(|partitions| partitions.open.len() > files)?.open;
-        open.iter().max_by_key(|(_, (_, writer))| writer.size_bytes()).map(|(number, _)| *number)
+    /// Whether rows of a partition wait.
+    fn waits(&self, number: u32) -> bool {
+        let making = self.partitions.as_ref().and_then(|partitions| partitions.making.get(&number));
+        making.is_some_and(|making| making.held_bytes() > 0)
     }
 
     fn close_partition(&mut self, number: u32) -> Result<()> {
+        if self.waits(number) {
+            self.write_rows(number, None, true)?;
+        }
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
-        let Some((ordinal, open)) = partitions.open.remove(&number) else { return Ok(()) };
-        self.nulls.extend(open.nulls());
+        let Some(making) = partitions.making.remove(&number) else { return Ok(()) };
+        let ordinal = making.ordinal();
+        partitions.ordinals.remove(&ordinal);
+        partitions.begun.remove(&number);
+        self.nulls.extend(making.writer().into_iter().flat_map(PartWriter::nulls));
         let null = |at: &&usize| {
             let column = self.columns.get(**at).filter(|column| !column.nullable);
             let partition = partitions.known.get(number as usize);
             column.zip(partition).is_some_and(|(column, partition)| partition.get(&**column.file_name()) == Some(&None))
         };
         self.nulls.extend(partitions.by.iter().filter(null));
-        let file = open.finish()?;
-        self.files.end(ordinal, file.path.clone(), file.size);
-        self.done.insert(ordinal, file);
+        if let Some(file) = making.finish()? {
+            self.files.end(ordinal, file.path.clone(), file.size);
+            self.done.insert(ordinal, file);
+        }
         Ok(())
     }
 
     /// Ends all files. The buffer must have been written: no number is of use any more.
     pub(super) fn close_partitions(&mut self) -> Result<()> {
-        let numbers = self.partitions.iter().flat_map(|partitions| partitions.open.keys().copied()).collect::<Vec<_>>();
+        let numbers =
+            self.partitions.iter().flat_map(|partitions| partitions.making.keys().copied()).collect::<Vec<_>>();
         numbers.into_iter().try_for_each(|number| self.close_partition(number))?;
         if let Some(partitions) = &mut self.partitions {
             partitions.known.clear();

@@ -33,6 +33,8 @@ struct List {
     earlier: BTreeSet<String>,
     /// Names of this owner.
     own: BTreeSet<String>,
+    /// Bytes of a list of both, which a snapshot of thousands of files asks for with each of them.
+    named_bytes: usize,
     is_told: bool,
 }
 
@@ -53,6 +55,7 @@ impl Intents {
         let mut list = self.lock();
         let list = list.get_or_insert_with(|| self.load());
         if list.own.insert(name.to_owned()) {
+            list.named_bytes += line_bytes(name);
             let written = list.append(&format!("+{name}\n"), self);
             list.tell(&self.path, written);
         }
@@ -62,8 +65,14 @@ impl Intents {
     pub(crate) fn strike<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         let mut list = self.lock();
         let list = list.get_or_insert_with(|| self.load());
-        let struck = names.into_iter().filter(|name| list.own.remove(*name) | list.earlier.remove(*name));
-        let lines: String = struck.map(|name| format!("-{name}\n")).collect();
+        let mut lines = String::new();
+        for name in names {
+            let times = usize::from(list.own.remove(name)) + usize::from(list.earlier.remove(name));
+            list.named_bytes -= times * line_bytes(name);
+            if times > 0 {
+                lines.push_str(&format!("-{name}\n"));
+            }
+        }
         if !lines.is_empty() {
             let written = list.append(&lines, self);
             list.tell(&self.path, written);
@@ -108,6 +117,7 @@ impl Intents {
                 _ => {}
             }
         }
+        list.named_bytes = list.earlier.iter().map(|name| line_bytes(name)).sum();
         list
     }
 }
@@ -115,10 +125,10 @@ impl Intents {
 impl List {
     /// Adds lines that the two sets follow already.
     fn append(&mut self, lines: &str, intents: &Intents) -> io::Result<()> {
-        let names = || self.earlier.iter().chain(&self.own);
-        let is_long = self.bytes > REWRITE_BYTES && self.bytes > 4 * names().map(|name| name.len() + 2).sum::<usize>();
+        let is_long = self.bytes > REWRITE_BYTES && self.bytes > 4 * self.named_bytes;
         let Some(file) = self.file.as_mut().filter(|_| !is_long) else {
-            let text: String = names().map(|name| format!("+{name}\n")).collect();
+            let names = self.earlier.iter().chain(&self.own);
+            let text: String = names.map(|name| format!("+{name}\n")).collect();
             let text = intents.heading.clone() + &text;
             self.file = None;
             self.file = Some(replace(&intents.path, &text)?);
@@ -143,6 +153,11 @@ impl List {
             tracing::warn!(%list, %error, "intent list not written: files of commits that fail may stay in the table");
         }
     }
+}
+
+/// Bytes of the line that records a name.
+fn line_bytes(name: &str) -> usize {
+    name.len() + 2
 }
 
 /// A new file with this text in the place of the one at `path`, open at its end.

@@ -3,6 +3,7 @@
 
 use crate::changelog::Changelog;
 use crate::config::{Settings, mode_changed};
+use crate::encode::file::PartWriter;
 use crate::error::Result;
 use crate::layout::{Earlier, Evolution, Layout, Mode, Widening, feed_columns};
 use crate::log::{Commit, Table, Weight, new_table_id};
@@ -154,6 +155,16 @@ impl TableWriter {
             Rows::Changelog(_) => 0,
         };
         self.parts.buffered_bytes() + beside
+    }
+
+    /// Bytes of rows that wait for more of their partition.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.parts.held_bytes()
+    }
+
+    /// Writes some of these.
+    pub(crate) fn write_held(&mut self) -> Result<()> {
+        self.parts.write_held()
     }
 
     /// Bytes of encoded rows that wait in memory for their row group's end.
@@ -325,6 +336,11 @@ impl TableWriter {
             Rows::Mirror(mirror) => mirror.close(&mut self.parts),
             Rows::Changelog(_) => self.parts.close().map(|_| ()),
         }
+    }
+
+    /// Ends what is largest in this respect: the file of one partition, or all that is open.
+    pub(crate) fn close_some(&mut self, bytes: impl Fn(&PartWriter) -> usize) -> Result<()> {
+        if self.parts.close_largest(bytes)? { Ok(()) } else { self.close() }
     }
 
     /// A column may be free of null at the source today and not have been so when a change was made. A reader must

@@ -131,18 +131,18 @@ fn old_rows_of_many_partitions_keep_few_files_open() {
     let mut h = fed(Shape::Int);
     h.partition(Some("v"));
     h.spill_always(true);
-    h.send(&(0..100).map(|id| Logical::insert(id, &format!("v{id}"), "big")).collect::<Vec<_>>());
+    h.send(&(0..200).map(|id| Logical::insert(id, &format!("v{id}"), "big")).collect::<Vec<_>>());
     h.commit();
-    h.send(&(0..100).map(|id| Logical::update(id, &format!("v{}", 99 - id), None)).collect::<Vec<_>>());
+    h.send(&(0..200).map(|id| Logical::update(id, &format!("v{}", 199 - id), None)).collect::<Vec<_>>());
     let open = h.sink().tables.values().map(|table| table.open_files()).sum::<usize>();
-    assert!(open <= 64, "{open} files");
+    assert!(open <= 160, "{open} files");
     h.commit();
     let changes = h.changes_by_kernel();
-    assert_eq!((changes.len(), &changes), (200, &h.changes()));
+    assert_eq!((changes.len(), &changes), (400, &h.changes()));
     assert!(
         changes
             .iter()
-            .all(|(id, word, v)| { *v == if *word == AFTER { format!("v{}", 99 - id) } else { format!("v{id}") } })
+            .all(|(id, word, v)| { *v == if *word == AFTER { format!("v{}", 199 - id) } else { format!("v{id}") } })
     );
 }
 

@@ -4,6 +4,7 @@
 mod mapped;
 pub(super) mod shapes;
 mod texts;
+mod waiting;
 
 use super::harness::{Harness, Logical, NULL, Shape, row, text};
 use crate::layout::Mode;
@@ -110,20 +111,6 @@ fn files_of_one_partition_become_one() {
     h.send(&[Logical::update(7, "even", None), Logical::Delete(8)]);
     h.commit();
     assert_eq!((h.rows().len(), h.rows()[&7].clone()), (39, row(7, "even", "big").1));
-}
-
-#[test]
-fn open_files_are_few_however_many_partitions() {
-    let mut h = partitioned(Shape::Int, Mode::Mirror, "v");
-    h.spill_always(true);
-    let rows = (0..100).map(|id| Logical::insert(id, &format!("v{id}"), "big")).collect::<Vec<_>>();
-    h.send(&rows);
-    h.send(&rows);
-    let open = h.sink().tables.values().map(|table| table.open_files()).sum::<usize>();
-    assert!(open <= 32, "{open} files");
-    h.commit();
-    assert_eq!((h.rows().len(), partitions(&h).len()), (100, 100));
-    assert!(partitions(&h).values().all(|(_, rows)| *rows == 1));
 }
 
 #[test]
