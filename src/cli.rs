@@ -35,7 +35,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run the daemon in the foreground until SIGTERM or SIGINT.
     Run {
-        /// Vouch for the server's position of this source where it cannot be proved that nothing was lost.
+        /// Vouch for this source where it cannot be proved that nothing was lost: for the server's position, and for a
+        /// publication or tables that are not what they were.
         #[arg(long, value_name = "SOURCE")]
         accept_slot_position: Vec<String>,
     },

@@ -2,6 +2,7 @@
 //! went away or were made anew, databases that went back in time, other clusters. PG-01, PG-04, PG-06, PG-06b,
 //! PG-61, SK-50, SK-60, SK-61.
 
+mod accepted;
 mod given_up;
 mod idle;
 mod leaves;

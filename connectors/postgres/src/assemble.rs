@@ -28,6 +28,7 @@ mod transaction;
 
 use crate::catalog::Described;
 use crate::position::{Lsn, ServerIdentity};
+use crate::publication::recreated;
 use crate::typemap::Scratch;
 use crate::wire::pgoutput::{self, DecodeError, Message, MessageBody, RelationBody, TruncateBody};
 use leaves::Leaves;
@@ -117,10 +118,16 @@ pub(crate) struct Assembler {
     builder: BatchBuilder,
     identity: ServerIdentity,
     filter: TableFilter,
+    /// The source's name.
+    source: Arc<str>,
     relations: HashMap<u32, Relation>,
     leaves: Leaves,
     /// Which oid a captured name stood for last.
     names: HashMap<TableName, u32>,
+    /// Which oid it stood for when the source was opened.
+    opened: HashMap<TableName, u32>,
+    /// Who committed before this place may have made tables anew: the operator has accepted it.
+    accepted_until: u64,
     /// Tables whose changes in transactions that commit before a place are passed over: their rows show them already.
     read_until: HashMap<u32, u64>,
     /// The relation that must be defined before the next message.
@@ -145,13 +152,17 @@ impl Assembler {
         limits: BatchLimits,
         tables: TableFilter,
     ) -> Assembler {
+        let source = Arc::clone(&descriptor.name);
         Assembler {
             builder: BatchBuilder::new(descriptor, Phase::Stream, limits),
             identity,
             filter: tables,
+            source,
             relations: HashMap::new(),
             leaves: Leaves::default(),
             names: HashMap::new(),
+            opened: HashMap::new(),
+            accepted_until: 0,
             read_until: HashMap::new(),
             awaited: None,
             open: None,
@@ -206,16 +217,19 @@ impl Assembler {
         let oid =
             u32::try_from(described.schema.native_id).map_err(|_| Error::bug("table_id", "a table's id is no oid"))?;
         let name = described.schema.name.clone();
-        if self.names.get(&name).is_some_and(|known| *known != oid) {
-            return Err(recreated(&name));
-        }
+        let former = self.may_bear(oid, &name)?.and_then(|former| self.described(former));
         let in_stream = self.awaited.take().is_some();
-        let (described, changed) = match self.relations.get(&oid).and_then(Relation::described) {
-            Some(known) => succeed(known, described),
-            None => (described, false),
+        let known = self.relations.get(&oid).and_then(Relation::described);
+        let (described, changed) = match (known, former) {
+            (known, Some(former)) => (take_over(known.map(AsRef::as_ref), &former, described), true),
+            (Some(known), None) => succeed(known, described),
+            (None, None) => (described, false),
         };
         if changed {
             self.names.retain(|_, known| *known != oid);
+        }
+        if !in_stream {
+            self.opened.insert(name.clone(), oid);
         }
         self.names.insert(name, oid);
         let described = Arc::new(described);
@@ -230,6 +244,20 @@ impl Assembler {
     /// changes has ever been shipped. They are counted all the same, because numbers must not depend on it.
     pub(crate) fn pass_until(&mut self, oid: u32, floor: Lsn) {
         self.read_until.insert(oid, floor.0);
+    }
+
+    /// Takes tables that were made anew by who committed before this place for those whose names they bear, and so the ones
+    /// that bear them when the source is opened.
+    pub(crate) fn accept_until(&mut self, place: Lsn) {
+        self.accepted_until = place.0;
+    }
+
+    /// Refuses a table under the name of another one. Hands out the other one where the operator has accepted that.
+    fn may_bear(&self, oid: u32, name: &TableName) -> Result<Option<u32>> {
+        let Some(former) = self.names.get(name).copied().filter(|former| *former != oid) else { return Ok(None) };
+        let is_accepted = self.open.as_ref().is_some_and(|open| open.mark().major < self.accepted_until);
+        let is_of_today = self.accepted_until > 0 && self.opened.get(name) == Some(&oid);
+        if is_accepted || is_of_today { Ok(Some(former)) } else { Err(recreated(name, &self.source)) }
     }
 
     /// A table as it was described last.
@@ -350,9 +378,7 @@ impl Assembler {
             return Ok(Named::Passed);
         }
         let name = TableName::new(body.namespace.as_str(), body.name.as_str());
-        if self.names.get(&name).is_some_and(|known| *known != oid) {
-            return Err(recreated(&name));
-        }
+        self.may_bear(oid, &name)?;
         let needed = Applied::NeedsCatalog(body.clone());
         self.awaited = Some(oid);
         Ok(Named::Needs(needed))
@@ -429,13 +455,12 @@ fn succeed(known: &Described, next: Described) -> (Described, bool) {
     (Described { schema: Arc::new(schema), ..next }, true)
 }
 
-fn recreated(name: &TableName) -> Error {
-    Error::operator(
-        "table_recreated",
-        format!("table `{name}` was dropped and created anew: its rows so far are not in the log"),
-    )
-    .with_remedy("give its sinks new names (and a Delta sink a new location), which reads the tables anew")
-    .with_table(name.clone())
+/// Gives a description the version after those of the table whose name it has taken, and of its own.
+fn take_over(known: Option<&Described>, former: &Described, next: Described) -> Described {
+    let version = known.map_or(former.schema.version, |known| known.schema.version.max(former.schema.version));
+    let mut schema = Arc::unwrap_or_clone(next.schema);
+    schema.version = SchemaVersion(version.0.saturating_add(1));
+    Described { schema: Arc::new(schema), ..next }
 }
 
 fn undecodable(wal_start: u64, cause: DecodeError) -> Error {

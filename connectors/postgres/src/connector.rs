@@ -8,6 +8,7 @@ use crate::config::{Config, Settings};
 use crate::control::Control;
 use crate::joined::Joined;
 use crate::partitions::Known;
+use crate::publication::Kept;
 use crate::slot::{Slot, held_by_another};
 use crate::{preflight, setup};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ struct PostgresConnector {
     settings: Arc<Settings>,
     joined: Joined,
     partitions: Known,
+    publication: Kept,
     /// The session that [`SourceConnector::ready`] asked over, for the opening that follows it.
     asked: Mutex<Option<(Control, Instant)>>,
 }
@@ -29,15 +31,16 @@ struct PostgresConnector {
 const ASKED_MAX: Duration = Duration::from_secs(5);
 
 /// Checks the configuration, all of it at once. Connects nowhere. `definitions` is where it is kept between runs which
-/// partitions the tables had; without it that is forgotten with the process.
+/// partitions the tables had and what the publication showed; without it that is forgotten.
 pub fn connector(
     options: SourceOptions,
     config: Config,
     definitions: Option<Arc<dyn DefinitionStore>>,
 ) -> Result<Box<dyn SourceConnector>, Vec<ConfigFault>> {
     let settings = Arc::new(Settings::check(options, config)?);
-    let partitions = Known::new(definitions);
-    Ok(Box::new(PostgresConnector { settings, joined: Joined::default(), partitions, asked: Mutex::default() }))
+    let (partitions, publication) = (Known::new(definitions.clone()), Kept::new(definitions));
+    let (joined, asked) = (Joined::default(), Mutex::default());
+    Ok(Box::new(PostgresConnector { settings, joined, partitions, publication, asked }))
 }
 
 impl SourceConnector for PostgresConnector {
@@ -100,14 +103,18 @@ impl SourceConnector for PostgresConnector {
     }
 
     fn open(&self, resume: Resume) -> BoxFuture<'_, Result<OpenSource>> {
-        Box::pin(async {
+        Box::pin(async move {
             let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
             let fresh = asked.filter(|(control, since)| !control.client().is_closed() && since.elapsed() < ASKED_MAX);
             let control = match fresh {
                 Some((control, _)) => control,
                 None => Control::connect(&self.settings).await?,
             };
-            open::open(Arc::clone(&self.settings), control, resume, self.joined.clone(), self.partitions.clone()).await
+            let (joined, known) = (self.joined.clone(), self.partitions.clone());
+            let settings = Arc::clone(&self.settings);
+            let opened = open::open(settings, control, &resume, joined, known, &self.publication).await;
+            // The next start is to know it, whatever the publication shows by then.
+            opened.inspect_err(|error| self.publication.refuse(&resume, error))
         })
     }
 }

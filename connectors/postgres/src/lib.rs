@@ -19,6 +19,7 @@ mod typemap;
 
 mod catalog;
 mod identities;
+mod publication;
 
 mod assemble;
 mod copy;

@@ -20,11 +20,9 @@
 //! acknowledged (PG-69, PG-6A, PG-74). After a snapshot such a batch comes at once.
 
 mod feedback;
-mod publication;
 mod side;
 
 pub(crate) use feedback::Feedback;
-pub(crate) use publication::Publication;
 
 use crate::assemble::{Applied, Assembler};
 use crate::catalog;
@@ -35,6 +33,7 @@ use crate::joined::Joined;
 use crate::metrics::SourceMetrics;
 use crate::partitions::Partitions;
 use crate::position::Lsn;
+use crate::publication::{Publication, Watched, check_notice};
 use crate::wire::message::server_error;
 use crate::wire::pgoutput::RelationBody;
 use crate::wire::replication::{self, Replication};
@@ -74,6 +73,8 @@ pub(crate) struct StreamStart {
     pub(crate) joined: Joined,
     /// The publication as it was when the tables were described.
     pub(crate) publication: Publication,
+    /// What is kept of it.
+    pub(crate) watched: Watched,
     /// Oids of the tables.
     pub(crate) tables: Arc<[u32]>,
     /// The partitions of the tables.
@@ -140,6 +141,7 @@ impl LogStream {
             metrics,
             joined,
             publication,
+            watched,
             tables,
             partitions,
         } = start;
@@ -149,7 +151,7 @@ impl LogStream {
             let server_timeout = wal_sender_timeout(&mut connection).await?;
             Ok((connection, server_timeout))
         };
-        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication, tables, partitions);
+        let watch = Watch::prepare(Arc::clone(&settings), host.clone(), publication, watched, tables, partitions);
         let ((connection, server_timeout), watch) = tokio::try_join!(replication, watch)?;
         let sql = start_command(&settings, connection.server_version(), start);
         let messages = connection.server_version() >= 140_000;
@@ -310,7 +312,7 @@ impl LogStream {
                     }
                 },
                 b'E' => return Err(server_error(frame.body).into_error("read the log")),
-                b'N' => publication::check_notice(&server_error(frame.body))?,
+                b'N' => check_notice(&server_error(frame.body))?,
                 b'c' | b'C' | b'Z' => {
                     return Err(connection_lost("read the log", std::io::ErrorKind::UnexpectedEof.into()));
                 }

@@ -1,3 +1,4 @@
+mod accepted;
 mod leaves;
 
 use super::*;

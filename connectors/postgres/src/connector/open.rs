@@ -13,9 +13,10 @@ use crate::monitor::Monitor;
 use crate::partitions::{Known, Partitions};
 use crate::position::{Lsn, StoredPosition};
 use crate::preflight::{Lack, Preflight};
+use crate::publication::{Kept, Publication};
 use crate::slot::{Plan, ServerState, Slot, SlotUse, Start, compared, held_by_another, plan};
 use crate::snapshot::{Snapshot, SnapshotPlan, SnapshotTable, shapes};
-use crate::stream::{Feedback, LogStream, Publication, StreamStart};
+use crate::stream::{Feedback, LogStream, StreamStart};
 use crate::{preflight, setup};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,30 +54,20 @@ struct Captured {
 pub(super) async fn open(
     settings: Arc<Settings>,
     control: Control,
-    resume: Resume,
+    resume: &Resume,
     joined: Joined,
     known: Known,
+    kept: &Kept,
 ) -> Result<OpenSource> {
     let host = control.host().clone();
-    let captured = captured(&control, &settings, &resume, &joined).await?;
+    let captured = captured(&control, &settings, resume, &joined).await?;
     let publication = watched(&control, &settings, &captured).await?;
     let mut replication = Connection::open(&settings, &host, SessionKind::Replication).await?;
-    let (system, plan) = decide(&control, &mut replication, &settings, &resume, &captured, &joined).await?;
+    let (system, plan) = decide(&control, &mut replication, &settings, resume, &captured, &joined).await?;
+    let compared = kept.compare(&control, resume, &publication, &settings.tables, &settings.name).await?;
     let mut wanted = wanted(&control, &settings, &captured, &plan.tables).await?;
     let partitions = partitions(&control, &settings, &captured, &wanted, known).await?;
-    let all_new = wanted.iter().all(|table| !begun(&resume, &table.published.name));
-    let can_go_on = all_new && matches!(plan.start, Start::At(_));
-    let patience = if can_go_on { UNREAD_PATIENCE } else { SLOT_CREATION };
-    let exported = match take_slot(&mut replication, &settings, &plan, patience).await {
-        // Whatever keeps new tables from being read, such as the want of a spare slot, is no reason to halt the others.
-        Err(error) if can_go_on && (error.code() == SLOT_TIMEOUT || error.kind() == ErrorKind::Operator) => {
-            for SnapshotTable { published, .. } in wanted.drain(..) {
-                leave_unread(published.oid, &published.name, &settings, &joined, &error);
-            }
-            None
-        }
-        taken => taken?,
-    };
+    let exported = export(&mut replication, &settings, resume, &plan, &mut wanted, &joined).await?;
     let (start, export) = beginning(plan.start, exported)?;
     let descriptor = Arc::new(SourceDescriptor {
         name: Arc::clone(&settings.name),
@@ -86,13 +77,16 @@ pub(super) async fn open(
         has_sequence: true,
         snapshot_floor: export.as_ref().map(|(point, _)| system.identity.boundary(*point)),
     });
+    let read = wanted.iter().map(|table| table.published.oid).collect();
+    let watched = compared.keep(resume, &publication, &settings.tables, &read, system.flushed)?;
     let limits = BatchLimits::default();
     let mut assembler = Assembler::new(Arc::clone(&descriptor), system.identity, limits, settings.tables.clone());
+    assembler.accept_until(watched.accepted_until());
     for table in &captured {
         assembler.define(Described::clone(&table.described))?;
     }
     if let Some((floor, _)) = &export {
-        pass_over_read(&mut assembler, &wanted, &resume, &joined, *floor);
+        pass_over_read(&mut assembler, &wanted, resume, &joined, *floor);
     }
     let metrics = SourceMetrics::new(&settings.name);
     let feedback = Arc::new(Feedback::default());
@@ -107,6 +101,7 @@ pub(super) async fn open(
         metrics: metrics.clone(),
         joined,
         publication,
+        watched,
         tables: captured.iter().map(|table| table.published.oid).collect(),
         partitions,
     };
@@ -123,7 +118,8 @@ pub(super) async fn open(
         }
         None => {
             replication.close().await;
-            Reader::with_stream(LogStream::start(stream).await?)
+            let watched = stream.watched.clone();
+            Reader::with_stream(LogStream::start(stream).await?, watched)
         }
     };
     Ok(OpenSource {
@@ -134,6 +130,30 @@ pub(super) async fn open(
         acknowledger: Arc::clone(&feedback) as _,
         monitor: Arc::new(Monitor::new(settings, feedback)),
     })
+}
+
+/// Takes the slot, and leaves new tables unread whose snapshot cannot be had.
+async fn export(
+    replication: &mut Connection,
+    settings: &Settings,
+    resume: &Resume,
+    plan: &Plan,
+    wanted: &mut Vec<SnapshotTable>,
+    joined: &Joined,
+) -> Result<Option<Exported>> {
+    let all_new = wanted.iter().all(|table| !begun(resume, &table.published.name));
+    let can_go_on = all_new && matches!(plan.start, Start::At(_));
+    let patience = if can_go_on { UNREAD_PATIENCE } else { SLOT_CREATION };
+    match take_slot(replication, settings, plan, patience).await {
+        // Whatever keeps new tables from being read, such as the want of a spare slot, is no reason to halt the others.
+        Err(error) if can_go_on && (error.code() == SLOT_TIMEOUT || error.kind() == ErrorKind::Operator) => {
+            for SnapshotTable { published, .. } in wanted.drain(..) {
+                leave_unread(published.oid, &published.name, settings, joined, &error);
+            }
+            Ok(None)
+        }
+        taken => taken,
+    }
 }
 
 /// Where the log is read from, and what lends the tables that are read their snapshot.
@@ -238,7 +258,7 @@ async fn captured(control: &Control, settings: &Settings, resume: &Resume, joine
 /// The publication as the stream must find it again. Read after the tables were: one that it lists no longer has left
 /// in between, and the next opening sees that.
 async fn watched(control: &Control, settings: &Settings, captured: &[Captured]) -> Result<Publication> {
-    let publication = Publication::read(control, &settings.publication, &settings.tables).await?;
+    let publication = Publication::read(control, settings).await?;
     match captured.iter().map(|table| &table.published.name).find(|name| !publication.lists(name)) {
         Some(name) => {
             let message = format!("table `{name}` has just left the publication, or has another name");

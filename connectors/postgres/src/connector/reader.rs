@@ -1,5 +1,6 @@
 //! The reader that the daemon drives: the snapshot's batches first, then the log's.
 
+use crate::publication::Watched;
 use crate::snapshot::Snapshot;
 use crate::stream::{LogStream, StreamStart};
 use tidewire_core::source::{BoxFuture, SourceReader};
@@ -30,17 +31,19 @@ impl Drop for Starting {
 /// The reader.
 pub(super) struct Reader {
     stage: Stage,
+    watched: Watched,
 }
 
 impl Reader {
     /// Begins with a snapshot.
     pub(super) fn with_snapshot(snapshot: Snapshot, start: StreamStart) -> Reader {
-        Reader { stage: Stage::Snapshot(snapshot, Box::new(start)) }
+        let watched = start.watched.clone();
+        Reader { stage: Stage::Snapshot(snapshot, Box::new(start)), watched }
     }
 
     /// Begins with the log.
-    pub(super) fn with_stream(stream: LogStream) -> Reader {
-        Reader { stage: Stage::Stream(Box::new(stream)) }
+    pub(super) fn with_stream(stream: LogStream, watched: Watched) -> Reader {
+        Reader { stage: Stage::Stream(Box::new(stream)), watched }
     }
 
     async fn next(&mut self) -> Result<Batch> {
@@ -72,7 +75,8 @@ impl SourceReader for Reader {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Batch>> {
         Box::pin(async {
             let batch = self.next().await;
-            if batch.is_err() {
+            if let Err(error) = &batch {
+                self.watched.refuse(error);
                 self.stage = Stage::Ended;
             }
             batch

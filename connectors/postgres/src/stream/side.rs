@@ -1,12 +1,12 @@
 //! What goes on beside the log: catalog questions of the reader, the watch over the publication, and the heartbeat
 //! message. The watch is a task of its own and ends with the reader.
 
-use super::publication::Publication;
 use crate::config::{Host, Settings};
 use crate::control::Control;
 use crate::error::control;
 use crate::identities::narrow;
 use crate::partitions::Partitions;
+use crate::publication::{Publication, Watched};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidewire_core::{Error, ErrorKind, Result};
@@ -80,6 +80,8 @@ pub(super) struct Watch {
     control: Option<Control>,
     /// As it was at the last look, or when the source was opened.
     publication: Arc<Mutex<Publication>>,
+    /// What is kept of it for the next start.
+    watched: Watched,
     /// Oids of the captured tables.
     tables: Arc<[u32]>,
     partitions: Partitions,
@@ -95,13 +97,15 @@ impl Watch {
         settings: Arc<Settings>,
         host: Host,
         publication: Publication,
+        watched: Watched,
         tables: Arc<[u32]>,
         partitions: Partitions,
     ) -> Result<Watch> {
         let (control, verdict) = (None, Arc::new(Mutex::new(None)));
         let (heartbeat, beaten) = (false, None);
         let publication = Arc::new(Mutex::new(publication));
-        let mut watch = Watch { settings, host, control, publication, tables, partitions, verdict, heartbeat, beaten };
+        let mut watch =
+            Watch { settings, host, control, publication, watched, tables, partitions, verdict, heartbeat, beaten };
         watch.look().await?;
         Ok(watch)
     }
@@ -144,6 +148,7 @@ impl Watch {
         }
         let Some(session) = &self.control else { return Ok(()) };
         let now = look_at(&self.settings, session, &self.publication).await?;
+        self.watched.see(&now)?;
         if now.sends_old_rows() {
             refuse_narrow(session, &self.tables).await?;
         }
@@ -158,9 +163,9 @@ impl Watch {
 
 /// The publication as it is now, unless it shows less than before.
 async fn look_at(settings: &Settings, session: &Control, before: &Mutex<Publication>) -> Result<Publication> {
-    let now = Publication::read(session, &settings.publication, &settings.tables).await?;
+    let now = Publication::read(session, settings).await?;
     let before = before.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    before.must_be_whole_in(&now, session, &settings.publication).await?;
+    before.must_be_whole_in(&now, session, &settings.name).await?;
     Ok(now)
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A Relation message of columns `id`, `big` and `note`, which are texts.
-fn told(oid: u32, name: &str, identity: u8, flagged: &[usize]) -> Vec<u8> {
+pub(super) fn told(oid: u32, name: &str, identity: u8, flagged: &[usize]) -> Vec<u8> {
     let mut out = [b"R", &oid.to_be_bytes()[..], b"public\0", name.as_bytes(), b"\0", &[identity], b"\0\x03"].concat();
     for (at, column) in ["id", "big", "note"].iter().enumerate() {
         out.push(u8::from(flagged.contains(&at)));
@@ -34,12 +34,12 @@ fn change(kind: u8, oid: u32, old: Option<(u8, [&str; 3])>, new: Option<[&str; 3
     out
 }
 
-fn insert(oid: u32) -> Vec<u8> {
+pub(super) fn insert(oid: u32) -> Vec<u8> {
     change(b'I', oid, None, Some(["1", "b", "n"]))
 }
 
 /// A table of its own whose primary key is `id`, whatever its replica identity.
-fn described(relation: &RelationBody) -> Described {
+pub(super) fn described(relation: &RelationBody) -> Described {
     let described = described_without_server(relation);
     let mut schema = (*described.schema).clone();
     schema.key = vec![0];
