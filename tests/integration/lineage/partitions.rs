@@ -6,7 +6,7 @@ use crate::rig::{self, POSTGRES, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidewire_testkit::postgres::Client;
-use tidewire_testkit::readers::Reader;
+use tidewire_testkit::readers::{self, Reader};
 use tidewire_testkit::{PostgresOptions, oracle, wait};
 
 const TABLES: &str = "
@@ -171,6 +171,30 @@ fn pg_25_a_partition_made_in_its_place_is_not_read() -> Result<()> {
         wait::until("the server to have counted", wait::PATIENCE, || Ok((read("apart")? != "0").then_some(())))?;
         let made = read("made")?;
         ensure!(made == "0", "PostgreSQL {major}: {made} rows of it were read");
+    }
+    Ok(())
+}
+
+/// The server says nothing of a truncated partition that is published by its table's name: its rows stay in the sinks, and what
+/// comes after that is right. A truncate of the table arrives.
+#[test]
+fn pg_22_a_truncate_of_a_partition_is_not_in_the_log() -> Result<()> {
+    for major in [13, 15, POSTGRES, 18] {
+        let (mut rig, client) = rig(major)?;
+        rig.daemon.run()?;
+        must_equal(&mut rig, &client)?;
+        client.execute("INSERT INTO parts VALUES (2, 0, 'two'), (3, 0, 'three'); TRUNCATE parts_0")?;
+        client.execute("INSERT INTO parts VALUES (2, 0, 'again'), (4, 0, 'later')")?;
+        rig.catch_up()?;
+        let mirror =
+            readers::read(Reader::Deltalake, &rig.table("parts"))?.select(&["id".to_owned(), "note".to_owned()])?;
+        let mut rows: Vec<String> =
+            mirror.rows.iter().map(|row| format!("{} {}", row[0], row[1]).replace('"', "")).collect();
+        rows.sort();
+        ensure!(rows == ["1 before", "1 one", "2 again", "3 three", "4 later"], "PostgreSQL {major}: {rows:?}");
+        client.execute("TRUNCATE parts; INSERT INTO parts VALUES (5, 0, 'last')")?;
+        must_equal(&mut rig, &client).with_context(|| format!("PostgreSQL {major}"))?;
+        ensure!(rig.daemon.terminate()? == 0, "PostgreSQL {major}");
     }
     Ok(())
 }
