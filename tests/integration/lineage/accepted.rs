@@ -2,11 +2,11 @@
 //! left out in between is in no log, whatever the publication shows later. PG-11, PG-49.
 
 use super::halted;
-use crate::rig::{POSTGRES, Rig, Sinks};
+use crate::rig::{self, POSTGRES, Rig, Sinks};
 use anyhow::{Context, Result, ensure};
-use tidewire_testkit::PostgresOptions;
 use tidewire_testkit::postgres::Client;
 use tidewire_testkit::readers::{self, Reader};
+use tidewire_testkit::{PostgresOptions, oracle};
 
 /// A lake that holds a row of `t`, and a daemon that is stopped. No key is kept, so that a table takes another's place.
 fn rig(major: u16, publication: &str) -> Result<(Rig, Client)> {
@@ -94,6 +94,29 @@ fn pg_11_a_publication_that_is_whole_again_halts_each_start_until_it_is_accepted
     client.execute("ALTER PUBLICATION tidewire_shop SET (publish = 'insert, update, delete, truncate')")?;
     halts_at_each_start(&mut rig, "publication_changed")?;
     goes_on_when_accepted(&mut rig, &client)
+}
+
+/// A sink that reads everything anew misses nothing, and what is captured no more concerns nobody.
+#[test]
+fn pg_11_new_sinks_and_tables_that_are_left_out_need_no_acceptance() -> Result<()> {
+    let (mut rig, client) = rig(POSTGRES, "FOR TABLE t, work_items")?;
+    client.execute("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (7)")?;
+    client.execute("ALTER PUBLICATION tidewire_shop ADD TABLE t")?;
+    halts_at_each_start(&mut rig, "table_recreated")?;
+    let config = rig::config(&rig.postgres.url("postgres"), None, Some(rig.lake.path()), "mode = \"changelog\"\n");
+    rig.daemon.write_config(&config.replace("[\"public.*\"]", "[\"public.*\", \"!public.t\"]"))?;
+    rig.daemon.run()?;
+    rig.catch_up()?;
+    ensure!(rig.daemon.terminate()? == 0);
+    let anew = rig::config(&rig.postgres.url("postgres"), None, Some(&rig.lake.path().join("anew")), "");
+    rig.daemon.write_config(&anew.replace("[sinks.lake", "[sinks.anew"))?;
+    for _ in 0..2 {
+        rig.daemon.run()?;
+        rig.catch_up()?;
+        ensure!(rig.daemon.terminate()? == 0);
+    }
+    let table = rig.lake.path().join("anew/shop/public/t");
+    oracle::check_mirror(&client, "public", "t", &table, &[Reader::Deltalake]).map(drop)
 }
 
 /// What comes to it is known as well: it must not leave again without a word.
