@@ -190,6 +190,17 @@ pub(crate) fn load(store: &TableStore, descriptor: &DvDescriptor) -> Result<Roar
     }
 }
 
+/// As `load`, of many: where each is a request they are asked for side by side.
+pub(crate) fn load_all(store: &TableStore, descriptors: &[DvDescriptor]) -> Result<Vec<RoaringBitmap>> {
+    let mut vectors = vec![RoaringBitmap::new(); descriptors.len()];
+    let threads = if store.is_remote() { limit(Limit::CommitThreads, REQUESTS_MAX) } else { 1 };
+    side_by_side(vectors.iter_mut().zip(descriptors).collect(), threads, |(rows, descriptor)| {
+        *rows = load(store, descriptor)?;
+        Ok(())
+    })?;
+    Ok(vectors)
+}
+
 fn load_file(store: &TableStore, descriptor: &DvDescriptor, place: &str) -> Result<RoaringBitmap> {
     let bad = |what: &str| error::damaged(place, what);
     let name = descriptor.file_name().ok_or_else(|| bad("its name is no UUID in Z85"))?;

@@ -351,6 +351,21 @@ impl Table {
         Ok(file.deleted.insert(deleted))
     }
 
+    /// Has the deleted rows of live files at hand; those that have not been read yet are read together.
+    pub(crate) fn read_deleted<'a>(&mut self, paths: impl Iterator<Item = &'a str>) -> Result<()> {
+        let unread = paths.filter_map(|path| {
+            let file = self.state.files.get(path).filter(|file| file.deleted.is_none())?;
+            Some((path, file.deletion_vector.clone()?))
+        });
+        let (paths, vectors): (Vec<_>, Vec<_>) = unread.unzip();
+        for (path, rows) in paths.into_iter().zip(deletion_vector::load_all(&self.store, &vectors)?) {
+            if let Some(file) = self.state.files.get_mut(path) {
+                file.deleted = Some(Arc::new(rows));
+            }
+        }
+        Ok(())
+    }
+
     /// What was written since the last call for changes of rows.
     pub(crate) fn take_weight(&mut self) -> Weight {
         std::mem::take(&mut self.weight)

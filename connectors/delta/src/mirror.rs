@@ -282,13 +282,19 @@ impl Mirror {
     fn prefetch(&mut self, ids: &[KeyId], table: Option<&mut Table>, parts: &mut Parts) -> Result<()> {
         self.index.prefetch(ids)?;
         let Some(table) = table.filter(|_| parts.files().has_unread()) else { return Ok(()) };
+        let mut unread: BTreeMap<u32, String> = BTreeMap::new();
         for id in ids {
-            for location in self.index.candidates(*id)? {
-                if let Some(path) = parts.files().unread(location.file) {
-                    let deleted = Arc::clone(table.deleted_rows(path)?);
-                    parts.files_mut().set_deleted(location.file, deleted);
+            for RowLocation { file, .. } in self.index.candidates(*id)? {
+                if let Some(path) = parts.files().unread(file).filter(|_| !unread.contains_key(&file)) {
+                    unread.insert(file, path.to_owned());
                 }
             }
+        }
+        // After a start this may be every file of the table, and in a bucket each vector is a request.
+        table.read_deleted(unread.values().map(String::as_str))?;
+        for (file, path) in unread {
+            let deleted = Arc::clone(table.deleted_rows(&path)?);
+            parts.files_mut().set_deleted(file, deleted);
         }
         Ok(())
     }

@@ -58,6 +58,8 @@ impl Mirror {
                 unseen.push((ordinal, rows));
             }
         }
+        let paths = unseen.iter().filter_map(|(ordinal, _)| parts.files().unread(*ordinal));
+        table.read_deleted(paths)?;
         let mut teller = Teller::new("building the key index", table.store().place(""), loaded.rows_read);
         let is_empty = self.index.run_count() == 0;
         if is_empty && loaded.rows_read > ROWS_IN_MEMORY_MAX {
