@@ -1,19 +1,24 @@
-//! The configuration file: layered by figment, every fault reported in one run with its place. What
-//! a connector's own section means is the connector's to say; the registry asks it.
+//! The configuration: a file and the environment above it, layered by figment, every fault reported in one run with its
+//! place. What a connector's own section means is the connector's to say; the registry asks it.
 
+mod environment;
 mod faults;
 mod hide;
+mod layer;
 mod secret;
 
 pub(crate) use faults::Faults;
 pub(crate) use secret::FileSecrets;
 
+use environment::Environment;
+use faults::describe;
 use figment::Figment;
-use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
+use layer::Layer;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,16 +128,24 @@ fn default_shutdown_timeout() -> Span {
 
 /// Reads and checks the file and the `TIDEWIRE_` variables. `Faults` holds every fault found.
 pub(crate) fn load(path: &Path) -> Result<(Config, Faults), Faults> {
+    load_with(path, std::env::vars_os())
+}
+
+/// The same, with variables that need not be the process's own.
+pub(crate) fn load_with(
+    path: &Path,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(Config, Faults), Faults> {
     let text = std::fs::read_to_string(path).map_err(|error| Faults::unreadable(path, &error))?;
     let mut faults = Faults::parse(path, text)?;
-    let layers = Figment::new().merge(Toml::string(faults.text())).merge(
-        // These three say how the process runs, not what flows where.
-        Env::prefixed("TIDEWIRE_").ignore(&["config", "log", "failpoint"]).split("__"),
-    );
+    let (environment, amiss) = Environment::of(variables);
+    let layers = environment.layers().map(|dict| Layer { name: "environment", dict });
+    let layers = layers.fold(Figment::from(Layer { name: "file", dict: faults.table() }), Figment::merge);
+    faults.override_by(environment, amiss);
     let tree = match layers.extract::<Value>() {
         Ok(tree) => tree,
         Err(error) => {
-            faults.push("", error.to_string());
+            faults.push("", describe(&error.kind, true));
             return Err(faults);
         }
     };

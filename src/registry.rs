@@ -198,10 +198,15 @@ mod tests {
     use crate::config::{self, FileSecrets};
 
     pub(super) fn faults_of(text: &str) -> String {
+        faults_with(text, &[])
+    }
+
+    pub(super) fn faults_with(text: &str, variables: &[(&str, &str)]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tidewire.toml");
         std::fs::write(&path, text).unwrap();
-        let (config, mut faults) = match config::load(&path) {
+        let variables = variables.iter().map(|(name, text)| (name.into(), text.into()));
+        let (config, mut faults) = match config::load_with(&path, variables) {
             Ok(loaded) => loaded,
             Err(faults) => return faults.to_string(),
         };
@@ -252,11 +257,31 @@ mod tests {
     }
 
     #[test]
+    fn every_key_can_be_given_by_a_variable() {
+        let text = "[sources.shop.postgres]\nurl = \"postgres://a@h/b\"\n[sinks.events.kafka]\nbrokers = []\n";
+        let variables = [
+            ("TIDEWIRE_SOURCES__SHOP__POSTGRES__PASSWORD__FILE", "0123"),
+            ("TIDEWIRE_SOURCES__SHOP__POSTGRES__SNAPSHOT_PARALLELISM", "2"),
+            ("TIDEWIRE_SINKS__EVENTS__KAFKA__BROKERS", "[k1:9092, k2:9092]"),
+            ("TIDEWIRE_SINKS__EVENTS__KAFKA__FORMAT", "{ type = json, decimal = string, tombstones = false }"),
+            ("TIDEWIRE_SINKS__EVENTS__KAFKA__FORMAT__SCHEMAS", "true"),
+            ("TIDEWIRE_SINKS__EVENTS__KAFKA__TOPIC", "{source}.{schema}.{table}"),
+            ("TIDEWIRE_SINKS__EVENTS__KAFKA__LIBRDKAFKA__LINGER.MS", "5"),
+            ("TIDEWIRE_SINKS__EVENTS__KAFKA__SASL", "{ mechanism = PLAIN, username = 0123, password = 0123 }"),
+            ("TIDEWIRE_SINKS__LAKE__DELTA__LOCATION", "s3://lake/a"),
+            ("TIDEWIRE_SINKS__LAKE__DELTA__STORAGE__AWS_SECRET_ACCESS_KEY", "[0123"),
+            ("TIDEWIRE_SINKS__LAKE__DELTA__COMMIT_ROWS", "1000"),
+        ];
+        assert_eq!(faults_with(text, &variables), "");
+    }
+
+    #[test]
     fn one_run_tells_the_faults_of_every_level() {
         let text = "shutdown_timeout = 5\n[admin]\nlisten = \"nowhere\"\n[sources.shop]\ntables = \"public.*\"\n\
              [sources.shop.postgres]\nurl = \"postgres://a@h/b\"\nslot = \"Bad Slot\"\nkeepalive_intervall = \"1s\"\n\
              [sources.crm.oracle]\nurl = \"x\"\n[sinks.lake]\nsources = [\"nosuch\"]\n[sinks.lake.delta]\nlocation = \"ftp://x\"\n\
-             commit_interval = \"5x\"\n[sinks.events.kafka]\nbrokers = []\ntopic = \"{foo}\"\ntombstones = 1\n";
+             commit_interval = \"5x\"\n[sinks.events.kafka]\nbrokers = []\ntopic = \"{foo}\"\ntombstones = 1\n\
+             [sinks.events.kafka.format]\ntombstoness = true\nschemas = 1\n";
         let shown = faults_of(text);
         for key in [
             "shutdown_timeout",
@@ -270,11 +295,13 @@ mod tests {
             "sinks.lake.delta.commit_interval",
             "sinks.events.kafka.brokers",
             "sinks.events.kafka.topic",
-            "sinks.events.kafka.tombstones",
+            "sinks.events.kafka.tombstones:",
+            "sinks.events.kafka.format.tombstoness",
+            "sinks.events.kafka.format.schemas",
         ] {
             let told = shown.lines().filter(|line| line.contains(&format!(": {key}"))).count();
             assert_eq!(told, 1, "{key} in\n{shown}");
         }
-        assert_eq!(shown.lines().count(), 13, "and that `crm` is nothing:\n{shown}");
+        assert_eq!(shown.lines().count(), 15, "and that `crm` is nothing:\n{shown}");
     }
 }

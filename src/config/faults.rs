@@ -1,9 +1,11 @@
-//! Collects what is wrong with a configuration and finds the place of each fault in the text. Never
+//! Collects what is wrong with a configuration and finds the place of each fault, in the text or the environment. Never
 //! prints a secret.
 
+use super::environment::{Environment, Reading};
 use super::hide::{masked, may_hold_secret, scrubbed};
+use super::layer::table;
 use figment::error::{Actual, Kind};
-use figment::value::Value;
+use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,18 +23,21 @@ pub(super) struct Fault {
     pub key: String,
     /// Line and column, from 1, if the key stands in the file.
     pub place: Option<(usize, usize)>,
+    /// The environment variable that gives the value, if it is none of the file's.
+    pub variable: Option<String>,
     /// The value, unless it may hold a secret.
     pub value: Option<String>,
     /// What is wrong and what is allowed.
     pub message: String,
 }
 
-/// All faults of one configuration file.
+/// All faults of one configuration: of the file, and of the variables that override it.
 #[derive(Debug)]
 pub(crate) struct Faults {
     path: PathBuf,
     text: String,
     document: Option<Box<Document<String>>>,
+    environment: Box<Environment>,
     list: Vec<Fault>,
     /// Keys that could not be read and stand at their defaults: what else seems wrong with them is of no interest.
     unread: BTreeSet<String>,
@@ -44,6 +49,7 @@ impl Faults {
         let fault = Fault {
             key: String::new(),
             place: None,
+            variable: None,
             value: None,
             message: format!("the configuration cannot be read: {error}; name it with --config or $TIDEWIRE_CONFIG"),
         };
@@ -51,6 +57,7 @@ impl Faults {
             path: path.to_owned(),
             text: String::new(),
             document: None,
+            environment: Box::default(),
             list: vec![fault],
             unread: BTreeSet::new(),
         }
@@ -58,8 +65,14 @@ impl Faults {
 
     /// Parses the text as TOML; a syntax error is the only fault that hides others.
     pub(crate) fn parse(path: &Path, text: String) -> Result<Faults, Faults> {
-        let mut faults =
-            Faults { path: path.to_owned(), text, document: None, list: Vec::new(), unread: BTreeSet::new() };
+        let mut faults = Faults {
+            path: path.to_owned(),
+            text,
+            document: None,
+            environment: Box::default(),
+            list: Vec::new(),
+            unread: BTreeSet::new(),
+        };
         match Document::parse(faults.text.clone()) {
             Ok(document) => {
                 faults.document = Some(Box::new(document));
@@ -68,15 +81,27 @@ impl Faults {
             Err(error) => {
                 let place = error.span().map(|span| faults.line_and_column(span.start));
                 let message = error.message().trim().to_owned();
-                faults.list.push(Fault { key: String::new(), place, value: None, message });
+                faults.list.push(Fault { key: String::new(), place, variable: None, value: None, message });
                 Err(faults)
             }
         }
     }
 
-    /// The file's text.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    /// The file, as a table.
+    pub(super) fn table(&self) -> Dict {
+        self.document.as_ref().map(|document| table(document.as_table())).unwrap_or_default()
+    }
+
+    /// Takes the variables that override the file, and what is wrong with others.
+    pub(super) fn override_by(&mut self, environment: Environment, amiss: Vec<(String, &'static str)>) {
+        *self.environment = environment;
+        self.list.extend(amiss.into_iter().map(|(variable, message)| Fault {
+            key: String::new(),
+            place: None,
+            variable: Some(variable),
+            value: None,
+            message: message.to_owned(),
+        }));
     }
 
     /// Whether nothing is wrong.
@@ -94,31 +119,39 @@ impl Faults {
             return;
         }
         let found = self.find(key);
-        let place = found.as_ref().map(|found| self.line_and_column(found.key.start));
-        let item = found.and_then(|found| found.value);
+        let in_file = found.as_ref().and_then(|found| found.value);
+        let origin = self.environment.origin(key, in_file.is_some());
         let is_secret = may_hold_secret(key);
-        let value = item.filter(|_| !is_secret).and_then(|item| shown_value(&self.text, item, shown));
-        let values = item.map(texts).unwrap_or_default();
-        let message = scrubbed(message, &values, is_secret);
-        self.list.push(Fault { key: key.to_owned(), place, value, message });
+        let value = match origin {
+            Some(reading) => given_value(reading, key, shown),
+            None => in_file.and_then(|item| shown_value(&self.text, item, shown)),
+        };
+        let values = match origin {
+            Some(reading) => {
+                std::iter::once(reading).chain(self.environment.below(key)).map(|r| r.text.clone()).collect()
+            }
+            None => in_file.map(texts).unwrap_or_default(),
+        };
+        let place = found.filter(|_| origin.is_none()).map(|found| self.line_and_column(found.key.start));
+        let fault = Fault {
+            key: key.to_owned(),
+            place,
+            variable: origin.map(|reading| reading.variable.clone()),
+            value: value.filter(|_| !is_secret),
+            message: scrubbed(message, &values, is_secret),
+        };
+        self.list.push(fault);
     }
 
     /// Reads a value as `T`, adding every fault: a key that is wrong is noted, taken out, and the rest is read again, so
     /// that the rest can be looked at further. `None` when a key that is required is wrong or missing.
     pub(crate) fn extract<T: DeserializeOwned>(&mut self, prefix: &str, mut value: Value) -> Option<T> {
         for _ in 0..FAULTS_PER_SECTION_MAX {
-            let error = match value.deserialize::<T>() {
+            let error = match self.environment.read::<T>(prefix, &mut value) {
                 Ok(read) => return Some(read),
                 Err(error) => error,
             };
-            let mut path = error.path.clone();
-            // Depending on the depth, the path ends with the field or with its table.
-            let field = match &error.kind {
-                Kind::UnknownField(name, _) => Some(name.clone()),
-                Kind::MissingField(name) => Some(name.to_string()),
-                _ => None,
-            };
-            path.extend(field.filter(|field| path.last() != Some(field)));
+            let path = path_of(&error);
             let key = join(prefix, &path);
             self.add(&key, &describe(&error.kind, may_hold_secret(&key)), Shown::of(&error.kind));
             if matches!(error.kind, Kind::MissingField(_)) || !remove(&mut value, &path) {
@@ -217,6 +250,17 @@ fn shown_value(text: &str, item: &toml_edit::Item, shown: Shown) -> Option<Strin
     (is_shown && item.is_value() && value.len() <= 80 && !value.contains('\n')).then_some(value)
 }
 
+/// What a variable gives to a key, as far as it may be shown.
+fn given_value(reading: &Reading, key: &str, shown: Shown) -> Option<String> {
+    let is_shown = match shown {
+        Shown::Value => reading.key == key && !reading.is_structure(),
+        Shown::Flag => matches!(reading.text.as_str(), "true" | "false"),
+        Shown::Nothing => false,
+    };
+    let value = format!("\"{}\"", masked(&reading.text));
+    (is_shown && value.len() <= 80 && !value.contains('\n')).then_some(value)
+}
+
 /// Every value in an item, as text.
 fn texts(item: &toml_edit::Item) -> Vec<String> {
     match item {
@@ -239,7 +283,8 @@ fn texts_of(value: &toml_edit::Value) -> Vec<String> {
 }
 
 impl fmt::Display for Faults {
-    /// One line per fault, in the order of the file: `FILE:LINE:COLUMN: KEY = VALUE: MESSAGE`.
+    /// One line per fault, in the order of the file: `FILE:LINE:COLUMN: KEY = VALUE: MESSAGE`. Where the environment gives
+    /// the value, its variable stands in the file's place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list: Vec<&Fault> = self.list.iter().collect();
         list.sort_by_key(|fault| fault.place);
@@ -247,7 +292,10 @@ impl fmt::Display for Faults {
             if index > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}", self.path.display())?;
+            match &fault.variable {
+                Some(variable) => write!(f, "environment variable {}", masked(variable))?,
+                None => write!(f, "{}", self.path.display())?,
+            }
             if let Some((line, column)) = fault.place {
                 write!(f, ":{line}:{column}")?;
             }
@@ -265,12 +313,27 @@ impl fmt::Display for Faults {
     }
 }
 
-fn join(prefix: &str, path: &[String]) -> String {
+/// Where in a value an error lies.
+pub(super) fn path_of(error: &figment::Error) -> Vec<String> {
+    let mut path = error.path.clone();
+    // Depending on the depth, the path ends with the field or with its table.
+    let field = match &error.kind {
+        Kind::UnknownField(name, _) => Some(name.clone()),
+        Kind::MissingField(name) => Some(name.to_string()),
+        _ => None,
+    };
+    path.extend(field.filter(|field| path.last() != Some(field)));
+    path
+}
+
+/// The dotted key of a path.
+pub(super) fn join(prefix: &str, path: &[String]) -> String {
     let parts = std::iter::once(prefix).filter(|p| !p.is_empty()).chain(path.iter().map(String::as_str));
     parts.collect::<Vec<_>>().join(".")
 }
 
-fn describe(kind: &Kind, secret: bool) -> String {
+/// What is wrong, in words that show no secret.
+pub(super) fn describe(kind: &Kind, secret: bool) -> String {
     let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match kind {
         Kind::UnknownField(_, allowed) => format!("unknown key; allowed here: {}", list(allowed)),

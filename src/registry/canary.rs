@@ -1,6 +1,6 @@
 //! A secret in every kind of place of a configuration, with every kind of fault: it is in no line that is printed.
 
-use super::tests::faults_of;
+use super::tests::{faults_of, faults_with};
 
 const CANARY: &str = "hunter2";
 
@@ -87,11 +87,51 @@ fn no_fault_prints_a_secret() {
         (with("password = \"hunter2\"\npassword = \"hunter2\"", ""), "duplicate key"),
         (with("password = \"hunter2\" \"hunter2\"", ""), ""),
         (with("password = \"hunter2\\x\"", ""), ""),
+        // TOML of two years.
+        (
+            kafka("brokers = [\"k:1\"]\nsasl = {\n mechanism = \"PLAIN\",\n username = 1,\n password = \"hunter2\" }"),
+            "username",
+        ),
+        (with("password = \"hun\\x74er2\"\nslot = 1", ""), "slot"),
     ] {
         let shown = faults_of(&text);
         assert!(!shown.is_empty() && shown.contains(told), "`{told}` in\n{shown}\nof\n{text}");
         assert!(!shown.contains(CANARY), "{shown}\nof\n{text}");
         assert!(shown.lines().all(|line| line.contains(".toml:")), "{shown}\nof\n{text}");
+    }
+}
+
+#[test]
+fn no_fault_prints_a_secret_of_the_environment() {
+    for (variable, text) in [
+        ("SOURCES__SHOP__POSTGRES__PASSWORD__VALUE", "hunter2"),
+        ("SOURCES__SHOP__POSTGRES__PASWORD", "hunter2"),
+        ("SOURCES__SHOP__POSTGRES__LOGIN", "hunter2"),
+        ("SOURCES__SHOP__POSTGRES__URL", "mysql://cdc:hunter2@db/shop"),
+        ("SOURCES__SHOP__POSTGRES__URL", "postgres://cdc:hunter2%@db/shop"),
+        ("SOURCES__SHOP__POSTGRES__SLOT", "postgres://cdc:hunter2@db"),
+        ("SOURCES__SHOP__POSTGRES__KEEPALIVE", "[postgres://cdc:hunter2@db]"),
+        ("SOURCES__SHOP__POSTGRES__SNAPSHOT_PARALLELISM", "a://cdc:hunter2@db"),
+        ("SOURCES__SHOP__POSTGRES", "hunter2"),
+        ("SOURCES__SHOP__POSTGRES", "{ url = 'mysql://cdc:hunter2@db', pasword = hunter2 }"),
+        ("SOURCES__SHOP__SNAPSHOT", "x://a:hunter2@b"),
+        ("SOURCES", "hunter2"),
+        ("SOURCES", "[hunter2]"),
+        ("DB_PASS", "hunter2"),
+        ("ADMIN__LISTEN", "http://a:hunter2@h:1"),
+        ("ADMIN__BEARER", "hunter2"),
+        ("SINKS__X__KAFKA__BROKERS", "[kafka://alice:hunter2@k:9092]"),
+        ("SINKS__X__KAFKA__BROKERS", "alice:hunter2@k:9092"),
+        ("SINKS__X__KAFKA", "{ brokers = [k:1], sasl = 'alice:hunter2' }"),
+        ("SINKS__X__KAFKA", "{ brokers = [k:1], sasl = { mechanism = PLAIN, username = a, passwrd = hunter2 } }"),
+        ("SINKS__X__DELTA", "{ location = 's4://id:hunter2@bucket' }"),
+        ("SINKS__X__DELTA", "{ location = 'file:///x', storage = { a = [hunter2] } }"),
+        ("SINKS__X__DELTA__LOCATION", "s4://bucket?x=hunter2"),
+    ] {
+        let name = format!("TIDEWIRE_{variable}");
+        let shown = faults_with(&with("", ""), &[(&name, text)]);
+        assert!(shown.contains(&format!("environment variable {name}: ")), "{name}={text}: {shown}");
+        assert!(!shown.contains(CANARY), "{name}={text}: {shown}");
     }
 }
 

@@ -2,7 +2,7 @@
 //! that the encoder works from. Knows no table and no broker.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -255,7 +255,7 @@ impl<'de> Visitor<'de> for FormatVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FormatConfig, A::Error> {
-        FormatTable::deserialize(MapAccessDeserializer::new(map)).map(FormatConfig::Table).map_err(A::Error::custom)
+        FormatTable::deserialize(MapAccessDeserializer::new(map)).map(FormatConfig::Table)
     }
 }
 
