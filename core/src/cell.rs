@@ -33,6 +33,8 @@ pub enum Tag {
     Date,
     /// Microseconds.
     Time,
+    /// Microseconds and digits of the fraction.
+    FixedTime,
     /// Microseconds and offset.
     TimeTz,
     /// Day and microseconds, no zone.
@@ -63,7 +65,7 @@ pub enum Tag {
     Other,
 }
 
-const TAGS: [Tag; 26] = [
+const TAGS: [Tag; 27] = [
     Tag::Null,
     Tag::Unknown,
     Tag::Bool,
@@ -76,6 +78,7 @@ const TAGS: [Tag; 26] = [
     Tag::Bytes,
     Tag::Date,
     Tag::Time,
+    Tag::FixedTime,
     Tag::TimeTz,
     Tag::Timestamp,
     Tag::TimestampTz,
@@ -142,6 +145,9 @@ pub enum Value<'a> {
     Date(Date),
     /// Microseconds since midnight; `24:00:00` is 86,400,000,000.
     Time(i64),
+    /// The same, or a signed span, and the digits of a second's fraction with which the database prints it, zeros at the end
+    /// too: MySQL's `TIME(3)`.
+    FixedTime(i64, u8),
     /// Microseconds since local midnight, and the offset in seconds east of Greenwich.
     TimeTz(i64, i32),
     /// Civil time.
@@ -212,9 +218,14 @@ impl Cell {
         Cell::raw(Tag::Date, 0, value.0 as u32)
     }
 
-    /// A time of day or signed span, in microseconds.
+    /// A time of day, in microseconds.
     pub fn time(micros: i64) -> Cell {
         Cell::raw(Tag::Time, micros as u64, 0)
+    }
+
+    /// A time of day or signed span, in microseconds, that is printed with so many digits of a fraction.
+    pub fn fixed_time(micros: i64, digits: u8) -> Cell {
+        Cell::raw(Tag::FixedTime, micros as u64, digits.into())
     }
 
     /// A time of day in microseconds with an offset in seconds east of Greenwich.
@@ -279,6 +290,7 @@ impl Cell {
             Tag::Bytes => Value::Bytes(self.bytes(arena)),
             Tag::Date => Value::Date(Date(self.extra as i32)),
             Tag::Time => Value::Time(self.payload as i64),
+            Tag::FixedTime => Value::FixedTime(self.payload as i64, self.extra as u8),
             Tag::TimeTz => Value::TimeTz(self.payload as i64, self.extra as i32),
             Tag::Timestamp => Value::Timestamp(timestamp()),
             Tag::TimestampTz => Value::TimestampTz(timestamp()),
@@ -452,6 +464,7 @@ mod tests {
                 Value::Float32(v) => prop_assert_eq!(v.to_bits(), g),
                 other => prop_assert!(false, "{:?}", other),
             }
+            prop_assert_eq!(Cell::fixed_time(t, 3).value(&[]), Value::FixedTime(t, 3));
             prop_assert_eq!(Cell::time_tz(t, o).value(&[]), Value::TimeTz(t, o));
             prop_assert_eq!(Cell::date(Date(d)).value(&[]), Value::Date(Date(d)));
             let stamp = Timestamp { date: Date(d), micros: t };

@@ -36,7 +36,7 @@ pub enum DataType {
     Bytes,
     /// `Value::Date`.
     Date,
-    /// Time of day, or a signed span in MySQL; `Value::Time`.
+    /// Time of day, or a signed span in MySQL; `Value::Time` or `Value::FixedTime`.
     Time {
         /// Digits of a second's fraction, 0 to 6.
         precision: u8,

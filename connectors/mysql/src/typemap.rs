@@ -183,8 +183,8 @@ enum Kind {
     Time2(u8),
     /// 24 bits that read `HHMMSS` as a decimal number.
     TimeOld,
-    /// The result protocol's time.
-    TimeResult,
+    /// Digits of the fraction: the result protocol's time.
+    TimeResult(u8),
     Decimal(Layout),
     Float32,
     Float64,
@@ -234,9 +234,9 @@ impl Decoder {
             Kind::UInt64 => Cell::uint(u64::from_le_bytes(take(input)?)),
             Kind::Float32 => Cell::float32(f32::from_le_bytes(take(input)?)),
             Kind::Float64 => Cell::float64(f64::from_le_bytes(take(input)?)),
-            Kind::Time2(fsp) => Cell::time(temporal::time2(input, *fsp)?),
-            Kind::TimeOld => Cell::time(temporal::time_old(take(input)?)?),
-            Kind::TimeResult => Cell::time(temporal::time_result(input)?),
+            Kind::Time2(fsp) => Cell::fixed_time(temporal::time2(input, *fsp)?, *fsp),
+            Kind::TimeOld => Cell::fixed_time(temporal::time_old(take(input)?)?, 0),
+            Kind::TimeResult(fsp) => Cell::fixed_time(temporal::time_result(input)?, *fsp),
             Kind::Year => {
                 let [years] = take(input)?;
                 Cell::int(if years == 0 { 0 } else { 1_900 + i64::from(years) })

@@ -46,6 +46,8 @@ enum Part {
     Decimal(u8, u8),
     /// A number that is a string in the table.
     Number,
+    /// A time that is a string in the table.
+    Time,
     Text,
     Bytes,
 }
@@ -189,6 +191,7 @@ fn part(source: &DataType, column: &ColumnType) -> Option<Part> {
         ColumnType::Double => Part::Double,
         ColumnType::Decimal(precision, scale) => Part::Decimal(*precision, *scale),
         ColumnType::String if matches!(source, DataType::Decimal { .. }) => Part::Number,
+        ColumnType::String if matches!(source, DataType::Time { .. }) => Part::Time,
         ColumnType::String => Part::Text,
         ColumnType::Binary => Part::Bytes,
         ColumnType::Date => Part::Date,
@@ -204,7 +207,7 @@ fn scalar_bits(part: Part) -> Option<u8> {
         Part::Integer(bits) => Some(bits),
         Part::Date => Some(32),
         Part::Micros => Some(64),
-        Part::Float | Part::Double | Part::Decimal(..) | Part::Number | Part::Text | Part::Bytes => None,
+        Part::Float | Part::Double | Part::Decimal(..) | Part::Number | Part::Time | Part::Text | Part::Bytes => None,
     }
 }
 
@@ -225,10 +228,10 @@ fn append(out: &mut Vec<u8>, part: Part, piece: &Piece<'_>) {
         Piece::Bytes(bytes) => {
             let at = out.len();
             out.extend_from_slice(&[0; 8]);
-            if part == Part::Number {
-                append_number(out, bytes)
-            } else {
-                out.extend_from_slice(bytes)
+            match part {
+                Part::Number => append_number(out, bytes),
+                Part::Time => out.extend_from_slice(without_zeros(bytes)),
+                _ => out.extend_from_slice(bytes),
             }
             let length = (out.len() - at - 8) as u64;
             if let Some(slot) = out.get_mut(at..at + 8) {
@@ -236,6 +239,16 @@ fn append(out: &mut Vec<u8>, part: Part, piece: &Piece<'_>) {
             }
         }
     }
+}
+
+/// A time's text without zeros at the end of its fraction: older rows have the digits that the column had then.
+fn without_zeros(text: &[u8]) -> &[u8] {
+    if !text.contains(&b'.') {
+        return text;
+    }
+    let end = text.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+    let text = text.get(..end).unwrap_or(text);
+    text.strip_suffix(b".").unwrap_or(text)
 }
 
 /// Appends a number's text without zeros that do not change it.
@@ -278,7 +291,7 @@ fn piece_of_value<'a>(part: Part, value: Value<'a>, rendered: &'a mut Vec<u8>) -
         (Part::Decimal(precision, scale), value) => Piece::Wide(unscaled(value, precision, scale)?),
         (Part::Bytes, Value::Bytes(v)) | (Part::Text, Value::Text(v) | Value::Uuid(v)) => Piece::Bytes(v),
         (Part::Number, Value::Decimal(v)) => Piece::Bytes(v.text()),
-        (Part::Text, value) => {
+        (Part::Text | Part::Time, value) => {
             rendered.clear();
             write_text(rendered, value)?;
             Piece::Bytes(rendered)
@@ -317,7 +330,7 @@ fn piece_of_array(part: Part, array: &ArrayRef, row: usize) -> Option<Piece<'_>>
         Part::Float => Piece::Scalar(float_bits(at::<Float32Type>(array, row)?.into())),
         Part::Double => Piece::Scalar(float_bits(at::<Float64Type>(array, row)?)),
         Part::Decimal(..) => Piece::Wide(at::<Decimal128Type>(array, row)?),
-        Part::Number | Part::Text => Piece::Bytes(array.as_string_opt::<i32>()?.value(row).as_bytes()),
+        Part::Number | Part::Time | Part::Text => Piece::Bytes(array.as_string_opt::<i32>()?.value(row).as_bytes()),
         Part::Bytes => Piece::Bytes(array.as_binary_opt::<i32>()?.value(row)),
     })
 }
@@ -326,7 +339,9 @@ fn piece_of_array(part: Part, array: &ArrayRef, row: usize) -> Option<Piece<'_>>
 mod tests {
     use super::*;
     use crate::encode::column::Column;
+    use arrow_array::StringArray;
     use proptest::prelude::*;
+    use std::sync::Arc;
     use tidewire_core::calendar::{Date, Timestamp};
     use tidewire_core::decimal::Decimal;
 
@@ -367,6 +382,25 @@ mod tests {
     }
 
     #[test]
+    fn my_65_a_time_is_one_key_whatever_its_digits() {
+        let mut times = codec(&[DataType::Time { precision: 3 }]);
+        let mut of = |value| times.id_of_values([value].into_iter()).unwrap();
+        let half = of(Value::FixedTime(500_000, 1));
+        for same in [Value::FixedTime(500_000, 3), Value::Time(500_000)] {
+            assert_eq!(of(same), half, "{same:?}");
+        }
+        let whole = of(Value::FixedTime(600_000_000, 0));
+        assert_eq!(of(Value::FixedTime(600_000_000, 6)), whole);
+        assert_ne!(of(Value::FixedTime(60_000_000, 0)), whole);
+        // Rows of before were written with the digits that the column had.
+        let mut ids = Vec::new();
+        let texts: ArrayRef =
+            Arc::new(StringArray::from(vec!["00:00:00.5", "00:00:00.500000", "00:10:00", "00:10:00.0"]));
+        times.ids_of_arrays(&[texts], &mut ids).unwrap();
+        assert_eq!(ids, [half, half, whole, whole]);
+    }
+
+    #[test]
     fn my_60_unsigned_numbers_and_labels_are_keys() {
         let labels = || ["a", "b"].map(Into::into).into();
         let types = [
@@ -385,7 +419,7 @@ mod tests {
                 Value::Enum(b"a"),
                 Value::Set(b"a,b"),
                 Value::Bits(b"000000001"),
-                Value::Time(time),
+                Value::FixedTime(time, 6),
                 Value::Bytes(b"\0\xff"),
             ]
         };

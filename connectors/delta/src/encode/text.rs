@@ -33,6 +33,7 @@ pub(crate) fn write_text(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), Unfi
             }
         }
         Value::Time(micros) => write_time(out, micros, Fraction::Trimmed),
+        Value::FixedTime(micros, digits) => write_time(out, micros, Fraction::Fixed(digits)),
         Value::TimeTz(micros, offset) => {
             write_time(out, micros, Fraction::Trimmed);
             write_offset(out, offset);
@@ -69,9 +70,12 @@ mod tests {
             (Value::TimestampTz(Timestamp::from_epoch_micros(0)), "1970-01-01 00:00:00+00"),
             (Value::TimestampTz(Timestamp::INFINITY), "infinity"),
             (Value::Time(86_400_000_000), "24:00:00"),
-            // MY-65: a span, with as many digits of a fraction as it needs.
-            (Value::Time(-3_020_399_000_000), "-838:59:59"),
-            (Value::Time(-1), "-00:00:00.000001"),
+            (Value::Time(43_200_500_000), "12:00:00.5"),
+            // MY-65: a span, with the digits of its column.
+            (Value::FixedTime(-3_020_399_000_000, 0), "-838:59:59"),
+            (Value::FixedTime(-1, 6), "-00:00:00.000001"),
+            (Value::FixedTime(43_200_500_000, 3), "12:00:00.500"),
+            (Value::FixedTime(0, 2), "00:00:00.00"),
             (Value::Set(b"x,z"), "x,z"),
             (Value::Bits(b"0000000101"), "0000000101"),
             (Value::TimeTz(0, -12_600), "00:00:00-03:30"),

@@ -59,7 +59,7 @@ impl ValueWriter<'_> {
             (Form::Hex, Value::Bytes(bytes)) => write_hex(self.out, bytes),
             (_, Value::Decimal(value)) => return self.decimal(form, value),
             (_, Value::Date(value)) => return self.date(form, value),
-            (_, Value::Time(micros)) => return self.time(form, micros),
+            (_, Value::Time(micros) | Value::FixedTime(micros, _)) => return self.time(form, micros),
             (Form::TimeTz, Value::TimeTz(micros, offset)) if self.profile == Profile::Debezium3 => {
                 temporal::write_utc_time(self.out, micros, offset);
             }

@@ -137,7 +137,7 @@ fn constant(column: &ColumnDef, text: &str, zero: ZeroDates) -> Option<(Kind, Ve
         ColumnKind::Timestamp { fsp } => {
             (moment(Meaning::Timestamp, *fsp), moment_parts(text, *fsp).filter(|bytes| **bytes == [0])?)
         }
-        ColumnKind::Time { fsp } => (Kind::TimeResult, time_parts(text, *fsp)?),
+        ColumnKind::Time { fsp } => (Kind::TimeResult(*fsp), time_parts(text, *fsp)?),
         ColumnKind::Char { length } => string(column, text.trim_end_matches(' '), *length)?,
         ColumnKind::VarChar { length } => string(column, text, *length)?,
         ColumnKind::Text { .. } => string(column, text, u32::MAX)?,

@@ -63,7 +63,7 @@ fn number(column: &ColumnDef, result_type: u8) -> Option<Kind> {
 fn temporal(column: &ColumnDef, result_type: u8, zero: ZeroDates) -> Option<Kind> {
     let impossible = Impossible::of(zero, column.nullable);
     let (meaning, fsp) = match (&column.kind, result_type) {
-        (ColumnKind::Time { .. }, types::TIME) => return Some(Kind::TimeResult),
+        (ColumnKind::Time { fsp }, types::TIME) => return Some(Kind::TimeResult(*fsp)),
         (ColumnKind::Date, types::DATE | types::NEWDATE) => (Meaning::Date, 0),
         (ColumnKind::DateTime { fsp }, types::DATETIME) => (Meaning::DateTime, *fsp),
         (ColumnKind::Timestamp { fsp }, types::TIMESTAMP) => (Meaning::Timestamp, *fsp),

@@ -96,7 +96,7 @@ fn a_file_gives_the_ids_that_the_cells_gave_for_every_type() {
         (Source::Bytes, vec![Value::Bytes(b""), Value::Bytes(b"\0\xff")]),
         (Source::Geometry, vec![Value::Geometry(0, b"\x01x"), Value::Geometry(4326, b"\x01x")]),
         (Source::Date, vec![Value::Date(Date(-719_162)), Value::Date(Date(0))]),
-        (Source::Time { precision: 6 }, vec![Value::Time(-1), Value::Time(1)]),
+        (Source::Time { precision: 6 }, vec![Value::Time(-1), Value::Time(1), Value::FixedTime(2, 6)]),
         (Source::TimeTz { precision: 6 }, vec![Value::TimeTz(0, 0), Value::TimeTz(0, 3_600)]),
         (Source::Timestamp { precision: 6 }, vec![Value::Timestamp(at(-1)), Value::Timestamp(at(0))]),
         (Source::TimestampTz { precision: 6 }, vec![Value::TimestampTz(at(-1)), Value::TimestampTz(at(0))]),

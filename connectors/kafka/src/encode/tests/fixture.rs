@@ -110,6 +110,7 @@ fn data_type(native: &str) -> DataType {
 
 /// Fills the batches of a script.
 pub(super) struct Fixture {
+    is_mysql: bool,
     builder: BatchBuilder,
     ordinal: u64,
     /// Number of the next row within its event, in sources that count them.
@@ -119,7 +120,7 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) fn new(source: &Arc<SourceDescriptor>, phase: Phase) -> Fixture {
         let builder = BatchBuilder::new(Arc::clone(source), phase, BatchLimits::default());
-        Fixture { builder, ordinal: 0, row: 0 }
+        Fixture { builder, is_mysql: source.connector != "postgresql", ordinal: 0, row: 0 }
     }
 
     pub(super) fn transaction(&mut self, id: i64) {
@@ -218,6 +219,7 @@ impl Fixture {
             DataType::Float32 => return Cell::float32(text.parse().expect("a float")),
             DataType::Float64 => return Cell::float64(text.parse().expect("a float")),
             DataType::Date => return Cell::date(date(text)),
+            DataType::Time { precision } if self.is_mysql => return Cell::fixed_time(time(text), *precision),
             DataType::Time { .. } => return Cell::time(time(text)),
             DataType::TimeTz { .. } => {
                 let (micros, offset) = with_offset(text);

@@ -66,7 +66,7 @@ fn parts_out_of_range_are_malformed() {
     for bytes in [&b"\x08\x00\xff\xff\xff\xff\x00\x00\x00"[..], b"\x08\x00\x22\x00\x00\x00\x17\x00\x00", b"\x01\x00"] {
         assert_eq!(read(&time, bytes), Err(TIME));
     }
-    assert_eq!(read(&time, b"\x00").unwrap(), "00:00:00");
+    assert_eq!(read(&time, b"\x00").unwrap(), "00:00:00.000000");
 }
 
 /// MY-64: seconds are unsigned, so that MariaDB's timestamps reach 2106.
@@ -120,7 +120,7 @@ proptest! {
         let decoder = log(ColumnKind::Time { fsp }, types::TIME2, u16::from(fsp));
         let mut builder = builder();
         let cell = decoder.decode(&mut &pack_time(micros, fsp)[..], &mut builder, &mut Scratch::default());
-        prop_assert_eq!(cell, Ok(Cell::time(micros)));
+        prop_assert_eq!(cell, Ok(Cell::fixed_time(micros, fsp)));
     }
 
     #[test]

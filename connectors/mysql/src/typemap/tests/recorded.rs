@@ -186,7 +186,6 @@ fn the_log_and_a_result_and_the_servers_text_agree() {
                         let text: f64 = row.text.parse().unwrap();
                         assert_eq!(log.parse::<f64>().unwrap(), text, "{}", case.sql);
                     }
-                    ColumnKind::Time { .. } => assert_eq!(log, trimmed(&row.text), "{}", case.sql),
                     _ => assert_eq!(log, row.text, "{}", case.sql),
                 }
             }
