@@ -37,6 +37,8 @@ pub enum Tag {
     FixedTime,
     /// Microseconds and offset.
     TimeTz,
+    /// Text of a date that is none, in the arena.
+    Impossible,
     /// Day and microseconds, no zone.
     Timestamp,
     /// Day and microseconds, UTC.
@@ -65,7 +67,7 @@ pub enum Tag {
     Other,
 }
 
-const TAGS: [Tag; 27] = [
+const TAGS: [Tag; 28] = [
     Tag::Null,
     Tag::Unknown,
     Tag::Bool,
@@ -80,6 +82,7 @@ const TAGS: [Tag; 27] = [
     Tag::Time,
     Tag::FixedTime,
     Tag::TimeTz,
+    Tag::Impossible,
     Tag::Timestamp,
     Tag::TimestampTz,
     Tag::Interval,
@@ -117,6 +120,9 @@ pub struct Cell {
 
 const _: () = assert!(size_of::<Cell>() == 16);
 
+/// What resolves a [`Value::Impossible`].
+pub const IMPOSSIBLE_DATE_REMEDY: &str = "set `zero_dates` of the source to \"null\", \"epoch\" or \"string\", or correct the row at the source and read the table again";
+
 /// A cell's value, borrowed from the arena. Text-like variants are UTF-8, checked by the source that
 /// wrote them; they are bytes here because most encoders copy them as bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,6 +156,9 @@ pub enum Value<'a> {
     FixedTime(i64, u8),
     /// Microseconds since local midnight, and the offset in seconds east of Greenwich.
     TimeTz(i64, i32),
+    /// The database's text of a date or a timestamp that no calendar has (MySQL's `0000-00-00`), in a column of such. A sink
+    /// that has no text for the column halts the table.
+    Impossible(&'a [u8]),
     /// Civil time.
     Timestamp(Timestamp),
     /// Instant in UTC.
@@ -292,6 +301,7 @@ impl Cell {
             Tag::Time => Value::Time(self.payload as i64),
             Tag::FixedTime => Value::FixedTime(self.payload as i64, self.extra as u8),
             Tag::TimeTz => Value::TimeTz(self.payload as i64, self.extra as i32),
+            Tag::Impossible => Value::Impossible(self.bytes(arena)),
             Tag::Timestamp => Value::Timestamp(timestamp()),
             Tag::TimestampTz => Value::TimestampTz(timestamp()),
             Tag::Interval => Value::Interval(read_interval(self.bytes(arena))),

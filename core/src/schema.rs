@@ -47,7 +47,7 @@ pub enum Missing {
 impl From<Constant> for Missing {
     fn from(constant: Constant) -> Missing {
         match constant.value() {
-            Value::Unknown => Missing::Unknown,
+            Value::Unknown | Value::Impossible(_) => Missing::Unknown,
             Value::Null => Missing::Null,
             _ => Missing::Value(constant),
         }

@@ -4,6 +4,7 @@ pub(crate) mod rig;
 
 mod connect;
 mod crash;
+mod dates;
 mod ddl;
 mod defaults;
 mod faults;

@@ -96,9 +96,6 @@ pub(crate) enum ValueError {
         /// How many there are.
         labels: u32,
     },
-    /// An impossible date where those halt (MY-64).
-    #[error("`{0}` is a date that no calendar has; `zero_dates` says what becomes of such: null, epoch or string")]
-    ZeroDate(Box<str>),
     /// Beyond what a batch can hold.
     #[error("the value does not fit a batch")]
     TooLarge,

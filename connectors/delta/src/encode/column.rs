@@ -24,6 +24,8 @@ pub(crate) enum Unfit {
     NotFinite,
     /// A date outside the years 1 to 9999.
     Year,
+    /// A date that no calendar has.
+    Calendar,
     /// An integer or decimal with more digits than the column has.
     Digits,
     /// An array with several dimensions, or one that does not begin at 1.
@@ -201,6 +203,7 @@ impl Column {
                 write_text(&mut column.bytes, value)?;
                 return column.end();
             }
+            (_, Value::Impossible(_)) => return Err(Unfit::Calendar),
             (Column::Decimal { values, precision, scale }, value) => values.push(unscaled(value, *precision, *scale)?),
             (Column::Timestamp(column), Value::TimestampTz(v)) => column.push(micros(v)?),
             (Column::TimestampNtz(column), Value::Timestamp(v)) => column.push(micros(v)?),
@@ -446,6 +449,9 @@ mod tests {
         for (column_type, value, expect) in [
             // PG-50: infinities, BC, years above 9999.
             (ColumnType::Date, Value::Date(Date::INFINITY), Unfit::NotFinite),
+            // MY-64: dates that are none.
+            (ColumnType::Date, Value::Impossible(b"0000-00-00"), Unfit::Calendar),
+            (ColumnType::TimestampNtz, Value::Impossible(b"2024-02-30 00:00:00"), Unfit::Calendar),
             (ColumnType::Date, date(0, 12, 31), Unfit::Year),
             (ColumnType::Date, date(10_000, 1, 1), Unfit::Year),
             (ColumnType::Timestamp, Value::TimestampTz(Timestamp::NEG_INFINITY), Unfit::NotFinite),

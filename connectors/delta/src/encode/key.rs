@@ -278,6 +278,7 @@ fn append_number(out: &mut Vec<u8>, text: &[u8]) {
 fn piece_of_value<'a>(part: Part, value: Value<'a>, rendered: &'a mut Vec<u8>) -> Result<Piece<'a>, Unfit> {
     Ok(match (part, value) {
         (_, Value::Unknown) => return Err(Unfit::Unknown),
+        (Part::Date | Part::Micros, Value::Impossible(_)) => return Err(Unfit::Calendar),
         (Part::Integer(64), Value::Int(v)) => Piece::Scalar(v),
         (Part::Integer(bits), Value::Int(v)) => Piece::Scalar(fits(v, bits)?),
         (Part::Integer(bits), Value::UInt(v)) => {

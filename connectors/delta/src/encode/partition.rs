@@ -68,6 +68,7 @@ pub(crate) fn text_of(column_type: &ColumnType, value: Value<'_>) -> Result<Opti
         }
         (ColumnType::String, value) => write_text(&mut out, value)?,
         (_, Value::Unknown) => return Err(Unfit::Unknown),
+        (_, Value::Impossible(_)) => return Err(Unfit::Calendar),
         _ => return Err(Unfit::Kind),
     }
     match String::from_utf8(out) {

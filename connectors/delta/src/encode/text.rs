@@ -18,6 +18,7 @@ pub(crate) fn write_text(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), Unfi
         | Value::Bits(text)
         | Value::Range(text)
         | Value::Composite(text)
+        | Value::Impossible(text)
         | Value::Other(text) => out.extend_from_slice(text),
         Value::Decimal(decimal) => out.extend_from_slice(decimal.text()),
         Value::Array(array) => out.extend_from_slice(array.text()),
@@ -76,6 +77,7 @@ mod tests {
             (Value::FixedTime(-1, 6), "-00:00:00.000001"),
             (Value::FixedTime(43_200_500_000, 3), "12:00:00.500"),
             (Value::FixedTime(0, 2), "00:00:00.00"),
+            (Value::Impossible(b"0000-00-00"), "0000-00-00"),
             (Value::Set(b"x,z"), "x,z"),
             (Value::Bits(b"0000000101"), "0000000101"),
             (Value::TimeTz(0, -12_600), "00:00:00-03:30"),

@@ -3,6 +3,7 @@
 use crate::encode::column::Unfit;
 use crate::encode::key::KeyFault;
 use crate::layout::{Layout, column_label, key_text};
+use tidewire_core::cell::IMPOSSIBLE_DATE_REMEDY;
 use tidewire_core::{Error, TableSchema, Value};
 
 /// Why a value stops its table, in the operator's words.
@@ -29,6 +30,11 @@ pub(crate) fn unfit_error<'a>(
         Unfit::Year => "lies outside the years 1 to 9999",
         Unfit::Digits => "has too many digits",
         Unfit::Shape => "has several dimensions or does not begin at 1",
+        Unfit::Calendar => {
+            return Error::operator("date_impossible", format!("{place} is a date that no calendar has"))
+                .with_remedy(IMPOSSIBLE_DATE_REMEDY)
+                .with_table(schema.name.clone());
+        }
         Unfit::Empty => {
             return Error::operator("partition_value_empty", format!("{place} is an empty text, which readers take for null in a partition column"))
                 .with_remedy("take the column out of `partition_by` and give the sink a new name and location, or correct the row at the source")
@@ -82,6 +88,16 @@ pub(super) fn key_fault<'a>(schema: &TableSchema, fault: KeyFault, value: impl F
             "key_unknown",
             format!("the log left out key column `{}` of a row of `{}`", name(part), schema.name),
             whole_rows(schema),
+        ),
+        KeyFault::Unfit(part, Unfit::Calendar) => (
+            "date_impossible",
+            format!(
+                "key column `{}` of `{}` has a date that no calendar has, in the row `{}`",
+                name(part),
+                schema.name,
+                key()
+            ),
+            IMPOSSIBLE_DATE_REMEDY.to_owned(),
         ),
         KeyFault::Unfit(part, _) => (
             "value_out_of_range",

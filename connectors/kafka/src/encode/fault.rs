@@ -3,6 +3,7 @@
 use super::table::{RowFault, TablePlan};
 use super::value::Fault;
 use tidewire_core::Error;
+use tidewire_core::cell::IMPOSSIBLE_DATE_REMEDY;
 
 /// The error for a row; `key` is its key's payload as far as it was written.
 pub(crate) fn row_error(plan: &TablePlan, key: &[u8], fault: RowFault) -> Error {
@@ -33,6 +34,11 @@ pub(crate) fn row_error(plan: &TablePlan, key: &[u8], fault: RowFault) -> Error 
             "let the log carry whole rows: `ALTER TABLE {table} REPLICA IDENTITY FULL` in PostgreSQL, \
              `binlog_row_image = FULL` in MySQL and MariaDB"
         )),
+        RowFault::Value(index, Fault::Impossible) => Error::operator(
+            "date_impossible",
+            format!("column `{}` of table `{table}` ({key}) has a date that no calendar has", column(index)),
+        )
+        .with_remedy(IMPOSSIBLE_DATE_REMEDY),
         RowFault::Value(index, Fault::Mismatch) => Error::bug(
             "cell_type_mismatch",
             format!("a cell of column `{}` of table `{table}` ({key}) is not of the column's type", column(index)),

@@ -20,6 +20,8 @@ const DIMENSIONS_MAX: usize = 16;
 pub(crate) enum Fault {
     /// The form has no place for it; what to set instead.
     OutOfRange { remedy: &'static str },
+    /// It is a date that no calendar has.
+    Impossible,
     /// The cell is not of the column's type.
     Mismatch,
 }
@@ -46,6 +48,7 @@ impl ValueWriter<'_> {
     pub(crate) fn write(&mut self, form: &Form, value: Value<'_>) -> Result<(), Fault> {
         match (form, value) {
             (_, Value::Null) => self.out.extend_from_slice(b"null"),
+            (_, Value::Impossible(_)) => return Err(Fault::Impossible),
             (Form::Bool, Value::Bool(value)) => self.boolean(value),
             (Form::Int | Form::UInt, Value::Int(value)) => write_int(self.out, value),
             (Form::Int | Form::UInt, Value::UInt(value)) => write_int(self.out, value),

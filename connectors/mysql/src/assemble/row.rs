@@ -246,13 +246,7 @@ impl Assembler {
         let (message, cause): (String, Box<dyn std::error::Error + Send + Sync>) = match fault {
             Fault::Row(cause) => (format!("a row of table `{name}` before `{}`", self.here()), Box::new(cause)),
             Fault::Value(index, cause) => {
-                let zero = matches!(cause, ValueError::ZeroDate(_));
                 let message = format!("column `{}` of a row of table `{name}` before `{}`", column(index), self.here());
-                if zero {
-                    return Error::operator("date_impossible", format!("{message}: {cause}"))
-                        .with_remedy("set `zero_dates` of the source to \"null\", \"epoch\" or \"string\"")
-                        .with_table(name.clone());
-                }
                 let (remedy, name) = (cause.remedy(), name.clone());
                 let error = Error::operator("value_unreadable", message).with_remedy(remedy);
                 return error.with_table(name).with_cause(cause);

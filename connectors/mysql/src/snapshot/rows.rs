@@ -69,9 +69,5 @@ impl Rows {
 fn unreadable(table: &TableSchema, index: usize, cause: ValueError) -> Error {
     let column = table.columns.get(index).map_or("?", |column| &column.name);
     let message = format!("column `{column}` of a row of table `{}`", table.name);
-    if matches!(cause, ValueError::ZeroDate(_)) {
-        return Error::operator("date_impossible", format!("{message}: {cause}"))
-            .with_remedy("set `zero_dates` of the source to \"null\", \"epoch\" or \"string\"");
-    }
     Error::operator("value_unreadable", message).with_remedy(cause.remedy()).with_cause(cause)
 }

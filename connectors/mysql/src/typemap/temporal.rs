@@ -187,7 +187,7 @@ impl Moment {
         }
         match civil.to_timestamp() {
             Some(value) => Ok(self.cell(value)),
-            None => self.impossible(&civil),
+            None => Ok(self.impossible(&civil, builder)),
         }
     }
 
@@ -201,15 +201,14 @@ impl Moment {
     }
 
     #[cold]
-    fn impossible(self, civil: &Civil) -> Result<Cell, ValueError> {
+    fn impossible(self, civil: &Civil, builder: &mut BatchBuilder) -> Cell {
+        let text = |out: &mut Vec<u8>| civil.write(out, self.meaning, self.fsp);
         match self.impossible {
-            Impossible::Null => Ok(Cell::NULL),
-            Impossible::Epoch => Ok(self.cell(EPOCH)),
-            Impossible::Halt | Impossible::Text => {
-                let mut text = Vec::new();
-                civil.write(&mut text, self.meaning, self.fsp);
-                Err(ValueError::ZeroDate(String::from_utf8_lossy(&text).into()))
-            }
+            Impossible::Null => Cell::NULL,
+            Impossible::Epoch => self.cell(EPOCH),
+            // It is one table that must not go on, and that a sink can halt.
+            Impossible::Halt => builder.long_with(Tag::Impossible, text),
+            Impossible::Text => builder.long_with(Tag::Text, text),
         }
     }
 }

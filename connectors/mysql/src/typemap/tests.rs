@@ -51,6 +51,7 @@ pub(super) fn show(value: Value<'_>) -> String {
         Value::Date(value) => written(&|out| {
             calendar::write_date(out, value);
         }),
+        Value::Impossible(value) => format!("impossible {}", text(value)),
         Value::FixedTime(value, digits) => written(&|out| calendar::write_time(out, value, Fraction::Fixed(digits))),
         Value::Timestamp(value) | Value::TimestampTz(value) => {
             written(&|out| calendar::write_timestamp(out, value, b' ', Fraction::Trimmed, b""))

@@ -16,6 +16,7 @@ use tidewire_core::{
 pub(super) enum Text<'a> {
     Null,
     Unknown,
+    Impossible(&'a str),
     Is(&'a str),
 }
 
@@ -204,6 +205,7 @@ impl Fixture {
             let cell = match text {
                 Text::Null => Cell::NULL,
                 Text::Unknown => Cell::UNKNOWN,
+                Text::Impossible(text) => self.builder.long(Tag::Impossible, text.as_bytes()),
                 Text::Is(text) => self.cell(&column.data_type, text),
             };
             self.builder.cell(cell);

@@ -121,6 +121,14 @@ fn a_form_without_a_place_for_a_value_stops_the_table() {
     for values in [[("id", "3"), ("c_ts", "infinity")], [("id", "5"), ("c_date", "-infinity")]] {
         error_of(insert(adaptive, &special, row(&values)), "value_out_of_range", &temporal);
     }
+    // MY-64: a date that is none has no place in any form.
+    for (column, text) in [("c_date", "0000-00-00"), ("c_ts", "2024-02-30 00:00:00")] {
+        let mut none = row(&[("id", "1")]);
+        none[special.column_index(column).unwrap()] = Text::Impossible(text);
+        for settings in [OWN, adaptive] {
+            error_of(insert(settings, &special, none.clone()), "date_impossible", &[column, "`zero_dates`"]);
+        }
+    }
     let beyond = row(&[("id", "1"), ("c_ts", "294276-12-31 00:00:00")]);
     error_of(insert(adaptive, &special, beyond), "value_out_of_range", &["c_ts"]);
     for column in ["c_num", "c_num_10_2"] {
