@@ -3,6 +3,7 @@
 
 use crate::client::failure::Failure;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::time::Duration;
 use tidewire_core::{Error, ErrorKind};
 
 /// The error of something that the producer was asked to do; `act` says what, in the present tense.
@@ -38,6 +39,31 @@ pub(crate) fn of_code(act: &str, code: Code, text: &str) -> Error {
 /// Whether another producer with the same transactional id has taken over, or the coordinator has given up on this one.
 pub(crate) fn is_fenced(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping)
+}
+
+/// What becomes of an error in a transaction that has been open for so long. Past its time limit the brokers abort it, and
+/// answer as they do for many reasons, or the client gives up before they do: it is our clock that tells. It runs from before the
+/// brokers' own, so that what they gave up on has always outlived the limit here. Such a transaction would be repeated for
+/// ever, each time as slow as before.
+pub(crate) fn outlived(error: Error, open_for: Duration, limit: Duration) -> Error {
+    match error.kind() {
+        ErrorKind::Retry if open_for >= limit => expired(error, open_for, limit),
+        _ => error,
+    }
+}
+
+/// The error of a transaction that outlived its time limit.
+pub(crate) fn expired(error: Error, open_for: Duration, limit: Duration) -> Error {
+    let sentence = format!(
+        "a transaction was open for {open_for:.0?}, and the brokers give up on it after {limit:.0?} (`transaction_timeout`)"
+    );
+    Error::retry("transaction_expired", sentence)
+        .with_remedy(
+            "if the brokers were there all the time, lower `commit_interval`, `commit_changes` or `commit_bytes` of the sink, or raise its \
+             `transaction_timeout` (and the brokers' `transaction.max.timeout.ms`, if it is lower); with `transactions` in its \
+             `format` a transaction of the source is never split",
+        )
+        .with_cause(error)
 }
 
 /// The code of a topic that wants more replicas than there are brokers at the moment.
@@ -165,6 +191,31 @@ fn denied(code: Code) -> Option<(&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SK-07.
+    #[test]
+    fn a_transaction_that_outlived_its_limit_names_the_settings() {
+        let limit = Duration::from_secs(60);
+        for (error, seconds, expired) in [
+            // By the client's limit for a delivery, by what the coordinator says of a transaction that is gone, by an abort.
+            (of_code("commit", Code::MessageTimedOut, "text"), 60, true),
+            (of_code("commit", Code::InvalidTransactionalState, "text"), 75, true),
+            (of_code("commit", Code::Fatal, "text"), 61, true),
+            (of_code("commit", Code::MessageTimedOut, "text"), 59, false),
+            // Another remedy helps.
+            (of_code("commit", Code::TopicAuthorizationFailed, "text"), 75, false),
+            (of_code("commit", Code::MessageSizeTooLarge, "text"), 75, false),
+        ] {
+            let (code, kind) = (error.code(), error.kind());
+            let error = outlived(error, Duration::from_secs(seconds), limit);
+            assert_eq!(error.kind(), kind, "{code}: it is tried again as before");
+            assert_eq!(error.code() == "transaction_expired", expired, "{code}");
+            let remedy = error.remedy().unwrap_or_default();
+            let named = ["`transaction_timeout`", "`commit_interval`", "`commit_changes`", "`commit_bytes`"];
+            assert_eq!(named.iter().all(|setting| remedy.contains(setting)), expired, "{remedy}");
+            assert!(!expired || error.chain().contains("text"), "{}", error.chain());
+        }
+    }
 
     #[test]
     fn the_kind_names_the_next_action() {

@@ -156,16 +156,21 @@ impl KafkaSink {
             return error;
         };
         self.metrics.aborts.increment(1);
+        // Before the brokers are asked for anything more, which may take long itself.
+        let (open_for, limit) = (since.elapsed(), self.settings.transaction_timeout);
         match error.kind() {
-            ErrorKind::Fenced if self.holds_first() => {
-                Error::retry("producer_taken", "another instance of this sink started and halted").with_cause(error)
-            }
-            ErrorKind::Fenced => self.judge_fencing(error, since.elapsed()),
+            ErrorKind::Fenced if self.holds_first() => match open_for >= limit {
+                true => error::expired(error, open_for, limit),
+                false => {
+                    Error::retry("producer_taken", "another instance of this sink started and halted").with_cause(error)
+                }
+            },
+            ErrorKind::Fenced => self.judge_fencing(error, open_for),
             ErrorKind::Retry | ErrorKind::Operator | ErrorKind::Configuration | ErrorKind::Bug => {
                 if let Err(failure) = self.outbox.abort(ABORT_TIMEOUT) {
                     tracing::info!(code = ?failure.code, error = failure.text, "the transaction could not be aborted; the next start does it");
                 }
-                self.explain(error)
+                error::outlived(self.explain(error), open_for, limit)
             }
         }
     }
@@ -190,8 +195,7 @@ impl KafkaSink {
             match &stored {
                 Ok(Some(stored)) if stored.epoch > self.epoch => return error,
                 Ok(_) if open_for >= self.settings.transaction_timeout => {
-                    let sentence = format!("the brokers gave up on a transaction that was open for {open_for:.0?}");
-                    return Error::retry("transaction_expired", sentence).with_cause(error);
+                    return error::expired(error, open_for, self.settings.transaction_timeout);
                 }
                 Ok(_) | Err(_) if Instant::now() < deadline => std::thread::sleep(SUCCESSOR_LOOK),
                 Ok(_) => {
