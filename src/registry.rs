@@ -276,6 +276,17 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_the_store_does_not_know_is_a_fault_at_its_place() {
+        let text = "[sources.shop.postgres]\nurl = \"postgres://a@h/b\"\n[sinks.lake.delta]\nlocation = \"s3://lake\"\n\
+             [sinks.lake.delta.storage]\naws_region = \"r\"\naws_acces_key_id = \"hunter2\"\n";
+        let shown = faults_of(text);
+        let expect =
+            ":7:1: sinks.lake.delta.storage.aws_acces_key_id: the store of this location knows no such setting";
+        assert!(shown.contains(expect) && shown.contains("`aws_access_key_id`"), "{shown}");
+        assert!(!shown.contains("hunter2") && shown.lines().count() == 1, "{shown}");
+    }
+
+    #[test]
     fn one_run_tells_the_faults_of_every_level() {
         let text = "shutdown_timeout = 5\n[admin]\nlisten = \"nowhere\"\n[sources.shop]\ntables = \"public.*\"\n\
              [sources.shop.postgres]\nurl = \"postgres://a@h/b\"\nslot = \"Bad Slot\"\nkeepalive_intervall = \"1s\"\n\

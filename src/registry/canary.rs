@@ -67,6 +67,7 @@ fn no_fault_prints_a_secret() {
         (delta("location = \"id:hunter2@bucket\""), "sinks.lake.delta.location"),
         (delta("location = \"file:///x\"\nstorage = \"hunter2\""), "sinks.lake.delta.storage"),
         (delta("location = \"file:///x\"\nstorage = { a = [\"hunter2\"] }"), "sinks.lake.delta.storage.a"),
+        (delta("location = \"s3://x\"\nstorage = { aws_secret = \"hunter2\" }"), "lake.delta.storage.aws_secret"),
         (delta("location = \"file:///x\"\nmode = \"x://a:hunter2@b\""), "sinks.lake.delta.mode"),
         (with("slot = \"postgres://cdc:hunter2@db\"", ""), "sources.shop.postgres.slot"),
         (with("", "[admin]\nlisten = \"http://a:hunter2@h:1\""), "admin.listen"),

@@ -1,6 +1,7 @@
 //! The sink's part of the configuration: as written, and checked. Knows no store and opens nothing.
 
 mod keyless;
+mod location;
 mod retention;
 mod together;
 
@@ -239,7 +240,10 @@ impl Settings {
     pub(crate) fn check(mut config: Config) -> Result<Settings, Vec<ConfigFault>> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, message: String| faults.push(ConfigFault { key: key.to_owned(), message });
-        let location = location(&config.location).map_err(|message| fault("location", message)).ok();
+        let location = location::parse(&config.location).map_err(|message| fault("location", message)).ok();
+        for (key, message) in location.iter().flat_map(|location| location::unknown(location, config.storage.keys())) {
+            fault(&format!("storage.{key}"), message);
+        }
         let table = config.table.clone().unwrap_or_else(|| Config::TABLE_DEFAULT.to_owned());
         if let Err(message) = check_template(&table) {
             fault("table", message);
@@ -406,27 +410,6 @@ fn budget(config: &Config, target_bytes: u64, fault: &mut impl FnMut(&str, Strin
     })
 }
 
-const LOCATION_FORMS: &str = "file:///path, s3://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix or \
-     gs://bucket/prefix";
-
-fn location(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|_| format!("`{text}` is no URL: write {LOCATION_FORMS}"))?;
-    let host = url.host_str().unwrap_or_default();
-    match url.scheme() {
-        "file" if url.to_file_path().is_ok_and(|path| path.parent().is_some()) => Ok(url),
-        "file" => Err(format!("`{text}` must name a directory below the root, as in file:///srv/lake")),
-        "s3" | "s3a" | "gs" if !host.is_empty() => Ok(url),
-        "s3" | "s3a" | "gs" => Err(format!("`{text}` names no bucket")),
-        // The host is the container's name, which has no dot, or the account's address behind the container.
-        "az" | "abfs" | "abfss" if !host.is_empty() && url.username().is_empty() != host.contains('.') => Ok(url),
-        "az" | "abfs" | "abfss" => Err(format!(
-            "`{text}` names no container: write az://container/prefix or \
-             abfss://container@account.dfs.core.windows.net/prefix"
-        )),
-        other => Err(format!("`{other}` locations are not available: write {LOCATION_FORMS}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -569,31 +552,5 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused() {
         assert!(serde_json::from_str::<Config>(r#"{"location": "file:///x", "locaton": ""}"#).is_err());
-    }
-
-    #[test]
-    fn locations() {
-        for (text, good) in [
-            ("file:///srv/lake", true),
-            ("s3://bucket", true),
-            ("s3://bucket/a/b", true),
-            ("s3:///a/b", false),
-            ("gs://bucket", true),
-            ("gs://bucket.of.a.domain/a/b", true),
-            ("gs:///a", false),
-            ("az://container/a/b", true),
-            ("abfs://container/a", true),
-            ("abfss://container@account.dfs.core.windows.net/a", true),
-            ("az://container@account.blob.core.windows.net/a", true),
-            ("az://account.blob.core.windows.net/container", false),
-            ("abfss://container@account/a", false),
-            ("az:///a", false),
-            ("adl://store/a", false),
-            ("file:///", false),
-            ("/srv/lake", false),
-            ("https://x/y", false),
-        ] {
-            assert_eq!(location(text).is_ok(), good, "{text}");
-        }
     }
 }
