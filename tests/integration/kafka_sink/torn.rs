@@ -69,7 +69,8 @@ fn sk_07_a_transaction_that_the_brokers_gave_up_on_is_sent_again() -> Result<()>
             Ok(bench.kafka.all_ended("shop.public.orders")?.then_some(()))
         })?;
         let error = sink.commit(&bench.progress()).err().context("a commit long after its time succeeded")?;
-        ensure!(error.kind() == ErrorKind::Retry, "{}", shown(&error));
+        let told = error.kind() == ErrorKind::Retry && error.code() == "transaction_expired";
+        ensure!(told && error.remedy().is_some_and(|text| text.contains("`commit_interval`")), "{}", shown(&error));
         drop(sink);
         ensure!(bench.committed("orders")?.len() == before, "nothing of it is seen");
         let (mut sink, progress) = bench.open(hasty)?;

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use columns::Columns;
 use std::time::Duration;
 use tidewire_testkit::kafka::Isolation;
-use tidewire_testkit::mysql::DATABASE;
+use tidewire_testkit::mysql::{Client, DATABASE};
 use tidewire_testkit::oracle;
-use tidewire_testkit::readers::Reader;
+use tidewire_testkit::readers::{self, Reader};
 use tidewire_testkit::{MysqlOptions, MysqlVersion};
 
 /// Tables that are odd as a whole: their columns, and rows before and after the start of the daemon.
@@ -74,12 +74,14 @@ fn check_with(options: &MysqlOptions, version: MysqlVersion) -> Result<()> {
     rig.daemon.run()?;
     rig.catch_up()?;
     rig.check_mirrors(&["every_type"], &[Reader::Deltalake])?;
+    times_have_the_digits_of_their_columns(&rig, &client)?;
     client.execute(&columns.insert(columns::STREAMED))?;
     for (_, _, _, after) in ODD {
         client.execute(after)?;
     }
     rig.catch_up()?;
     rig.check_mirrors(&["every_type"], &[Reader::Deltalake, Reader::Duckdb])?;
+    times_have_the_digits_of_their_columns(&rig, &client)?;
     snapshot_and_log_must_agree(&rig.records("every_type")?, columns.rows())?;
     rig.check_topics(&["every_type"], None)?;
     let kafka = rig.kafka.as_ref().context("a broker")?;
@@ -101,6 +103,20 @@ fn check_with(options: &MysqlOptions, version: MysqlVersion) -> Result<()> {
     rig.check_mirrors(&["every_type"], &[Reader::Duckdb, Reader::Kernel])?;
     rig.check_topics(&["every_type"], None)?;
     ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
+/// MY-65: other checks take `12:34:56.78` and `12:34:56.780` for one, a mirror has what the server prints.
+fn times_have_the_digits_of_their_columns(rig: &Rig, client: &Client) -> Result<()> {
+    for digits in [1, 2, 3, 4, 6] {
+        let column = format!("c_time_{digits}");
+        let sql = format!("SELECT CAST({column} AS CHAR) FROM every_type WHERE {column} IS NOT NULL ORDER BY 1");
+        let printed: Vec<String> = client.rows(&sql)?.iter().filter_map(|row| row[0].clone()).collect();
+        let seen = readers::read(Reader::Deltalake, &rig.table("every_type"))?.select(&[column])?.rows;
+        let mut seen: Vec<&str> = seen.iter().filter_map(|row| row[0].as_str()).collect();
+        seen.sort_unstable();
+        ensure!(!seen.is_empty() && seen == printed, "{seen:?} and {printed:?}");
+    }
     Ok(())
 }
 
