@@ -1,7 +1,8 @@
 """Reads Delta tables as their real readers see them, for as long as lines come. A line is a JSON array: what reads
 (deltalake, polars or duckdb; `changes` for delta-rs's change data feed from the beginning; `sums` for how many rows many of
-the versions have, and the sum of a column in them, as delta-rs sees them), the table's place, what its store must be
-told, and a version, a column or null. The answer is a line with the column names, then one JSON array a row, each value as
+the versions have, and the sum of a column in them, as delta-rs sees them; `counts` for how many rows have the same values in
+some columns, as delta-rs sees them), the table's place, what its store must be told, and a version, a column, some columns
+or null. The answer is a line with the column names, then one JSON array a row, each value as
 canonical text (null stays null, lists are lists), so that any two readers and the source can be compared byte by byte; every
 answer ends with the line `done`, or with `failed TEXT`."""
 
@@ -110,9 +111,26 @@ def sums(path, options, column, out):
         out.write(json.dumps([str(number), str(table.num_rows), str(total or 0)]) + "\n")
 
 
+def counts(path, options, columns, out):
+    """How many rows have the same texts in these columns."""
+    import pyarrow
+    from deltalake import DeltaTable, QueryBuilder
+
+    names = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
+    table = DeltaTable(path, storage_options=options)
+    query = f"select {names}, count(*) as rows from t group by {names}"
+    found = pyarrow.table(QueryBuilder().register("t", table).execute(query).read_all())
+    out.write(json.dumps([*columns, "rows"], ensure_ascii=False) + "\n")
+    for row in zip(*(column.to_pylist() for column in found.columns)):
+        out.write(json.dumps([canonical(value, False) for value in row], ensure_ascii=False) + "\n")
+
+
 def answer(what, path, options, more, out):
     """The lines of one answer, without its end."""
     options = options or None
+    if what == "counts":
+        counts(path, options, more, out)
+        return
     if what == "sums":
         sums(path, options, more, out)
         return

@@ -205,7 +205,13 @@ pub fn read_sums(at: impl Into<Location>, column: &str) -> Result<Table> {
     ask(&DELTALAKE, "sums", &at.into(), json!(column))
 }
 
-/// Asks a program in Python; `more` is a version, or a column.
+/// How many rows have the same texts in these columns, with delta-rs: the columns, and `rows`. For tables that are too large to
+/// be read whole, as a changelog of hours.
+pub fn read_counts(at: impl Into<Location>, columns: &[&str]) -> Result<Table> {
+    ask(&DELTALAKE, "counts", &at.into(), json!(columns))
+}
+
+/// Asks a program in Python; `more` is a version, a column, or some columns.
 fn ask(program: &Standing, what: &str, at: &Location, more: Value) -> Result<Table> {
     let options: serde_json::Map<String, Value> = at.options.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
     parse(what, at, program.ask(&json!([what, at.address, options, more]).to_string()))

@@ -20,6 +20,8 @@ const SECOND: &str = "second";
 /// Since when rows are valid that were read.
 const READ: &str = "1970-01-01T00:00:00.000000Z";
 
+/// Columns of a changelog that tell a change.
+pub(super) const CHANGE: &[&str] = &["_op", "_transaction"];
 /// Tables whose histories are followed row by row, with their keys: readers print all versions of all rows.
 const FOLLOWED: [(&str, &[&str]); 6] = [
     ("ledger", &["session", "number"]),
@@ -136,9 +138,8 @@ impl Modes {
             }
             Mode::Changelog => {
                 for table in KEYED.into_iter().chain([LOOSE]).filter(|table| *table != "bulk") {
-                    let all = readers::read(Reader::Deltalake, at(table)?)?;
-                    rows += all.rows.len() as u64;
-                    check_changelog(&all, &format!("{}.{table}", site.kind.schema()), committed, is_early)?;
+                    let counts = readers::read_counts(at(table)?, CHANGE)?;
+                    rows += check_changelog(&counts, &format!("{}.{table}", site.kind.schema()), committed, is_early)?;
                 }
             }
         }
@@ -146,22 +147,26 @@ impl Modes {
     }
 }
 
-/// Each change that was committed is there once.
-pub(super) fn check_changelog(table: &Table, name: &str, committed: &Committed, is_early: bool) -> Result<()> {
-    let table = table.select(&["_op".to_owned(), "_transaction".to_owned()])?;
+/// Each change that was committed is there once; `counted` are rows by `_op` and `_transaction`. Gives the number of all rows.
+pub(super) fn check_changelog(counted: &Table, name: &str, committed: &Committed, is_early: bool) -> Result<u64> {
+    let counted = counted.select(&["_op".to_owned(), "_transaction".to_owned(), "rows".to_owned()])?;
     let has_names = committed.order.iter().any(|name| !name.is_empty());
-    let mut came = Counts::new();
-    for row in &table.rows {
-        if let [Value::String(op), Value::String(transaction)] = row.as_slice()
-            && op != "r"
-        {
+    let (mut came, mut all) = (Counts::new(), 0);
+    for row in &counted.rows {
+        let [Value::String(op), transaction, Value::String(rows)] = row.as_slice() else {
+            anyhow::bail!("the changelog of {name} has rows without an operation: {row:?}")
+        };
+        let rows: usize = rows.parse().context("a number of rows")?;
+        all += rows as u64;
+        if op != "r" {
             let kind = op.chars().next().unwrap_or('?');
             // Without global ids the account of the log tells no transaction from another.
-            let transaction = if has_names { transaction.clone() } else { String::new() };
-            *came.entry((transaction, kind)).or_default() += 1;
+            let transaction = transaction.as_str().filter(|_| has_names).unwrap_or_default().to_owned();
+            *came.entry((transaction, kind)).or_default() += rows;
         }
     }
-    topic::must_equal(name, committed, &came, is_early).with_context(|| format!("the changelog of {name}"))
+    topic::must_equal(name, committed, &came, is_early).with_context(|| format!("the changelog of {name}"))?;
+    Ok(all)
 }
 
 struct History<'a> {
