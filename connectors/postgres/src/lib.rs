@@ -20,6 +20,7 @@ mod typemap;
 mod catalog;
 mod identities;
 mod publication;
+mod records;
 
 mod assemble;
 mod copy;

@@ -9,16 +9,15 @@
 use crate::catalog::quoted_table;
 use crate::control::Control;
 use crate::error::control;
+use crate::records::Records;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tidewire_core::definitions::{DefinitionStore, StoredDefinition};
-use tidewire_core::{Error, Mark, Result, TableName};
+use tidewire_core::definitions::DefinitionStore;
+use tidewire_core::{Error, Result, TableName};
 use tokio_postgres::Row;
 
 /// Under this name the state keeps what was attached when; no table has it.
 const RECORD: &str = "partitions";
-/// It has no place in the log.
-const PLACE: Mark = Mark { major: 0, minor: 0 };
 
 /// A command that attached a partition: its transaction, as it was numbered then, and its number within.
 type Attached = (u32, i64);
@@ -27,13 +26,13 @@ type Attached = (u32, i64);
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     partitions: Arc<Mutex<Option<BTreeMap<u32, Attached>>>>,
-    store: Option<Arc<dyn DefinitionStore>>,
+    records: Records,
 }
 
 impl Known {
     /// Kept in `store`, if there is one.
     pub(crate) fn new(store: Option<Arc<dyn DefinitionStore>>) -> Known {
-        Known { partitions: Arc::default(), store }
+        Known { partitions: Arc::default(), records: Records::new(store) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<u32, Attached>>> {
@@ -45,18 +44,12 @@ impl Known {
         if let Some(known) = &*self.lock() {
             return Ok(Some(known.clone()));
         }
-        let Some(store) = &self.store else { return Ok(None) };
-        let record = store.at(PLACE)?.into_iter().find(|record| record.table == RECORD);
-        // What cannot be read is no record.
-        Ok(record.and_then(|record| serde_json::from_str(&record.text?).ok()))
+        let kept = self.records.load(RECORD)?.into_iter().find(|(rest, _)| rest.is_empty());
+        Ok(kept.map(|(_, known)| known))
     }
 
     fn keep(&self, known: BTreeMap<u32, Attached>) -> Result<()> {
-        if let Some(store) = &self.store {
-            let text = serde_json::to_string(&known)
-                .map_err(|cause| Error::bug("partitions_not_json", "record the partitions").with_cause(cause))?;
-            store.record(&[StoredDefinition { table: RECORD.to_owned(), since: PLACE, text: Some(text) }])?;
-        }
+        self.records.keep(std::iter::once((RECORD.to_owned(), &known)))?;
         *self.lock() = Some(known);
         Ok(())
     }

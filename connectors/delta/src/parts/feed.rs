@@ -48,6 +48,11 @@ pub(crate) fn with_change_column(columns: &[TableColumn]) -> Vec<TableColumn> {
     columns.iter().cloned().chain([change]).collect()
 }
 
+/// The columns of a data file.
+pub(super) fn columns_of_file(columns: &[TableColumn], has_feed: bool) -> Vec<TableColumn> {
+    if has_feed { with_change_column(columns) } else { columns.to_vec() }
+}
+
 /// The feed of one table's uncommitted rows.
 #[derive(Default)]
 pub(crate) struct Feed {
@@ -395,7 +400,7 @@ impl Parts {
 
     /// The columns of data files.
     pub(crate) fn file_columns(&self) -> Vec<TableColumn> {
-        if self.has_feed() { with_change_column(&self.columns) } else { self.columns.clone() }
+        columns_of_file(&self.columns, self.has_feed())
     }
 
     pub(super) fn take_named(&mut self) -> Vec<NewFile> {

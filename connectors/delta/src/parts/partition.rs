@@ -3,7 +3,7 @@
 //! There few rows wait for others, as far as there is memory for it: rows that come in no order would else make a small file
 //! of each partition whenever the buffer is full.
 
-use super::feed::with_change_column;
+use super::feed::columns_of_file;
 use super::making::{Making, Site, WORTH_BYTES};
 use super::{Holes, Moved, PART_ROWS_MAX, Parts};
 use crate::ambient::{Limit, limit};
@@ -246,7 +246,7 @@ impl Parts {
         let making = partitions.making.get_mut(&number).ok_or_else(no_partition)?;
         let by = &partitions.by;
         let begin = |bytes| {
-            let columns = if has_feed { with_change_column(columns) } else { columns.clone() };
+            let columns = columns_of_file(columns, has_feed);
             PartWriter::create_for(&store.of_commit(bytes), &columns, key, by, Arc::clone(&partition))
         };
         partitions.begun.insert(number);

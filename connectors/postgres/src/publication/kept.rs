@@ -9,17 +9,16 @@
 use super::{Change, Code, Narrowed, Publication, refusal};
 use crate::control::Control;
 use crate::position::Lsn;
+use crate::records::Records;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tidewire_core::definitions::{DefinitionStore, StoredDefinition};
+use tidewire_core::definitions::DefinitionStore;
 use tidewire_core::source::Resume;
-use tidewire_core::{Error, Mark, Progress, Result, TableFilter, TableName};
+use tidewire_core::{Error, Progress, Result, TableFilter, TableName};
 
 /// Before a sink's name: under this the state keeps its record; no table has it.
 const RECORD: &str = "publication of sink ";
-/// It has no place in the log.
-const PLACE: Mark = Mark { major: 0, minor: 0 };
 
 /// What is kept of one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,39 +131,23 @@ impl Refused {
 /// The records of a source's sinks; shared by a connector and its readers.
 #[derive(Clone, Default)]
 pub(crate) struct Kept {
-    store: Option<Arc<dyn DefinitionStore>>,
+    records: Records,
 }
 
 impl Kept {
     /// In `store`; without one nothing is kept.
     pub(crate) fn new(store: Option<Arc<dyn DefinitionStore>>) -> Kept {
-        Kept { store }
+        Kept { records: Records::new(store) }
     }
 
     /// By sink.
     fn load(&self) -> Result<BTreeMap<String, Record>> {
-        let Some(store) = &self.store else { return Ok(BTreeMap::new()) };
-        let records = store.at(PLACE)?.into_iter().filter_map(|stored| {
-            let sink = stored.table.strip_prefix(RECORD)?.to_owned();
-            // What cannot be read is no record.
-            Some((sink, serde_json::from_str(&stored.text?).ok()?))
-        });
-        Ok(records.collect())
+        Ok(self.records.load(RECORD)?.into_iter().collect())
     }
 
     /// All of them, or none.
     fn keep<'a>(&self, records: impl Iterator<Item = (&'a String, &'a Record)>) -> Result<()> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let stored = records.map(|(sink, record)| {
-            let text = serde_json::to_string(record).map_err(|cause| {
-                Error::bug("publication_not_json", "record what the publication shows").with_cause(cause)
-            })?;
-            Ok(StoredDefinition { table: format!("{RECORD}{sink}"), since: PLACE, text: Some(text) })
-        });
-        match stored.collect::<Result<Vec<_>>>()? {
-            stored if stored.is_empty() => Ok(()),
-            stored => store.record(&stored),
-        }
+        self.records.keep(records.map(|(sink, record)| (format!("{RECORD}{sink}"), record)))
     }
 
     /// Compares what the sinks were shown with what is shown now, and refuses a loss that the operator does not accept.

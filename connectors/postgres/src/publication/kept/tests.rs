@@ -1,5 +1,8 @@
 use super::super::tests::publication;
 use super::*;
+use crate::records::PLACE;
+use tidewire_core::Mark;
+use tidewire_core::definitions::StoredDefinition;
 use tidewire_core::source::SinkProgress;
 use tidewire_core::{Position, TableProgress, TableState};
 
