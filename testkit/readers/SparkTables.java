@@ -14,11 +14,13 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.DataFrameReader;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.delta.DeltaLog;
 
 /**
  * A Spark session that reads Delta tables and runs SQL, for as long as lines come. A line is `read PATH`,
- * `read@VERSION PATH`, `changes PATH` (the change data feed from the first version on) or `sql TEXT`. The answer to a read is a
- * table in the form of read_delta.py; every answer ends with the line `done`, or with `failed TEXT`.
+ * `read@VERSION PATH`, `changes PATH` (the change data feed from the first version on), `checkpoint@ACTIONS PATH` (in parts of so
+ * many) or `sql TEXT`. The answer to a read is a table in the form of read_delta.py; every answer ends with the line `done`, or
+ * with `failed TEXT`.
  */
 public final class SparkTables {
     private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSS");
@@ -56,6 +58,13 @@ public final class SparkTables {
         String[] parts = line.split(" ", 2);
         if (parts[0].equals("sql")) {
             spark.sql(parts[1]).collect();
+            return;
+        }
+        if (parts[0].startsWith("checkpoint@")) {
+            String size = "spark.databricks.delta.checkpoint.partSize";
+            spark.conf().set(size, parts[0].substring(11));
+            DeltaLog.forTable(spark, parts[1]).checkpoint();
+            spark.conf().unset(size);
             return;
         }
         DataFrameReader reader = spark.read().format("delta");

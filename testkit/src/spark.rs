@@ -40,3 +40,8 @@ fn start(folder: &Path) -> Result<Command> {
 pub fn run(sql: &str) -> Result<()> {
     SPARK.ask(&format!("sql {}", sql.replace('\n', " "))).map(|_| ())
 }
+
+/// Writes a checkpoint of a table as it is, in parts of so many actions.
+pub fn checkpoint(table: &Path, actions: u32) -> Result<()> {
+    SPARK.ask(&format!("checkpoint@{actions} {}", table.display())).map(|_| ())
+}

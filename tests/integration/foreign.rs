@@ -109,6 +109,38 @@ fn spark_may_write_where_it_is_adopted_sk_35() -> Result<()> {
     Ok(())
 }
 
+/// Spark splits a checkpoint, and the log before it is cleaned away: the table is loaded from the parts.
+#[test]
+fn a_checkpoint_in_parts_of_spark_s_is_loaded_sk_34() -> Result<()> {
+    let mut rig =
+        Rig::with(Sinks::Lake, &tidewire_testkit::PostgresOptions::version(rig::POSTGRES), "compaction = false\n")?;
+    let client = rig.client()?;
+    client.execute(TABLE)?;
+    rig.daemon.run()?;
+    for id in 1..5 {
+        client.execute(&format!("UPDATE kept SET v = 'new' WHERE id = {id}; INSERT INTO kept VALUES (100 + {id})"))?;
+        rig.catch_up()?;
+    }
+    ensure!(rig.daemon.terminate()? == 0);
+    spark::checkpoint(&rig.table("kept"), 3)?;
+    let log = rig.table("kept").join("_delta_log");
+    let names = std::fs::read_dir(&log)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<Result<Vec<String>>>()?;
+    names.sort_unstable();
+    let is_part = |name: &String| name.contains(".checkpoint.0000000");
+    ensure!(names.iter().filter(|name| is_part(name)).count() > 2, "Spark has not split its checkpoint: {names:?}");
+    let newest = names.iter().rfind(|name| name.ends_with(".json")).context("an entry")?;
+    for name in names.iter().filter(|name| name.starts_with('0') && *name != newest && !is_part(name)) {
+        std::fs::remove_file(log.join(name))?;
+    }
+    rig.daemon.run()?;
+    client.execute("UPDATE kept SET v = 'newer' WHERE id IN (2, 50, 103); DELETE FROM kept WHERE id IN (3, 51)")?;
+    rig.catch_up()?;
+    oracle::check_mirror(&client, "public", "kept", &rig.table("kept"), &[Reader::Deltalake, Reader::Spark])?;
+    ensure!(rig.daemon.terminate()? == 0);
+    Ok(())
+}
+
 /// The feed of a table in which others write: their versions tell what they did, and ours go on from there, whatever the source's
 /// log says that a row was.
 #[test]

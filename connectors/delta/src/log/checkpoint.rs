@@ -1,9 +1,12 @@
 //! Checkpoints: a table's whole content at one version as one Parquet file, so that loading need not begin at
-//! version 0. Classic form, one file: every reader knows it.
+//! version 0. Ours are of the classic form, one file: every reader knows it.
 //! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#checkpoints>
+
+pub(super) mod listed;
 
 use crate::error::{self, Result};
 use crate::log::action::{self, Action};
+use crate::log::checkpoint::listed::Listed;
 use crate::log::load;
 use crate::log::state::State;
 use crate::store::TableStore;
@@ -88,26 +91,31 @@ pub(super) fn write(store: &TableStore, version: i64, state: &State) -> Result<(
 }
 
 /// Reads a checkpoint; `None` when it is missing or damaged, for which an older one and the entries stand in.
-pub(super) fn read(store: &TableStore, version: i64) -> Result<Option<State>> {
-    let name = name(version);
-    let Some(content) = store.get(&name)? else {
-        return Ok(None);
-    };
-    let place = store.place(&name);
-    match read_content(content, &place) {
-        Ok(state) if state.protocol.is_some() && state.metadata.is_some() => Ok(Some(state)),
-        Ok(_) => {
-            tracing::warn!(checkpoint = place, "checkpoint lacks the protocol or the metadata, reading older entries");
-            Ok(None)
-        }
-        Err(damage) => {
+pub(super) fn read(store: &TableStore, listed: Listed) -> Result<Option<State>> {
+    let mut state = State::default();
+    for name in listed.names() {
+        let Some(content) = store.get(&name)? else {
+            return Ok(None);
+        };
+        let place = store.place(&name);
+        if let Err(damage) = read_content(content, &place, &mut state) {
             tracing::warn!(checkpoint = place, error = %damage.chain(), "checkpoint is damaged, reading older entries");
-            Ok(None)
+            return Ok(None);
         }
     }
+    if state.protocol.is_none() || state.metadata.is_none() {
+        let place = store.place(&listed.first());
+        tracing::warn!(checkpoint = place, "checkpoint lacks the protocol or the metadata, reading older entries");
+        return Ok(None);
+    }
+    state.complete();
+    // Those that an earlier release, or another writer, has kept.
+    state.forget_replaced(0);
+    Ok(Some(state))
 }
 
-fn read_content(content: Bytes, place: &str) -> Result<State> {
+/// Takes in what a file of a checkpoint says.
+fn read_content(content: Bytes, place: &str, state: &mut State) -> Result<()> {
     let bad = |cause: Box<dyn std::error::Error + Send + Sync>| {
         error::damaged(place, "it is no checkpoint").with_cause(cause)
     };
@@ -119,14 +127,11 @@ fn read_content(content: Bytes, place: &str) -> Result<State> {
     });
     let mask = ProjectionMask::leaves(builder.parquet_schema(), wanted.map(|(index, _)| index));
     let reader = builder.with_projection(mask).with_batch_size(CHUNK_ACTIONS).build().map_err(|e| bad(e.into()))?;
-    let mut state = State::default();
     for batch in reader {
         let lines = to_lines(&batch.map_err(|e| bad(e.into()))?).map_err(|e| bad(e.into()))?;
         state.apply_part(action::parse(&lines, place)?, place)?;
     }
-    // Those that an earlier release, or another writer, has kept.
-    state.forget_replaced(0);
-    Ok(state)
+    Ok(())
 }
 
 fn to_lines(batch: &RecordBatch) -> std::result::Result<Vec<u8>, arrow_schema::ArrowError> {
@@ -213,7 +218,7 @@ fn schema() -> Schema {
     ])
 }
 
-/// Whether a listed name is that of a checkpoint, and of which version.
+/// Whether a listed name is that of a checkpoint of one file, and of which version.
 pub(super) fn version_of(name: &str) -> Option<i64> {
     load::version_before(name, ".checkpoint.parquet")
 }

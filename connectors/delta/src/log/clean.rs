@@ -115,9 +115,9 @@ pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i
     let mut next = None;
     let mut is_whole = true;
     store.show(LOG, "", &mut |object| {
-        if let Some((version, is_checkpoint)) = version_of(object) {
+        if let Some((version, kind)) = version_of(object) {
             is_whole = next.is_none_or(|next| next == version);
-            next = Some(if is_checkpoint { version } else { version + 1 });
+            next = Some(if kind == Kind::Entry { version + 1 } else { version });
         }
         is_whole && expired.see(object)
     })?;
@@ -133,10 +133,21 @@ pub(super) fn expired_entries(store: &TableStore, version: i64, cutoff_millis: i
     Ok(is_all)
 }
 
-/// The version of an entry or a checkpoint, and whether it is a checkpoint.
-fn version_of(object: &Object) -> Option<(i64, bool)> {
-    let entry = || load::entry_version(&object.name).map(|version| (version, false));
-    checkpoint::version_of(&object.name).map(|version| (version, true)).or_else(entry)
+/// What a name in the log is of, as far as it takes part in a load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Checkpoint,
+    /// Of a checkpoint that another writer has split. It goes like an entry: nothing goes because of it, as others may be missing.
+    Part,
+    Entry,
+}
+
+/// The version of an entry or a checkpoint.
+fn version_of(object: &Object) -> Option<(i64, Kind)> {
+    let name = &object.name;
+    let checkpoint = checkpoint::version_of(name).map(|version| (version, Kind::Checkpoint));
+    let part = || checkpoint::listed::part_of(name).map(|part| (part.version, Kind::Part));
+    checkpoint.or_else(part).or_else(|| load::entry_version(name).map(|version| (version, Kind::Entry)))
 }
 
 /// What of a log has expired, found out from its names in their order: the oldest come first, and a checkpoint before the entry
@@ -159,8 +170,8 @@ impl Expired {
 
     /// Takes the next object in; says whether more are wanted.
     fn see(&mut self, object: &Object) -> bool {
-        let Some((version, is_checkpoint)) = version_of(object) else { return true };
-        if is_checkpoint && version <= self.version {
+        let Some((version, kind)) = version_of(object) else { return true };
+        if kind == Kind::Checkpoint && version <= self.version {
             self.names.append(&mut self.since_checkpoint);
         }
         if object.modified_millis >= self.cutoff_millis {

@@ -71,7 +71,7 @@ fn newest(store: &TableStore) -> Result<Option<Loaded>> {
 /// Loads from a listing of everything. A log of which no part can be read is no missing table.
 fn from_all(store: &TableStore, listing: Vec<Object>) -> Result<Option<Loaded>> {
     let loaded = load_listed(store, &listing)?;
-    if loaded.is_none() && listing.iter().any(|object| checkpoint::version_of(&object.name).is_some()) {
+    if loaded.is_none() && !checkpoint::listed::listed(&listing).is_empty() {
         let what = "it has neither version 0 nor a usable checkpoint";
         return Err(error::damaged(&store.place("_delta_log"), what));
     }
@@ -84,14 +84,11 @@ fn from_all(store: &TableStore, listing: Vec<Object>) -> Result<Option<Loaded>> 
 
 /// Loads from the newest usable checkpoint of a listing, or from version 0. `None` when the listing has neither.
 fn load_listed(store: &TableStore, listing: &[Object]) -> Result<Option<Loaded>> {
-    let mut checkpoints: Vec<i64> = listing.iter().filter_map(|object| checkpoint::version_of(&object.name)).collect();
-    checkpoints.sort_unstable();
     let entries: Vec<(i64, &Object)> =
         listing.iter().filter_map(|object| Some((entry_version(&object.name)?, object))).collect();
-    for version in checkpoints.into_iter().rev() {
-        if let Some(state) = checkpoint::read(store, version)? {
-            let begin = checkpoint::name(version);
-            return replay(store, state, version, begin, &entries).map(Some);
+    for listed in checkpoint::listed::listed(listing) {
+        if let Some(state) = checkpoint::read(store, listed)? {
+            return replay(store, state, listed.version, listed.first(), &entries).map(Some);
         }
     }
     match entries.first() {

@@ -150,6 +150,13 @@ impl State {
         Arc::new(keys.iter().map(|key| (key.clone(), values.get(key).cloned().flatten())).collect())
     }
 
+    /// Gives each file the values of all partition columns, once all of a checkpoint is read: the columns may be named after the files.
+    pub(super) fn complete(&mut self) {
+        let mut files = std::mem::take(&mut self.files);
+        files.values_mut().for_each(|file| file.partition = self.whole(&file.partition));
+        self.files = files;
+    }
+
     /// Names of the data files and deletion vectors that are live, or were until a removal that `counts`, in their canonical
     /// spelling: whoever asks is about to remove the others, and a file must not go because it is spelled in two ways. For the
     /// same reason there are none when a name means no file in the table's directory: it might lie there under an address.

@@ -9,6 +9,7 @@ mod partition;
 mod power;
 mod presence;
 mod replaced;
+mod split;
 mod sums;
 mod upkeep;
 
