@@ -231,9 +231,13 @@ impl Daemon {
         self.child.take().map_or(Ok(()), |mut child| process::kill_tree(&mut child))
     }
 
-    /// SIGTERM, then waits; the exit code. One that ends by a signal, or not in time, is an error.
+    /// SIGTERM, then waits; the exit code. One that ends by a signal, or not in time, is an error. A daemon that has only just been
+    /// started is asked once it listens to signals: before, any process ends by them.
     pub fn terminate(&mut self) -> Result<i32> {
         let Some(mut child) = self.child.take() else { bail!("the daemon does not run") };
+        wait::until("the daemon to listen to signals", self.patience, || {
+            Ok((process::catches(child.id(), Signal::TERM) || child.try_wait()?.is_some()).then_some(()))
+        })?;
         let status = process::end(&mut child, Signal::TERM, STOP_LIMIT)?;
         status.code().with_context(|| format!("the daemon did not stop in order: {status}"))
     }

@@ -182,6 +182,14 @@ pub fn kill_tree(child: &mut Child) -> Result<()> {
     })
 }
 
+/// Whether a process has a handler of its own for a signal (proc_pid_status(5), `SigCgt`).
+pub(crate) fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}
+
 /// Sends a signal and waits for the end; SIGKILL after `limit`.
 pub fn end(child: &mut Child, first: Signal, limit: Duration) -> Result<ExitStatus> {
     signal(child, first);

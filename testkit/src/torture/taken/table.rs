@@ -218,6 +218,8 @@ impl Scene<'_> {
             }
             (Act::WriteTable, false) => {
                 let setting = setting("foreign_writes")?;
+                // The source deletes the row that Spark has deleted.
+                self.site.daemon.allow_log("rows_unseen");
                 let head = "[sinks.lake.delta]\n";
                 self.site.configure(&[(head, &format!("{head}{setting}\n"))])?;
                 Ok("adopted")
