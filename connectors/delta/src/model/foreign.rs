@@ -147,7 +147,7 @@ impl Lake<'_> {
             }
             (Act::Change, Some(any)) => {
                 let (number, before) = self.pick_row_at_rest(chance, at, &any)?;
-                let row = self.changed(chance, &before);
+                let row = Some(self.changed(chance, &before)).filter(|row| self.may_hold(row))?;
                 let mut actions = delete(chance, &mut self.table, &any, number);
                 actions.push(added(&self.file_of(&row, Arc::clone(&any.partition)), true));
                 let unknown = BTreeSet::new();
@@ -188,7 +188,7 @@ impl Lake<'_> {
             Change::Insert(other) => key_of(&event.schema, other) == key_of(&schema, &row),
             _ => false,
         };
-        if inserted.into_iter().any(is_key) {
+        if inserted.into_iter().any(is_key) || !self.may_hold(&row) {
             return None;
         }
         Some(("WRITE", vec![added(&self.file_of(&row, partition), true)], Some(Change::Insert(row))))
@@ -211,6 +211,12 @@ impl Lake<'_> {
             }
         }
         row
+    }
+
+    /// Whether the table's schema allows the row: no writer puts null into a column that never has it, as one that the source has
+    /// dropped since.
+    fn may_hold(&self, row: &Row) -> bool {
+        self.columns.iter().all(|column| column.nullable || row.contains_key(&column.name))
     }
 
     /// A file of one row.
