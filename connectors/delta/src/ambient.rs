@@ -11,6 +11,10 @@ pub(crate) enum Limit {
     RowsBytes,
     /// Bytes of rows that wait for more of their partition.
     HeldBytes,
+    /// Bytes of rows that wait for that on disk.
+    SpilledBytes,
+    /// Bytes of a partition's there that are worth a file.
+    SpilledFileBytes,
     /// Bytes of open row groups.
     RowGroupsBytes,
     /// Bytes that wait for an upload.

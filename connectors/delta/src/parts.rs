@@ -11,6 +11,7 @@ pub(crate) mod files;
 pub(crate) mod holes;
 mod making;
 mod partition;
+mod spill;
 
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};

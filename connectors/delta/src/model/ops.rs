@@ -177,6 +177,9 @@ fn surroundings(chance: &mut Chance) -> Own {
     limits.insert(Limit::CommitThreads, 1);
     limits.insert(Limit::MappedBytes, (names & 1) << 24);
     limits.insert(Limit::HeldBytes, [0, 1_000, 20_000, 1 << 20].get((names >> 5 & 3) as usize).copied().unwrap_or(0));
+    let spilled = [0, 30_000, 1 << 20, 64 << 20].get((names >> 7 & 3) as usize).copied().unwrap_or(0);
+    limits.insert(Limit::SpilledBytes, spilled);
+    limits.insert(Limit::SpilledFileBytes, if names >> 9 & 1 == 0 { 20_000 } else { 64 << 20 });
     limits.insert(Limit::Ordinals, if names & 24 == 0 { 40 } else { 1 << 25 });
     limits.insert(Limit::ReaderBytes, if names & 6 == 0 { 0 } else { 1 << 30 });
     Own { limits, clock: Some(years * 365 * 24 * HOUR_MILLIS), names: Some(names) }

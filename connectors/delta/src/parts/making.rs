@@ -1,8 +1,9 @@
-//! A partition's file in the making: rows that are written to it, and rows that wait until they are worth a row group. Each row
-//! has its place in the file from the beginning, so that waiting moves none.
+//! A partition's file in the making: rows that are written to it, and rows that wait until they are worth a row group, on disk and
+//! in memory. Each row has its place in the file from the beginning, so that waiting moves none.
 
 use super::Holes;
 use super::files::Files;
+use super::spill::{Piece, Spill};
 use crate::encode::file::PartWriter;
 use crate::error::Result;
 use crate::index::RowLocation;
@@ -10,9 +11,13 @@ use crate::log::NewFile;
 use crate::store::TableStore;
 use crate::typemap::TableColumn;
 use arrow_array::{Array, ArrayRef};
+use arrow_select::concat::concat;
+use tidewire_core::Error;
 
 /// Rows that wait are written when they take this much memory: a row group of fewer is mostly its own description.
 pub(super) const WORTH_BYTES: usize = 1 << 20;
+/// A row group of rows that waited on disk ends at so many encoded bytes in memory.
+const ROW_GROUP_BYTES: usize = 8 << 20;
 /// Memory that waiting rows take beside their values, in bytes, nearly.
 const PIECE_BYTES: usize = 64;
 
@@ -30,7 +35,11 @@ pub(super) struct Site<'a> {
 pub(super) struct Making {
     ordinal: u32,
     writer: Option<PartWriter>,
-    /// Rows that wait, as they came.
+    /// Rows that wait on disk, as they came.
+    spilled: Vec<Piece>,
+    spilled_rows: u64,
+    spilled_bytes: u64,
+    /// Rows that wait in memory, after those on disk.
     held: Vec<Vec<ArrayRef>>,
     held_rows: u64,
     held_bytes: usize,
@@ -39,7 +48,16 @@ pub(super) struct Making {
 impl Making {
     /// No rows yet.
     pub(super) fn new(ordinal: u32) -> Making {
-        Making { ordinal, writer: None, held: Vec::new(), held_rows: 0, held_bytes: 0 }
+        Making {
+            ordinal,
+            writer: None,
+            spilled: Vec::new(),
+            spilled_rows: 0,
+            spilled_bytes: 0,
+            held: Vec::new(),
+            held_rows: 0,
+            held_bytes: 0,
+        }
     }
 
     /// Where the next row will lie.
@@ -53,12 +71,22 @@ impl Making {
 
     /// Rows, with those that wait.
     pub(super) fn rows(&self) -> u64 {
-        self.writer.as_ref().map_or(0, PartWriter::rows) + self.held_rows
+        self.writer.as_ref().map_or(0, PartWriter::rows) + self.spilled_rows + self.held_rows
     }
 
     /// Memory that the waiting rows take, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Rows that wait on disk, in bytes.
+    pub(super) fn spilled_bytes(&self) -> u64 {
+        self.spilled_bytes
+    }
+
+    /// Whether rows wait.
+    pub(super) fn waits(&self) -> bool {
+        self.held_rows + self.spilled_rows > 0
     }
 
     /// The file, once it is begun.
@@ -79,15 +107,44 @@ impl Making {
         self.held.push(rows);
     }
 
+    /// Has the rows that wait in memory wait on disk. Says whether there was place for them.
+    pub(super) fn spill(&mut self, spill: &mut Spill) -> Result<bool> {
+        let columns = self.held.first().map_or(0, Vec::len);
+        let column = |at: usize| {
+            let pieces: Vec<&dyn Array> = self.held.iter().filter_map(|rows| Some(&**rows.get(at)?)).collect();
+            concat(&pieces).map_err(|cause| Error::bug("delta_spill", "join rows that wait").with_cause(cause))
+        };
+        let Some(piece) = spill.put((0..columns).map(column).collect::<Result<_>>()?)? else { return Ok(false) };
+        self.spilled_bytes += piece.bytes();
+        self.spilled.push(piece);
+        self.spilled_rows += std::mem::take(&mut self.held_rows);
+        (self.held, self.held_bytes) = (Vec::new(), 0);
+        Ok(true)
+    }
+
     /// Writes the rows that wait, and then these with their holes.
-    pub(super) fn write(&mut self, rows: Option<(Vec<ArrayRef>, Holes)>, site: &Site<'_>) -> Result<()> {
+    pub(super) fn write(
+        &mut self,
+        spill: Option<&mut Spill>,
+        rows: Option<(Vec<ArrayRef>, Holes)>,
+        site: &Site<'_>,
+    ) -> Result<()> {
         let coming = rows.as_ref().map_or(0, |(rows, _)| super::bytes_of(rows));
         let (held, bytes) = (std::mem::take(&mut self.held), std::mem::take(&mut self.held_bytes));
-        self.held_rows = 0;
+        let (spilled, on_disk) = (std::mem::take(&mut self.spilled), std::mem::take(&mut self.spilled_bytes));
+        (self.held_rows, self.spilled_rows) = (0, 0);
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert((site.begin)(bytes + coming)?),
+            none => none.insert((site.begin)(bytes + coming + usize::try_from(on_disk).unwrap_or(usize::MAX))?),
         };
+        if let Some(spill) = spill {
+            for piece in spilled {
+                writer.write(spill.take(piece)?)?;
+                if writer.memory_bytes() >= ROW_GROUP_BYTES {
+                    writer.end_row_group()?;
+                }
+            }
+        }
         for rows in held {
             writer.write(rows)?;
         }

@@ -1,10 +1,11 @@
 //! The rows of a partitioned table: which partition each buffered row is in, and one file in the making for each partition. A row
 //! has a place in the buffer when it is added; when the buffer is emptied it gets one in its partition's file, and `Moved` says so.
-//! There few rows wait for others, as far as there is memory for it: rows that come in no order would else make a small file
-//! of each partition whenever the buffer is full.
+//! There few rows wait for others, as far as there is memory for it, and of more partitions than can have an open file on disk:
+//! rows that come in no order would else make a small file of each partition whenever the buffer is full.
 
 use super::feed::columns_of_file;
 use super::making::{Making, Site, WORTH_BYTES};
+use super::spill::Spill;
 use super::{Holes, Moved, PART_ROWS_MAX, Parts};
 use crate::ambient::{Limit, limit};
 use crate::encode::column::{Column, Unfit};
@@ -18,11 +19,16 @@ use arrow_array::{ArrayRef, UInt32Array};
 use arrow_select::take::take;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use tidewire_core::{Error, Value};
 
 /// Files that a table has open at once. Of more partitions some get a file whenever rows of theirs are written.
 const OPEN_FILES_MAX: usize = 128;
+/// Rows of a partition that wait on disk are worth a file when they take so many bytes there.
+const FILE_BYTES: u64 = 64 << 20;
+/// Rows of a table that may wait on disk, in bytes.
+const SPILLED_BYTES_MAX: u64 = 2 << 30;
 
 /// What the parts of a partitioned table have in addition.
 #[derive(Default)]
@@ -43,6 +49,8 @@ pub(super) struct Partitions {
     begun: BTreeSet<u32>,
     /// Memory that waiting rows take, in bytes.
     held_bytes: usize,
+    /// Where rows wait on disk; `None` without a folder for them.
+    spill: Option<Spill>,
 }
 
 impl Partitions {
@@ -76,6 +84,7 @@ impl Partitions {
     pub(super) fn discard(&mut self) -> Vec<String> {
         self.rows.clear();
         (self.held_bytes, self.begun, self.ordinals) = (0, BTreeSet::new(), HashMap::new());
+        self.spill.iter_mut().for_each(Spill::clear);
         std::mem::take(&mut self.making).into_values().filter_map(Making::into_name).collect()
     }
 
@@ -92,9 +101,11 @@ impl Partitions {
 }
 
 impl Parts {
-    /// The columns that the table is partitioned by. Call it before there are rows.
-    pub(crate) fn partition_by(&mut self, by: &[usize]) {
-        self.partitions = (!by.is_empty()).then(|| Partitions { by: by.to_vec(), ..Partitions::default() });
+    /// The columns that the table is partitioned by, and a folder on disk where rows of many partitions may wait. Call it before
+    /// there are rows.
+    pub(crate) fn partition_by(&mut self, by: &[usize], folder: Option<&Path>) {
+        let spill = folder.map(Spill::new);
+        self.partitions = (!by.is_empty()).then(|| Partitions { by: by.to_vec(), spill, ..Partitions::default() });
     }
 
     /// Whether the table is partitioned.
@@ -232,7 +243,7 @@ impl Parts {
             making.hold(rows);
             partitions.held_bytes += making.held_bytes() - before;
             if making.held_bytes() >= WORTH_BYTES {
-                self.write_rows(number, None, false)?;
+                self.write_waiting(number)?;
             }
         }
         self.close_full(number)
@@ -251,7 +262,7 @@ impl Parts {
         };
         partitions.begun.insert(number);
         partitions.held_bytes -= making.held_bytes();
-        making.write(rows, &Site { store, files: &self.files, columns, begin: &begin })?;
+        making.write(partitions.spill.as_mut(), rows, &Site { store, files: &self.files, columns, begin: &begin })?;
         if goes_on { Ok(()) } else { making.writer_mut().map_or(Ok(()), PartWriter::end_row_group) }
     }
 
@@ -281,6 +292,38 @@ impl Parts {
         self.partitions.as_ref().map_or(0, |partitions| partitions.held_bytes)
     }
 
+    /// Writes a partition's rows that wait in memory: to its file, or, when not all partitions can have an open one, to where they
+    /// wait on disk until they are worth a file.
+    fn write_waiting(&mut self, number: u32) -> Result<()> {
+        let Some(partitions) = &mut self.partitions else { return Err(no_partition()) };
+        let is_crowded = partitions.making.len() > limit(Limit::Files, OPEN_FILES_MAX);
+        let making = partitions.making.get_mut(&number).ok_or_else(no_partition)?;
+        let spill = partitions.spill.as_mut().filter(|_| is_crowded || making.spilled_bytes() > 0);
+        let before = making.held_bytes();
+        let is_spilled = spill.map_or(Ok(false), |spill| making.spill(spill))?;
+        if !is_spilled {
+            self.write_rows(number, None, false)?;
+            return self.close_full(number);
+        }
+        partitions.held_bytes -= before;
+        if making.spilled_bytes() >= limit(Limit::SpilledFileBytes, FILE_BYTES).min(self.file_bytes as u64) {
+            self.close_partition(number)?;
+        }
+        while let Some(largest) = self.largest_beyond_place() {
+            self.close_partition(largest)?;
+        }
+        Ok(())
+    }
+
+    /// When more rows wait on disk than may, the partition that has most of them.
+    fn largest_beyond_place(&self) -> Option<u32> {
+        let partitions = self.partitions.as_ref()?;
+        let bytes = partitions.spill.as_ref().map_or(0, Spill::bytes);
+        let spilled = partitions.making.iter().map(|(number, making)| (making.spilled_bytes(), *number));
+        let largest = || spilled.max().filter(|(bytes, _)| *bytes > 0).map(|(_, number)| number);
+        (bytes > limit(Limit::SpilledBytes, SPILLED_BYTES_MAX)).then(largest).flatten()
+    }
+
     /// Writes waiting rows, those of the partitions that have most first, until a quarter of their memory is free.
     pub(crate) fn write_held(&mut self) -> Result<()> {
         let Some(partitions) = &self.partitions else { return Ok(()) };
@@ -290,9 +333,9 @@ impl Parts {
         let left = partitions.held_bytes / 4 * 3;
         for (_, number) in held {
             // It may have ended meanwhile for another's sake.
-            if self.waits(number) {
-                self.write_rows(number, None, false)?;
-                self.close_full(number)?;
+            let making = self.partitions.as_ref().and_then(|partitions| partitions.making.get(&number));
+            if making.is_some_and(|making| making.held_bytes() > 0) {
+                self.write_waiting(number)?;
             }
             if self.held_bytes() <= left {
                 break;
@@ -301,14 +344,9 @@ impl Parts {
         Ok(())
     }
 
-    /// Whether rows of a partition wait.
-    fn waits(&self, number: u32) -> bool {
-        let making = self.partitions.as_ref().and_then(|partitions| partitions.making.get(&number));
-        making.is_some_and(|making| making.held_bytes() > 0)
-    }
-
     fn close_partition(&mut self, number: u32) -> Result<()> {
-        if self.waits(number) {
+        let making = self.partitions.as_ref().and_then(|partitions| partitions.making.get(&number));
+        if making.is_some_and(Making::waits) {
             self.write_rows(number, None, true)?;
         }
         let Some(partitions) = &mut self.partitions else { return Ok(()) };

@@ -91,7 +91,7 @@ impl TableWriter {
             Mode::Changelog => Rows::Changelog(Changelog::default()),
         };
         let mut parts = Parts::new(store.clone(), layout.columns.clone(), stats_columns(&layout, mode));
-        parts.partition_by(&layout.partition);
+        parts.partition_by(&layout.partition, home.directory.as_deref());
         if !settings.deletion_vectors {
             parts.limit_files(settings.file_bytes);
         }
@@ -407,7 +407,7 @@ impl TableWriter {
                 mirror.clear(&mut self.parts)?;
                 mirror.renew(&self.schema, &layout, &self.home)?;
                 self.parts.set_columns(layout.columns.clone(), layout.key.clone());
-                self.parts.partition_by(&layout.partition);
+                self.parts.partition_by(&layout.partition, self.home.directory.as_deref());
                 self.layout = layout;
                 self.replaces_all = true;
                 self.is_loaded = true;
@@ -481,7 +481,7 @@ impl TableWriter {
             self.close()?;
             self.parts.set_columns(layout.columns.clone(), stats_columns(&layout, mode));
             // They may lie elsewhere among the columns.
-            self.parts.partition_by(&layout.partition);
+            self.parts.partition_by(&layout.partition, self.home.directory.as_deref());
         }
         if evolution.has_wider_columns() {
             self.types_widened();
