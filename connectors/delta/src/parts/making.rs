@@ -125,7 +125,7 @@ impl Making {
     /// Writes the rows that wait, and then these with their holes.
     pub(super) fn write(
         &mut self,
-        spill: Option<&mut Spill>,
+        mut spill: Option<&mut Spill>,
         rows: Option<(Vec<ArrayRef>, Holes)>,
         site: &Site<'_>,
     ) -> Result<()> {
@@ -137,12 +137,11 @@ impl Making {
             Some(writer) => writer,
             none => none.insert((site.begin)(bytes + coming + usize::try_from(on_disk).unwrap_or(usize::MAX))?),
         };
-        if let Some(spill) = spill {
-            for piece in spilled {
-                writer.write(spill.take(piece)?)?;
-                if writer.memory_bytes() >= ROW_GROUP_BYTES {
-                    writer.end_row_group()?;
-                }
+        for piece in spilled {
+            let spill = spill.as_deref_mut().ok_or_else(|| Error::bug("delta_spill", "rows wait on no disk"))?;
+            writer.write(spill.take(piece)?)?;
+            if writer.memory_bytes() >= ROW_GROUP_BYTES {
+                writer.end_row_group()?;
             }
         }
         for rows in held {
