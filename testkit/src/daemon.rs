@@ -234,11 +234,13 @@ impl Daemon {
     /// SIGTERM, then waits; the exit code. One that ends by a signal, or not in time, is an error. A daemon that has only just been
     /// started is asked once it listens to signals: before, any process ends by them.
     pub fn terminate(&mut self) -> Result<i32> {
-        let Some(mut child) = self.child.take() else { bail!("the daemon does not run") };
-        wait::until("the daemon to listen to signals", self.patience, || {
+        let patience = self.patience;
+        let Some(child) = &mut self.child else { bail!("the daemon does not run") };
+        wait::until("the daemon to listen to signals", patience, || {
             Ok((process::catches(child.id(), Signal::TERM) || child.try_wait()?.is_some()).then_some(()))
         })?;
-        let status = process::end(&mut child, Signal::TERM, STOP_LIMIT)?;
+        let status = process::end(child, Signal::TERM, STOP_LIMIT)?;
+        self.child = None;
         status.code().with_context(|| format!("the daemon did not stop in order: {status}"))
     }
 

@@ -4,6 +4,7 @@
 //! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#multi-part-checkpoint>
 
 use super::{name, version_of};
+use crate::log::load;
 use crate::store::Object;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,11 +22,11 @@ pub(crate) struct Part {
 pub(crate) fn part_of(name: &str) -> Option<Part> {
     let (version, rest) = name.strip_suffix(".parquet")?.split_once(".checkpoint.")?;
     let (number, of) = rest.split_once('.')?;
-    let digits = |text: &str, width: usize| text.len() == width && text.bytes().all(|digit| digit.is_ascii_digit());
-    if !digits(version, 20) || !digits(number, 10) || !digits(of, 10) {
-        return None;
-    }
-    let part = Part { version: version.parse().ok()?, number: number.parse().ok()?, of: of.parse().ok()? };
+    let count = |text: &str| {
+        let is_one = text.len() == 10 && text.bytes().all(|digit| digit.is_ascii_digit());
+        is_one.then(|| text.parse().ok())?
+    };
+    let part = Part { version: load::version_before(version, "")?, number: count(number)?, of: count(of)? };
     (1..=part.of).contains(&part.number).then_some(part)
 }
 

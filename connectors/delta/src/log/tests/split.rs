@@ -26,8 +26,9 @@ fn split(table: &Table, version: i64, of: usize) {
     table.store().delete(&checkpoint::name(version)).unwrap();
 }
 
-/// A partitioned table, some of whose files are of no partition, with a vector and a removal, at version 3.
-fn partitioned(directory: &TempDir) -> Table {
+/// A partitioned table, some of whose files are of no partition, with a vector and a removal, at version 3, of which there is a
+/// checkpoint in so many parts.
+fn partitioned(directory: &TempDir, parts: usize) -> Table {
     let schema_string =
         SCHEMA.replace(r#""fields":["#, r#""fields":[{"name":"p","type":"integer","nullable":true,"metadata":{}},"#);
     let new = NewTable { schema_string, partition_columns: vec!["p".to_owned()], ..new_table() };
@@ -40,6 +41,8 @@ fn partitioned(directory: &TempDir) -> Table {
     let deletes = BTreeMap::from([("1.parquet".to_owned(), RoaringBitmap::from_iter([5]))]);
     table.commit(Commit { deletes, ..commit(2) }).unwrap();
     table.commit(Commit { removes: vec!["0.parquet".to_owned()], ..commit(3) }).unwrap();
+    table.checkpoint().unwrap();
+    split(&table, 3, parts);
     table
 }
 
@@ -51,10 +54,8 @@ fn remove_entries(table: &Table, versions: std::ops::Range<i64>) {
 fn a_table_is_loaded_from_a_split_checkpoint_sk_34() {
     for of in [1, 2, 5, 40] {
         let directory = tempfile::tempdir().unwrap();
-        let mut table = partitioned(&directory);
-        table.checkpoint().unwrap();
+        let mut table = partitioned(&directory, of);
         let expect = content(&mut table);
-        split(&table, 3, of);
         remove_entries(&table, 0..3);
         let mut again = reopen(&directory);
         assert_eq!((again.version(), content(&mut again)), (3, expect.clone()), "{of} parts");
@@ -72,9 +73,7 @@ fn a_table_is_loaded_from_a_split_checkpoint_sk_34() {
 #[test]
 fn a_part_that_is_missing_or_torn_costs_time_only_sk_34() {
     let directory = tempfile::tempdir().unwrap();
-    let mut table = partitioned(&directory);
-    table.checkpoint().unwrap();
-    split(&table, 3, 3);
+    let mut table = partitioned(&directory, 3);
     let expect = content(&mut table);
     let good = table.store().get(&part(3, 2, 3)).unwrap().unwrap();
     table.store().put(&part(3, 2, 3), good.slice(..good.len() / 2)).unwrap();
@@ -87,9 +86,7 @@ fn a_part_that_is_missing_or_torn_costs_time_only_sk_34() {
 #[test]
 fn a_writer_goes_on_behind_a_split_checkpoint_sk_3a() {
     let directory = tempfile::tempdir().unwrap();
-    let mut table = partitioned(&directory);
-    table.checkpoint().unwrap();
-    split(&table, 3, 2);
+    let mut table = partitioned(&directory, 2);
     remove_entries(&table, 0..3);
     table.commit(Commit { adds: vec![file("own.parquet", 1)], ..commit(4) }).unwrap();
     assert_eq!(content(&mut reopen(&directory)), content(&mut table));
@@ -99,9 +96,7 @@ fn a_writer_goes_on_behind_a_split_checkpoint_sk_3a() {
 #[test]
 fn parts_expire_behind_a_checkpoint_of_ours_sk_3d() {
     let directory = tempfile::tempdir().unwrap();
-    let mut table = partitioned(&directory);
-    table.checkpoint().unwrap();
-    split(&table, 3, 2);
+    let mut table = partitioned(&directory, 2);
     let far = now_millis() + 1_000_000;
     assert_eq!(expired_entries(&table, 3, far), (0, true));
     table.commit(commit(4)).unwrap();
