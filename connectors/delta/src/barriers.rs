@@ -62,6 +62,8 @@ pub(crate) struct Barriers {
     interval: i64,
     /// Changes since the last one, and the newest commit time among them, in microseconds since 1970.
     changed: Option<i64>,
+    /// A commit came too soon after the last one to have a barrier, and nothing was written since.
+    is_owed: bool,
 }
 
 impl Barriers {
@@ -82,18 +84,29 @@ impl Barriers {
             last =
                 text.transpose().map_err(|e| error::damaged(&place, "its last barrier is malformed").with_cause(e))?;
         }
-        Ok(Barriers { store, table, app_id, last, interval, changed: None })
+        Ok(Barriers { store, table, app_id, last, interval, changed: None, is_owed: false })
     }
 
     /// Tables were changed, at the latest at this time, in microseconds since 1970.
     pub(crate) fn changed(&mut self, commit_time: i64) {
         self.changed = Some(self.changed.map_or(commit_time, |time| time.max(commit_time)));
+        self.is_owed = false;
     }
 
-    /// Whether a barrier at this place is due; `now` in milliseconds since 1970.
-    pub(crate) fn is_due(&self, position: &Position, now: i64) -> bool {
-        let is_time = |last: &Last| (now - last.written).abs() >= self.interval && last.position.mark < position.mark;
-        self.changed.is_some() && self.last.as_ref().is_none_or(is_time)
+    /// Whether a barrier at this place, where all that was written is committed, is due; `now` in milliseconds since 1970. One
+    /// that comes too soon is owed from here on.
+    pub(crate) fn is_due(&mut self, position: &Position, now: i64) -> bool {
+        let is_new = |last: &Last| last.position.mark < position.mark;
+        let is_time = |last: &Last| (now - last.written).abs() >= self.interval;
+        let is_wanted = self.changed.is_some() && self.last.as_ref().is_none_or(is_new);
+        let is_due = is_wanted && self.last.as_ref().is_none_or(is_time);
+        self.is_owed = is_wanted && !is_due;
+        is_due
+    }
+
+    /// Whether the place of the last commit is to have a barrier as soon as the time has come.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.is_owed
     }
 
     /// The tables of the last barrier that no snapshot was read of.

@@ -406,10 +406,11 @@ impl Sink for DeltaSink {
         let has_more = self.keep_tables()?;
         self.compact()?;
         self.look_at_resting()?;
+        self.write_owed_barrier()?;
         self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;
         self.progress.maintain()?;
         self.measure();
-        Ok(has_more || self.is_compacting())
+        Ok(has_more || self.is_compacting() || self.owes_barrier())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{DeltaSink, splits};
 use crate::ambient::now_millis;
-use crate::barriers::Cut;
+use crate::barriers::{Barriers, Cut};
 use crate::error::{Result, of_table};
 use crate::log::Table;
 use crate::write::found::own_place;
@@ -19,7 +19,7 @@ pub(super) type Standings = BTreeMap<String, Option<Standing>>;
 impl DeltaSink {
     /// Writes a barrier when one is due. All tables have been committed at the progress.
     pub(super) fn write_barrier(&mut self, progress: &Progress) -> Result<()> {
-        let (Some(barriers), Some(position)) = (&self.barriers, &progress.position) else { return Ok(()) };
+        let (Some(barriers), Some(position)) = (&mut self.barriers, &progress.position) else { return Ok(()) };
         let now = now_millis();
         if !barriers.is_due(position, now) {
             return Ok(());
@@ -34,6 +34,19 @@ impl DeltaSink {
             Some(barriers) => barriers.write(position, &cuts, unread, now),
             None => Ok(()),
         }
+    }
+
+    /// Writes the barrier of the last commit once its time has come, also when the source rests and no other commit comes.
+    pub(super) fn write_owed_barrier(&mut self) -> Result<()> {
+        if self.owes_barrier() {
+            let progress = self.stored.clone();
+            self.write_barrier(&progress)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn owes_barrier(&self) -> bool {
+        self.barriers.as_ref().is_some_and(Barriers::is_owed)
     }
 
     /// Every table at this place; `None` while one of them is beyond it (it was committed before a crash, and the others

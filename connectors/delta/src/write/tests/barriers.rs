@@ -35,7 +35,6 @@ fn settings() -> Settings {
     Settings {
         commit_interval_max: Duration::from_secs(5),
         commit_rows: 1_000,
-        barriers: Some(Duration::ZERO),
         compaction: None,
         ..Settings::at(&Url::parse("file:///nowhere").unwrap())
     }
@@ -111,8 +110,13 @@ impl Bank {
     }
 
     fn open(&self) -> Result<(DeltaSink, tidewire_core::Progress)> {
+        self.open_with(Some(Duration::ZERO))
+    }
+
+    fn open_with(&self, barriers: Option<Duration>) -> Result<(DeltaSink, tidewire_core::Progress)> {
         let identity = Identity { sink: "lake".into(), source: "shop".into() };
-        DeltaSink::open(Arc::new(settings()), Arc::new(identity), self.store.with_faults(&self.faults))
+        let settings = Settings { barriers, ..settings() };
+        DeltaSink::open(Arc::new(settings), Arc::new(identity), self.store.with_faults(&self.faults))
     }
 
     /// Opens the sink and sends all that it lacks, with commits of one to three transactions.
@@ -200,6 +204,48 @@ fn sk_3c_at_a_barrier_the_tables_are_one_picture_wherever_the_sink_was_killed() 
         }
     }
     assert!(struck > 80, "{struck} faults");
+}
+
+#[test]
+fn the_last_commit_before_a_rest_has_its_barrier() {
+    // This clock also goes on by a millisecond whenever it is asked.
+    let at = |now: i64| ambient::take(Own { clock: Some(now), ..Own::default() });
+    let start = ambient::now_millis();
+    let bank = Bank::new();
+    let (mut sink, mut progress) = bank.open_with(Some(Duration::from_secs(60))).unwrap();
+    let mut send = |sink: &mut DeltaSink, number: usize| {
+        let batch = bank.batch(number);
+        sink.write(&batch, Selection::All).unwrap();
+        progress.observe(&batch, None, &BTreeSet::new());
+        progress.clone()
+    };
+    let end = |number: u64| position(10 * (number + 1) + 1).text.to_string();
+    let places = || bank.barriers().into_keys().collect::<Vec<_>>();
+    for (number, now) in [(0, start), (1, start + 1_000)] {
+        at(now);
+        let progress = send(&mut sink, number);
+        sink.commit(&progress).unwrap();
+        // Whoever is owed a barrier asks again soon.
+        assert_eq!(sink.maintain().unwrap(), number == 1);
+    }
+    assert_eq!(places(), [end(0)], "the interval has not passed");
+    // What is written and not committed is at no barrier.
+    at(start + 61_000);
+    let progress = send(&mut sink, 2);
+    assert!(!sink.maintain().unwrap());
+    assert_eq!(places(), [end(0)]);
+    sink.commit(&progress).unwrap();
+    let progress = send(&mut sink, 3);
+    sink.commit(&progress).unwrap();
+    at(start + 119_000);
+    assert!(sink.maintain().unwrap());
+    at(start + 123_000);
+    for _ in 0..2 {
+        assert!(!sink.maintain().unwrap());
+        assert_eq!(places(), [end(0), end(2), end(3)]);
+    }
+    ambient::take(Own::default());
+    assert_eq!(bank.check(), 3);
 }
 
 #[test]
