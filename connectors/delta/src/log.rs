@@ -491,10 +491,16 @@ impl Table {
                 }
             }
         }
-        Err(self.overtaken())
+        Err(self.contended())
     }
 
-    fn overtaken(&self) -> Error {
+    /// Others came first, and what was to be committed does not fit what they did.
+    pub(crate) fn overtaken(&self) -> Error {
+        Error::retry("delta_overtaken", format!("other writers came before a commit to `{}`", self.store.place("")))
+    }
+
+    /// Others came first again and again.
+    pub(crate) fn contended(&self) -> Error {
         Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place("")))
     }
 

@@ -36,8 +36,7 @@ impl TableWriter {
             // A change data feed tells rows as they were before: where others have moved them they still are that, and where others
             // have changed them they are not.
             if !may_follow || (others.has_other_rows && self.settings.change_data_feed) {
-                let message = format!("other writers came before a commit to `{}`", self.store.place(""));
-                return Err(Error::retry("delta_overtaken", message));
+                return Err(table.overtaken());
             }
             self.parts.take_back(std::mem::take(&mut commit.deletes), touched);
             self.follow(&others)?;
@@ -46,7 +45,7 @@ impl TableWriter {
             touched.extend(again);
             commit.removes = self.files_to_replace();
         }
-        Err(Error::retry("delta_commit_contended", format!("other writers keep writing to `{}`", self.store.place(""))))
+        self.table.as_ref().map_or(Ok(()), |table| Err(table.contended()))
     }
 
     /// Takes note of what others have done to the table's files, when nothing waits for a commit.
