@@ -196,12 +196,14 @@ impl Index {
                 counts.push(candidates.len() - before);
             }
         }
-        let mut order: Vec<(RowLocation, u32)> = candidates.iter().copied().zip(0..).collect();
-        order.sort_unstable();
+        // One number is compared faster than two.
+        let place = |at: &RowLocation| u64::from(at.file) << 32 | u64::from(at.row);
+        let mut order: Vec<(u64, u32)> = candidates.iter().map(place).zip(0..).collect();
+        order.sort_unstable_by_key(|(place, _)| *place);
         let mut live = vec![false; candidates.len()];
-        for (location, at) in order {
-            if let Some(live) = live.get_mut(at as usize) {
-                *live = is_live(location);
+        for (_, at) in order {
+            if let (Some(live), Some(location)) = (live.get_mut(at as usize), candidates.get(at as usize)) {
+                *live = is_live(*location);
             }
         }
         let mut candidates = candidates.into_iter().zip(live);

@@ -23,7 +23,7 @@ pub(crate) use writer::RunWriter;
 
 use crate::index::RowLocation;
 use crate::index::bloom::{self, BLOCK};
-use crate::index::claim::Claim;
+use crate::index::claim::{Claim, Touched};
 use crate::index::folder::Name;
 use crate::index::map::Bytes;
 use crate::index::mix::{Mixed, Order};
@@ -94,7 +94,9 @@ pub(crate) struct Run {
     sweeps: AtomicU32,
     /// The last sweep that looked found all that it wanted in the page cache.
     is_warm: AtomicBool,
-    /// To be read through the map.
+    /// Filter, while it is asked, and directory.
+    touched: Touched,
+    /// Entries are to be read through the map.
     claim: OnceLock<Claim>,
 }
 
@@ -151,7 +153,8 @@ impl Run {
         // A run may only be opened to be merged, as the pieces of a large table are, by the dozen.
         sealed.let_go();
         let (is_sure, is_warm) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Run { sealed, layout, name, is_sure, sweeps: AtomicU32::new(0), is_warm, claim: OnceLock::new() })
+        let (sweeps, touched, claim) = (AtomicU32::new(0), Touched::nothing(), OnceLock::new());
+        Ok(Run { sealed, layout, name, is_sure, sweeps, is_warm, touched, claim })
     }
 
     /// Whether most keys of the last sweep are here, so that the next one does not ask the filter.
@@ -199,7 +202,12 @@ impl Run {
 
     /// How the next sweep reads: the same for all its parts.
     pub(crate) fn begin(&self, may_claim: bool) -> Way {
-        Way { patience: self.patience(may_claim), is_sure: self.is_sure() }
+        let is_sure = self.is_sure();
+        if self.sealed.is_mapped() {
+            let from = if is_sure { self.layout.directory_at() } else { self.layout.bloom_at() };
+            self.touched.is(self.layout.entries_at() - from);
+        }
+        Way { patience: self.patience(may_claim), is_sure }
     }
 
     /// As `seek`, of a part of a sweep's keys, on any thread; `first` is the place of the first of them.
@@ -289,7 +297,7 @@ impl Run {
     /// Claims a part of the allowance, if there is enough left and it has none yet.
     fn has_claim(&self, whole: bool) -> bool {
         if self.claim.get().is_none()
-            && let Some(claim) = Claim::new(self.file_bytes(), whole)
+            && let Some(claim) = Claim::new(self.file_bytes() - self.layout.entries_at(), whole)
         {
             // Another thread's claim does as well.
             drop(self.claim.set(claim));

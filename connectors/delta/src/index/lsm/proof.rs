@@ -26,7 +26,7 @@ impl Index {
         match self.watch(swept)? {
             Swept::Twice(first, second) => return Ok(Some((first, second))),
             Swept::One(run) => {
-                self.replace(&inputs, run);
+                self.replace(&inputs, run.map(|run| *run));
                 self.publish()?;
                 self.gather()?;
             }
@@ -39,7 +39,7 @@ impl Index {
 enum Swept {
     Twice(RowLocation, RowLocation),
     /// All facts in one run, if there are any.
-    One(Option<Run>),
+    One(Option<Box<Run>>),
     /// The runs stay.
     Proved,
 }
@@ -74,7 +74,7 @@ fn sweep(
     }
     Ok(match writer {
         Some(_) if last.is_none() => Swept::One(None),
-        Some(writer) => Swept::One(Some(writer.finish(true)?)),
+        Some(writer) => Swept::One(Some(Box::new(writer.finish(true)?))),
         None => Swept::Proved,
     })
 }

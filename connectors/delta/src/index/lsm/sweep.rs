@@ -1,5 +1,5 @@
-//! Asks all runs for the keys of a batch, on several threads where each look-up is a system call. Knows nothing of which
-//! answer counts.
+//! Asks all runs for the keys of a batch, on several threads where there is enough to ask. Knows nothing of which answer
+//! counts.
 
 use super::Placed;
 use crate::index::RowLocation;
@@ -8,8 +8,11 @@ use crate::index::run::{Swept, Way};
 use crate::job::{self, side_by_side};
 use tidewire_core::Result;
 
-/// Keys for which another thread is worth its start.
+/// Keys for which another thread is worth its start where each look-up is a system call.
 const PART: usize = 1 << 10;
+/// Keys, of one run, for which it is worth it where each is a few cache misses.
+const MAPPED_PART: usize = 1 << 14;
+
 /// A part of the keys, and what is found of them.
 struct Part<'a> {
     first: u32,
@@ -28,13 +31,15 @@ pub(super) fn sweep(
     found: &mut Vec<(u32, RowLocation)>,
 ) -> Result<()> {
     let ways = runs.iter().map(|placed| placed.run.begin(may_claim)).collect::<Vec<_>>();
-    let threads = if ways.iter().any(|way| way.is_long()) { job::threads() } else { 1 };
-    let length = keys.len().div_ceil(threads).max(PART);
-    let part = |(number, keys)| {
+    let is_long = ways.iter().any(|way| way.is_long());
+    let part = if is_long { PART } else { (MAPPED_PART / runs.len().max(1)).max(1) };
+    let threads = job::threads();
+    let length = keys.len().div_ceil(threads).max(part);
+    let begin = |(number, keys)| {
         let (found, swept) = (Vec::with_capacity(length), vec![Swept::default(); runs.len()]);
         Part { first: (number * length) as u32, keys, found, swept }
     };
-    let mut parts = keys.chunks(length).enumerate().map(part).collect::<Vec<_>>();
+    let mut parts = keys.chunks(length).enumerate().map(begin).collect::<Vec<_>>();
     side_by_side(parts.iter_mut().collect(), threads, |part| ask(runs, &ways, part))?;
     for (number, (placed, way)) in runs.iter().zip(ways).enumerate() {
         let mut sum = Swept::default();
