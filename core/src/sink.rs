@@ -107,8 +107,8 @@ pub trait Sink: Send {
     }
 
     /// Called when nothing waits, after a commit and then now and again: house-keeping that must not delay a commit. Says
-    /// whether it goes on beside the sink and wants to be asked again soon.
-    fn maintain(&mut self) -> Result<bool> {
-        Ok(false)
+    /// in how long it wants to be asked again, where that matters: zero while something goes on beside the sink.
+    fn maintain(&mut self) -> Result<Option<Duration>> {
+        Ok(None)
     }
 }

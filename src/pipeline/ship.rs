@@ -228,7 +228,7 @@ impl Worker {
                 // A sink that can be opened but not written to is no success: its pauses go on growing.
                 pauses.reset();
             } else if open.maintenance_is_due() && self.commands.is_empty() {
-                open.maintained = if open.sink.maintain()? { None } else { Some(self.clock.now()) };
+                open.maintain()?;
             }
         }
     }

@@ -104,9 +104,10 @@ impl Barriers {
         is_due
     }
 
-    /// Whether the place of the last commit is to have a barrier as soon as the time has come.
-    pub(crate) fn is_owed(&self) -> bool {
-        self.is_owed
+    /// In how many milliseconds the place of the last commit is to have a barrier, if it came too soon for one.
+    pub(crate) fn owed_in(&self, now: i64) -> Option<i64> {
+        let last = self.last.as_ref().filter(|_| self.is_owed)?;
+        Some(self.interval.saturating_sub((now - last.written).abs()).max(0))
     }
 
     /// The tables of the last barrier that no snapshot was read of.

@@ -402,7 +402,7 @@ impl Sink for DeltaSink {
         Some(self.cadence.interval())
     }
 
-    fn maintain(&mut self) -> Result<bool> {
+    fn maintain(&mut self) -> Result<Option<Duration>> {
         let has_more = self.keep_tables()?;
         self.compact()?;
         self.look_at_resting()?;
@@ -410,7 +410,7 @@ impl Sink for DeltaSink {
         self.barriers.as_mut().map_or(Ok(()), Barriers::maintain)?;
         self.progress.maintain()?;
         self.measure();
-        Ok(has_more || self.is_compacting() || self.owes_barrier())
+        Ok(self.asks_again(has_more))
     }
 }
 

@@ -261,9 +261,9 @@ impl Sink for KafkaSink {
         self.commit_with(progress).map_err(|error| self.give_up(error))
     }
 
-    fn maintain(&mut self) -> Result<bool> {
+    fn maintain(&mut self) -> Result<Option<Duration>> {
         self.destinations.rest();
-        Ok(false)
+        Ok(None)
     }
 }
 

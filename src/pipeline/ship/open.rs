@@ -35,8 +35,8 @@ pub(super) struct OpenSink {
     /// Where the snapshot of the run lies in the log, if one is read.
     pub(super) floor: Option<Position>,
     pub(super) pending: Pending,
-    /// When the sink last kept house; `None` after a commit, and while it wants to be asked again soon.
-    pub(super) maintained: Option<Instant>,
+    /// When the sink last kept house, and in how long after that it is to again; `None` after a commit.
+    pub(super) maintained: Option<(Instant, Duration)>,
     /// When the last commit was; `None` before the first.
     pub(super) committed: Option<Instant>,
     /// Until then an idle queue is no reason for a commit.
@@ -156,7 +156,13 @@ impl OpenSink {
 
     /// Whether an idle sink is to keep house.
     pub(super) fn maintenance_is_due(&self) -> bool {
-        !self.pending.dirty && self.maintained.is_none_or(|last| self.clock.since(last) >= MAINTAIN_INTERVAL)
+        !self.pending.dirty && self.maintained.is_none_or(|(last, pause)| self.clock.since(last) >= pause)
+    }
+
+    pub(super) fn maintain(&mut self) -> Result<()> {
+        let again = self.sink.maintain()?.unwrap_or(MAINTAIN_INTERVAL).min(MAINTAIN_INTERVAL);
+        self.maintained = Some((self.clock.now(), again));
+        Ok(())
     }
 
     pub(super) fn commit_is_due(&self, idle: bool) -> bool {

@@ -305,13 +305,13 @@ impl Reader {
     }
 
     /// The sink rests.
-    pub(super) fn maintain(&self) -> Result<bool> {
+    pub(super) fn maintain(&self) -> Result<Option<Duration>> {
         self.hand.step();
         self.hand.dawdle();
         if self.hand.fails("keeping house failed") {
             return Err(Error::retry("broken", "the sink broke while it kept house"));
         }
-        Ok(self.hand.fate.dice.roll(4) == 0)
+        Ok(self.hand.fate.dice.pick(&[None, None, Some(Duration::ZERO), Some(Duration::from_secs(1))]))
     }
 }
 
@@ -337,7 +337,7 @@ impl Sink for ShelfSink {
         self.reader.end_commit()
     }
 
-    fn maintain(&mut self) -> Result<bool> {
+    fn maintain(&mut self) -> Result<Option<Duration>> {
         self.reader.maintain()
     }
 }

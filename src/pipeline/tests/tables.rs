@@ -6,6 +6,7 @@ use super::planted::Plant;
 use super::shelf::{Entry, Reader, Shelf};
 use super::tape::is_inside;
 use std::sync::MutexGuard;
+use std::time::Duration;
 use tidewire_core::sink::Selection;
 use tidewire_core::{Batch, Error, Mark, Progress, Result, Sink, TableProgress, TableState};
 
@@ -167,7 +168,7 @@ impl Sink for TablesSink {
         self.reader.end_commit()
     }
 
-    fn maintain(&mut self) -> Result<bool> {
+    fn maintain(&mut self) -> Result<Option<Duration>> {
         self.reader.maintain()
     }
 }

@@ -154,7 +154,7 @@ impl Feed {
 
     /// Goes on with house-keeping until no file is being rewritten.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        while self.sink.maintain().map_err(|error| error.chain())? {
+        while self.sink.maintain().map_err(|error| error.chain())? == Some(Duration::ZERO) {
             std::thread::sleep(LOOK);
         }
         Ok(())

@@ -23,6 +23,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tidewire_core::sink::Selection;
 use tidewire_core::{
     Batch, Error, Mark, Phase, Position, Progress, Result, Sink, TableName, TableProgress, TableState,
@@ -270,7 +271,7 @@ impl World {
     pub(super) fn compact(&mut self) -> Result<()> {
         self.commit()?;
         for _ in 0..COMPACTIONS_MAX {
-            if !self.sink.as_mut().unwrap().maintain()? {
+            if self.sink.as_mut().unwrap().maintain()? != Some(Duration::ZERO) {
                 return Ok(());
             }
             self.wait_for_copies();

@@ -17,8 +17,11 @@ use tidewire_core::{ErrorKind, failpoint};
 
 /// After a failure that may pass, so long until the next try.
 const PAUSE: Duration = Duration::from_secs(60);
-/// A table without a change for so long rests: its readers are freed of all deleted rows then.
+/// A table without a change for so long rests: its readers are freed of all deleted rows then. One of fewer bytes does sooner,
+/// as that costs less.
 pub(super) const REST_MILLIS: i64 = 10 * 60 * 1_000;
+const REST_MILLIS_MIN: i64 = 60 * 1_000;
+const REST_BYTES: u64 = 1 << 30;
 
 /// The state of a table's rewriting.
 pub(super) struct Compacting {
@@ -28,6 +31,8 @@ pub(super) struct Compacting {
     failed: Option<Instant>,
     /// When rows were last changed, in milliseconds since 1970.
     changed: i64,
+    /// Milliseconds from there until it rests.
+    rest: i64,
     /// Nothing is left to do for a table that rests.
     is_rested: bool,
     /// When there will be a reason to rewrite files, in milliseconds since 1970: rows will have been deleted for too long, or
@@ -48,6 +53,7 @@ impl Compacting {
             is_due: false,
             failed: None,
             changed: now_millis(),
+            rest: REST_MILLIS,
             is_rested: false,
             next: None,
             allowance: Allowance::default(),
@@ -65,7 +71,12 @@ impl Compacting {
 
     /// Whether the table rests. A clock that was set back is no reason to wait until it has caught up.
     fn rests(&self, now: i64) -> bool {
-        (now - self.changed).abs() >= REST_MILLIS
+        (now - self.changed).abs() >= self.rest
+    }
+
+    /// In how many milliseconds it does. `None` when it was looked at then: what it is waiting for comes by itself.
+    fn rests_in(&self, now: i64) -> Option<i64> {
+        Some(self.rest - (now - self.changed).abs()).filter(|left| *left > 0 && !self.is_rested)
     }
 
     /// Whether there may be a reason to rewrite files that there was not before.
@@ -96,10 +107,20 @@ impl Compacting {
     }
 }
 
+fn rest_millis(table_bytes: u64) -> i64 {
+    let share = table_bytes.min(REST_BYTES) * REST_MILLIS.unsigned_abs() / REST_BYTES;
+    i64::try_from(share).unwrap_or(REST_MILLIS).max(REST_MILLIS_MIN)
+}
+
 impl TableWriter {
     /// Whether files are being rewritten.
     pub(super) fn is_compacting(&self) -> bool {
         self.compacting.is_running()
+    }
+
+    /// In how many milliseconds it will rest, with files that may be rewritten then.
+    pub(super) fn rests_in(&self, now: i64) -> Option<i64> {
+        self.compacting.rests_in(now).filter(|_| self.settings.compaction.is_some())
     }
 
     /// Bytes of the files that are being rewritten, if any are.
@@ -182,6 +203,7 @@ impl TableWriter {
         let (files, candidates): (Vec<&LiveFile>, Vec<Candidate>) = table.files().map(|f| (f, candidate(f))).unzip();
         let now = now_millis();
         let table_bytes = bytes_of(&candidates);
+        self.compacting.rest = rest_millis(table_bytes);
         let allowance = self.compacting.allowance.at(now, table_bytes);
         let occasion = Occasion { now, rests: self.compacting.rests(now), left: self.compacting.left, allowance };
         let Plan { files: places, is_paid } = if self.layout.partition.is_empty() {
@@ -238,5 +260,25 @@ impl TableWriter {
             self.take_over()?;
         }
         Ok(Begun::Yes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_rests_the_later_the_larger_it_is() {
+        const MIB: u64 = 1 << 20;
+        const MINUTE: i64 = 60_000;
+        for (bytes, millis) in [
+            (0, MINUTE),
+            (50 * MIB, MINUTE),
+            (512 * MIB, 5 * MINUTE),
+            (1024 * MIB, 10 * MINUTE),
+            (u64::MAX, 10 * MINUTE),
+        ] {
+            assert_eq!(rest_millis(bytes), millis, "{bytes}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{DeltaSink, splits};
 use crate::ambient::now_millis;
-use crate::barriers::{Barriers, Cut};
+use crate::barriers::Cut;
 use crate::error::{Result, of_table};
 use crate::log::Table;
 use crate::write::found::own_place;
@@ -38,15 +38,11 @@ impl DeltaSink {
 
     /// Writes the barrier of the last commit once its time has come, also when the source rests and no other commit comes.
     pub(super) fn write_owed_barrier(&mut self) -> Result<()> {
-        if self.owes_barrier() {
+        if self.barriers.as_ref().is_some_and(|barriers| barriers.owed_in(now_millis()).is_some()) {
             let progress = self.stored.clone();
             self.write_barrier(&progress)?;
         }
         Ok(())
-    }
-
-    pub(super) fn owes_barrier(&self) -> bool {
-        self.barriers.as_ref().is_some_and(Barriers::is_owed)
     }
 
     /// Every table at this place; `None` while one of them is beyond it (it was committed before a crash, and the others

@@ -3,9 +3,10 @@
 
 use super::DeltaSink;
 use super::committing::COMMIT_THREADS;
-use crate::ambient::{Limit, limit};
+use crate::ambient::{Limit, limit, now_millis};
 use crate::error::{Result, of_table};
 use crate::job::side_by_side;
+use std::time::Duration;
 
 /// Tables that have house-keeping between two commits. Those that are committed together need checkpoints together, which in a lake
 /// of a thousand tables in a bucket would take half a minute.
@@ -30,5 +31,16 @@ impl DeltaSink {
         })?;
         self.kept = last;
         Ok(has_more)
+    }
+
+    /// In how long there will be something to do for house-keeping that nothing else brings about.
+    pub(super) fn asks_again(&self, has_more: bool) -> Option<Duration> {
+        if has_more || self.is_compacting() {
+            return Some(Duration::ZERO);
+        }
+        let now = now_millis();
+        let tables = self.tables.values().filter_map(|table| table.rests_in(now));
+        let barrier = self.barriers.as_ref().and_then(|barriers| barriers.owed_in(now));
+        tables.chain(barrier).min().map(|left| Duration::from_millis(left.unsigned_abs()))
     }
 }
