@@ -237,10 +237,13 @@ impl Source {
         let (is_mapped, fills) = (self.is_mapped, self.fills);
         let is_widened = self.may_widen && chance.percent(40);
         let table = &mut self.tables[at];
+        // A sink that has no table yet looks for the column it is to be partitioned by under the name in its settings.
+        let is_of_table = |event: &Event| event.schema.name == table.schema.name;
+        let is_told = self.log.iter().any(|transaction| transaction.events.iter().any(is_of_table));
         let event = if is_widened {
             table.widen(chance)
         } else if is_renamed {
-            Some(table.rename(chance))
+            table.rename(chance, is_told)
         } else if shape::is_keyless(&table.schema) {
             Some(table.add_null_column(chance))
         } else {
@@ -408,12 +411,15 @@ impl SourceTable {
         Some(self.event(Change::WidenColumn))
     }
 
-    /// Gives a column a name that no other has, maybe one that another had before.
-    fn rename(&mut self, chance: &mut Chance) -> Event {
+    /// Gives a column a name that no other has, maybe one that another had before; the one that is kept only if `may_be_kept`.
+    fn rename(&mut self, chance: &mut Chance, may_be_kept: bool) -> Option<Event> {
         let at = chance.below(self.schema.columns.len());
         let name = self.free_name(chance);
         let old = Arc::clone(&self.schema.columns[at].name);
         if self.kept.as_ref() == Some(&old) {
+            if !may_be_kept {
+                return None;
+            }
             self.kept = Some(Arc::clone(&name));
         }
         self.schema = shape::altered(&self.schema, |schema| schema.columns[at].name = Arc::clone(&name));
@@ -423,7 +429,7 @@ impl SourceTable {
                 columns.insert(Arc::clone(&name));
             }
         });
-        self.event(Change::RenameColumn(old, name))
+        Some(self.event(Change::RenameColumn(old, name)))
     }
 
     fn free_name(&self, chance: &mut Chance) -> Arc<str> {
