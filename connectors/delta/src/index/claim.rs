@@ -19,49 +19,34 @@ static ALLOWANCE: Allowance = Allowance(AtomicU64::new(0));
 struct Allowance(AtomicU64);
 
 impl Allowance {
-    fn claim(&'static self, bytes: u64, most: u64) -> Option<Claim> {
+    fn claim(&'static self, bytes: u64, most: u64) -> Option<Share> {
         let claim = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
         let claimed = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
-        claimed.ok().map(|_| Claim { allowance: self, bytes })
+        claimed.ok().map(|_| Share { allowance: self, bytes: AtomicU64::new(bytes) })
     }
 }
 
 /// A part of the allowance, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Claim {
-    allowance: &'static Allowance,
-    bytes: u64,
-}
-
-impl Claim {
-    /// For the entries of a run of an index that is small as a `whole`, or of a small run. `None` when no more than what others
-    /// claim and touch fits.
-    pub(crate) fn new(bytes: u64, whole: bool) -> Option<Claim> {
-        ALLOWANCE.claim(bytes, limit(Limit::ClaimedBytes, if whole { WHOLE_MAX } else { PARTS_MAX }))
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.allowance.0.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// What a run touches through its map whatever is left of the allowance, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Touched {
+pub(crate) struct Share {
     allowance: &'static Allowance,
     bytes: AtomicU64,
 }
 
-impl Touched {
-    /// Nothing so far.
-    pub(crate) fn nothing() -> Touched {
-        Touched { allowance: &ALLOWANCE, bytes: AtomicU64::new(0) }
+impl Share {
+    /// For the entries of a run of an index that is small as a `whole`, or of a small run. `None` when no more than what others
+    /// claim and touch fits.
+    pub(crate) fn claim(bytes: u64, whole: bool) -> Option<Share> {
+        ALLOWANCE.claim(bytes, limit(Limit::ClaimedBytes, if whole { WHOLE_MAX } else { PARTS_MAX }))
     }
 
-    /// From here on so many bytes.
-    pub(crate) fn is(&self, bytes: u64) {
+    /// Nothing so far, of what is touched whatever is left.
+    pub(crate) fn nothing() -> Share {
+        Share { allowance: &ALLOWANCE, bytes: AtomicU64::new(0) }
+    }
+
+    /// From here on so many bytes, whatever is left.
+    pub(crate) fn take(&self, bytes: u64) {
         let before = self.bytes.swap(bytes, Ordering::Relaxed);
         if bytes > before {
             self.allowance.0.fetch_add(bytes - before, Ordering::Relaxed);
@@ -71,9 +56,9 @@ impl Touched {
     }
 }
 
-impl Drop for Touched {
+impl Drop for Share {
     fn drop(&mut self) {
-        self.is(0);
+        self.take(0);
     }
 }
 
@@ -85,14 +70,14 @@ mod tests {
     #[test]
     fn what_is_touched_is_not_left_to_claims() {
         static OWN: Allowance = Allowance(AtomicU64::new(0));
-        let touched = Touched { allowance: &OWN, bytes: AtomicU64::new(0) };
-        touched.is(60);
+        let touched = Share { allowance: &OWN, bytes: AtomicU64::new(0) };
+        touched.take(60);
         let claim = OWN.claim(40, 100);
         assert!(claim.is_some() && OWN.claim(1, 100).is_none());
-        touched.is(10);
+        touched.take(10);
         let another = OWN.claim(50, 100);
         assert!(another.is_some() && OWN.claim(1, 100).is_none());
-        touched.is(500);
+        touched.take(500);
         drop(claim);
         assert!(OWN.claim(1, 100).is_none() && OWN.claim(1, u64::MAX).is_some());
         drop(touched);

@@ -23,7 +23,7 @@ pub(crate) use writer::RunWriter;
 
 use crate::index::RowLocation;
 use crate::index::bloom::{self, BLOCK};
-use crate::index::claim::{Claim, Touched};
+use crate::index::claim::Share;
 use crate::index::folder::Name;
 use crate::index::map::Bytes;
 use crate::index::mix::{Mixed, Order};
@@ -95,9 +95,9 @@ pub(crate) struct Run {
     /// The last sweep that looked found all that it wanted in the page cache.
     is_warm: AtomicBool,
     /// Filter, while it is asked, and directory.
-    touched: Touched,
+    touched: Share,
     /// Entries are to be read through the map.
-    claim: OnceLock<Claim>,
+    claim: OnceLock<Share>,
 }
 
 /// A key that is looked for, its place among the keys, and its bucket: from, and up to.
@@ -153,7 +153,7 @@ impl Run {
         // A run may only be opened to be merged, as the pieces of a large table are, by the dozen.
         sealed.let_go();
         let (is_sure, is_warm) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (sweeps, touched, claim) = (AtomicU32::new(0), Touched::nothing(), OnceLock::new());
+        let (sweeps, touched, claim) = (AtomicU32::new(0), Share::nothing(), OnceLock::new());
         Ok(Run { sealed, layout, name, is_sure, sweeps, is_warm, touched, claim })
     }
 
@@ -205,7 +205,7 @@ impl Run {
         let is_sure = self.is_sure();
         if self.sealed.is_mapped() {
             let from = if is_sure { self.layout.directory_at() } else { self.layout.bloom_at() };
-            self.touched.is(self.layout.entries_at() - from);
+            self.touched.take(self.layout.entries_at() - from);
         }
         Way { patience: self.patience(may_claim), is_sure }
     }
@@ -297,7 +297,7 @@ impl Run {
     /// Claims a part of the allowance, if there is enough left and it has none yet.
     fn has_claim(&self, whole: bool) -> bool {
         if self.claim.get().is_none()
-            && let Some(claim) = Claim::new(self.file_bytes() - self.layout.entries_at(), whole)
+            && let Some(claim) = Share::claim(self.file_bytes() - self.layout.entries_at(), whole)
         {
             // Another thread's claim does as well.
             drop(self.claim.set(claim));

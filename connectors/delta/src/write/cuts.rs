@@ -38,7 +38,7 @@ impl DeltaSink {
 
     /// Writes the barrier of the last commit once its time has come, also when the source rests and no other commit comes.
     pub(super) fn write_owed_barrier(&mut self) -> Result<()> {
-        if self.barriers.as_ref().is_some_and(|barriers| barriers.owed_in(now_millis()).is_some()) {
+        if self.barriers.as_ref().is_some_and(|barriers| barriers.owed_in(now_millis()) == Some(0)) {
             let progress = self.stored.clone();
             self.write_barrier(&progress)?;
         }
